@@ -1,0 +1,4 @@
+package search
+
+// Space is filled in by the search work; see there.
+type Space struct{}

@@ -1,0 +1,137 @@
+package search
+
+import (
+	"context"
+	"time"
+)
+
+// Status says how a trial ended. The zero value means that it has not.
+type Status string
+
+// The statuses of an Outcome.
+const (
+	Completed   Status = "completed"
+	Crashed     Status = "crashed"
+	OutOfMemory Status = "out of memory"
+	Diverged    Status = "diverged"
+	TimedOut    Status = "timed out"
+	Pruned      Status = "pruned"
+	Tampered    Status = "tampered"
+	Interrupted Status = "interrupted"
+)
+
+// Phase is a part of a trial's life; each has its own deadline.
+type Phase string
+
+// The phases, in the order in which a trial passes them.
+const (
+	Startup  Phase = "startup"
+	Compile  Phase = "compile"
+	Train    Phase = "train"
+	Evaluate Phase = "evaluate"
+	Exit     Phase = "exit"
+)
+
+// Phases lists every phase in order.
+var Phases = []Phase{Startup, Compile, Train, Evaluate, Exit}
+
+// Verdict is one of the three words of results.tsv.
+type Verdict string
+
+// The verdicts.
+const (
+	Keep    Verdict = "keep"
+	Discard Verdict = "discard"
+	Crash   Verdict = "crash"
+)
+
+// Budget is what a trial may spend on training: counted seconds, or optimizer
+// steps where Steps is not zero.
+type Budget struct {
+	Seconds float64 `json:"seconds,omitempty"` // counted training seconds
+	Steps   int     `json:"steps,omitempty"`   // optimizer steps
+}
+
+// Proposal says what to change and why.
+type Proposal struct {
+	Strategy    string           `json:"strategy"`         // who proposed it
+	Description string           `json:"description"`      // one line, for people
+	Parent      int64            `json:"parent"`           // id of the trial whose source it starts from; 0: the study's own start
+	Values      map[string]Value `json:"values,omitempty"` // constants to set, by name (a tuple is set whole)
+	Source      []byte           `json:"source,omitempty"` // a whole new train.py; nil when only constants change
+	Seed        uint64           `json:"seed,omitempty"`   // 0: the study's seed
+	Memo        []byte           `json:"memo,omitempty"`   // the strategy's own note on this proposal (JSON), told back in Result
+}
+
+// Trial is a proposal admitted to run.
+type Trial struct {
+	ID        int64      `json:"id"` // 1, 2, 3, …
+	Proposal  Proposal   `json:"proposal"`
+	Source    []byte     `json:"-"`         // the full train.py that runs
+	Constants []Constant `json:"constants"` // every constant of Source, resolved
+	Changed   []string   `json:"changed"`   // names of the constants that differ from the parent's
+	Seed      uint64     `json:"seed"`      // the seed that is imposed
+	Budget    Budget     `json:"budget"`
+	Device    string     `json:"device"` // "cpu", "cuda:0", …
+	StartedAt time.Time  `json:"started_at"`
+}
+
+// Point is one place on a training curve.
+type Point struct {
+	Step    int     `json:"step"`    // optimizer steps done
+	Seconds float64 `json:"seconds"` // counted training seconds at that step
+	Tokens  int64   `json:"tokens"`  // training tokens consumed
+	Loss    float64 `json:"loss"`    // as the script printed it: display, never score
+}
+
+// Outcome is what happened to a trial.
+type Outcome struct {
+	Status          Status            `json:"status"`
+	ValBPB          float64           `json:"val_bpb"` // bits per byte, taken at the boundary of evaluate_bpb; 0 unless Completed
+	Curve           []Point           `json:"curve,omitempty"`
+	PeakVRAM        int64             `json:"peak_vram_bytes"`        // by NVML; 0 without a GPU
+	ScriptPeakVRAM  int64             `json:"script_peak_vram_bytes"` // by the script's own allocator; 0 if unknown
+	Tokens          int64             `json:"tokens"`                 // training tokens consumed
+	Steps           int               `json:"num_steps"`              // optimizer steps done
+	TrainingSeconds float64           `json:"training_seconds"`       // counted, by the host's clock
+	WallSeconds     float64           `json:"wall_seconds"`
+	Phases          map[Phase]float64 `json:"phases,omitempty"` // seconds spent in each
+	ExitCode        int               `json:"exit_code"`
+	Detail          string            `json:"detail,omitempty"`  // why it did not complete: the traceback's last lines, the deadline that fired
+	Flags           []string          `json:"flags,omitempty"`   // oddities that do not change the status
+	Summary         map[string]string `json:"summary,omitempty"` // the script's own closing block, as printed
+}
+
+// Decision is what was concluded from an Outcome.
+type Decision struct {
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason"` // in words, with the numbers
+}
+
+// Result is a trial with all that is known about it; what strategies are told.
+type Result struct {
+	Trial    Trial    `json:"trial"`
+	Outcome  Outcome  `json:"outcome"`
+	Decision Decision `json:"decision"`
+}
+
+// History is what a strategy may know when it is asked.
+type History struct {
+	Champion Trial    // where proposals usually start from; its Constants span Space
+	Space    Space    // the champion's search space
+	Done     []Result // finished trials in the order of their ids, the baseline first
+	Pending  []Trial  // admitted and not finished
+}
+
+// Strategy proposes changes and learns from results. It is deterministic for
+// a given seed and history, and must accept trials that it never proposed.
+// Every finished trial is told exactly once, in the order of History.Done;
+// after a restart the whole journal is told again.
+type Strategy interface {
+	Ask(ctx context.Context, h History) (Proposal, error)
+	Tell(r Result)
+}
+
+// Factory builds a Strategy. decode fills a struct from the strategy's own
+// [search.<name>] table and refuses keys that the struct does not have.
+type Factory func(seed uint64, decode func(any) error) (Strategy, error)
