@@ -1,0 +1,284 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Known lists the plugins that are linked in.
+type Known struct {
+	Strategies []string
+	Judges     []string
+}
+
+// What interface.md names and this version does not have yet.
+var (
+	laterStrategies = []string{"sobol", "tpe", "cmaes", "gp", "llm", "agent", "portfolio", "exec"}
+	laterJudges     = []string{"confirm"}
+)
+
+var (
+	tagForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	deviceForm = regexp.MustCompile(`^cuda:(0|[1-9][0-9]?)$`)
+	nameForm   = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+)
+
+// Validate checks every value and returns all Faults, those of Load included.
+func (c *Config) Validate(known Known) error {
+	v := &validator{decoder{source: c.source, faults: slices.Clone(c.faults)}}
+	v.study(c.Study)
+	v.trial(c.Trial)
+	v.watchdog(c.Watchdog, c.Trial.Budget.Seconds)
+	v.search(c.Search, known)
+	v.name("judge.rule", c.Judge.Rule, known.Judges, laterJudges, "judge")
+	if v.oneOf("pruning.rule", c.Pruning.Rule, "off", "median") && c.Pruning.Rule == "median" {
+		v.later("pruning.rule", "median", `use "off"`)
+	}
+	v.llm(c.LLM)
+	if l := c.HTTP.Listen; l != "" {
+		_, port, err := net.SplitHostPort(l)
+		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+			v.bad("http.listen", l, "is not an address", `write "127.0.0.1:9797", or "" for no server`)
+		}
+	}
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	if len(v.faults) > 0 {
+		return v.faults.sorted()
+	}
+	return nil
+}
+
+type validator struct{ decoder }
+
+func (v *validator) bad(key string, value any, problem, hint string) {
+	v.fail(strings.Split(key, "."), value, problem, hint)
+}
+
+func (v *validator) later(key string, value any, instead string) {
+	v.bad(key, value, "is not in this version", instead)
+}
+
+func (v *validator) oneOf(key, value string, choices ...string) bool {
+	if slices.Contains(choices, value) {
+		return true
+	}
+	quoted := make([]string, len(choices))
+	for i, c := range choices {
+		quoted[i] = strconv.Quote(c)
+	}
+	v.bad(key, value, "is not a choice", "write "+strings.Join(quoted[:len(quoted)-1], ", ")+" or "+quoted[len(quoted)-1])
+	return false
+}
+
+// name checks the name of a plugin.
+func (v *validator) name(key, value string, known, later []string, kind string) {
+	if slices.Contains(known, value) {
+		return
+	}
+	sorted := slices.Sorted(slices.Values(known))
+	list := strings.Join(sorted, ", ")
+	if slices.Contains(later, value) {
+		v.later(key, value, "use "+strings.Join(sorted, " or "))
+		return
+	}
+	hint := "known are: " + list
+	if near := nearest(value, sorted); near != "" {
+		hint = "did you mean " + near + "? " + hint
+	}
+	v.bad(key, value, "is not a "+kind, hint)
+}
+
+func (v *validator) study(s Study) {
+	if s.Tag != "" && (!tagForm.MatchString(s.Tag) || strings.Contains(s.Tag, "..") || strings.HasSuffix(s.Tag, ".") || strings.HasSuffix(s.Tag, ".lock") || len(s.Tag) > 100) {
+		v.bad("study.tag", s.Tag, "cannot name a branch", "use letters, digits, dot, dash and underscore")
+	}
+	if s.Workspace == "" {
+		v.bad("study.workspace", "", "is empty", "name the git work tree with train.py")
+	}
+	if s.State == "" {
+		v.bad("study.state", "", "is empty", "name the folder that holds the journal")
+	}
+	if s.Trials < 0 {
+		v.bad("study.trials", s.Trials, "is negative", "write 0 for a study that never stops")
+	}
+	if b := s.Baseline; b.Recorded && !(b.ValBPB > 0 && b.ValBPB < 100) {
+		v.bad("study.baseline", b.ValBPB, "is not a score in bits per byte", `write "measure" or a recorded number such as 0.997900`)
+	}
+}
+
+func (v *validator) trial(t Trial) {
+	if t.Python == "" {
+		v.bad("trial.python", "", "is empty", `write ".venv/bin/python"`)
+	}
+	v.devices(t.Devices)
+	v.oneOf("trial.isolation", t.Isolation, "process", "inprocess")
+	if v.oneOf("trial.sandbox", t.Sandbox, "require", "auto", "off") && t.Sandbox == "require" {
+		v.later("trial.sandbox", t.Sandbox, `use "auto"`)
+	}
+	if t.Memory != 0 && t.Memory < 64<<20 {
+		v.bad("trial.memory", t.Memory.String(), "is too little for a Python process", `write at least "64MiB", or "" for no cap`)
+	}
+	if t.Processes < 1 {
+		v.bad("trial.processes", t.Processes, "is out of range", "it must be at least 1")
+	}
+	if t.LogLimit < 4<<10 {
+		v.bad("trial.log_limit", t.LogLimit.String(), "is out of range", `write at least "4KiB"`)
+	}
+	if t.Quota != 0 && t.Quota < 1<<20 {
+		v.bad("trial.quota", t.Quota.String(), "is out of range", `write at least "1MiB", or "" for no cap`)
+	}
+}
+
+func (v *validator) devices(ds Devices) {
+	const key, hint = "trial.devices", `write "auto", "cpu" or ["cuda:0"]`
+	list := make([]any, len(ds))
+	for i, d := range ds {
+		list[i] = d
+	}
+	for i, d := range ds {
+		switch {
+		case d != "auto" && d != "cpu" && !deviceForm.MatchString(d):
+			v.bad(key, d, "is not a device", hint)
+			return
+		case slices.Contains(ds[:i], d):
+			v.bad(key, list, "names "+d+" twice", "")
+			return
+		case len(ds) > 1 && !deviceForm.MatchString(d):
+			v.bad(key, list, "mixes "+d+" with other devices", hint)
+			return
+		}
+	}
+	switch {
+	case len(ds) == 0:
+		v.bad(key, list, "names no device", hint)
+	case len(ds) > 1:
+		v.bad(key, list, "is more than one device: several at once are not in this version", fmt.Sprintf("use [%q]", ds[0]))
+	}
+}
+
+func (v *validator) watchdog(w Watchdog, budget float64) {
+	for _, f := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"startup", w.Startup}, {"compile", w.Compile}, {"stall", w.Stall}, {"evaluate", w.Evaluate},
+		{"exit", w.Exit}, {"total", w.Total},
+	} {
+		if f.value <= 0 {
+			v.bad("watchdog."+f.key, f.value.String(), "is not a positive duration", "every phase needs a deadline")
+		}
+	}
+	if w.Grace < 0 {
+		v.bad("watchdog.grace", w.Grace.String(), "is negative", `write "0s" to kill at once`)
+	}
+	if w.Total > 0 && budget >= w.Total.Seconds() {
+		v.bad("watchdog.total", w.Total.String(), fmt.Sprintf("would end every trial before its budget of %gs is spent", budget), "leave room for start-up, compiling and the evaluation")
+	}
+}
+
+func (v *validator) search(s Search, known Known) {
+	v.name("search.strategy", s.Strategy, known.Strategies, laterStrategies, "strategy")
+	names := make([]string, 0, len(s.Tables))
+	for name := range s.Tables {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	sorted := slices.Sorted(slices.Values(append([]string{"space"}, known.Strategies...)))
+	for _, name := range names {
+		if slices.Contains(known.Strategies, name) {
+			continue
+		}
+		problem, hint := "is not a table of [search]: no strategy has this name", "known are: "+strings.Join(sorted, ", ")
+		if slices.Contains(laterStrategies, name) {
+			problem, hint = "options of a strategy that is not in this version", "leave the table out"
+		} else if near := nearest(name, sorted); near != "" {
+			hint = "did you mean search." + near + "? " + hint
+		}
+		v.fail([]string{"search", name}, nil, problem, hint)
+	}
+	if len(s.WarmStart) > 0 {
+		v.later("search.warm_start", nil, "use []")
+	}
+	axes := make([]string, 0, len(s.Space))
+	for name := range s.Space {
+		axes = append(axes, name)
+	}
+	sort.Strings(axes)
+	for _, name := range axes {
+		v.axis([]string{"search", "space", name}, s.Space[name])
+	}
+}
+
+func (v *validator) axis(path []string, a Axis) {
+	if !nameForm.MatchString(path[2]) {
+		v.fail(path, nil, "is not the name of a constant", "constants are UPPER_CASE")
+	}
+	whole := func(f *float64) bool { return *f == math.Trunc(*f) }
+	for _, f := range v.faults {
+		if strings.HasPrefix(f.Field+".", join(path)+".") {
+			return // what is missing here may only have been misspelt
+		}
+	}
+	switch ranged := a.Low != nil || a.High != nil; {
+	case a.Fixed:
+	case a.Choices != nil:
+		if ranged || a.Log || a.Integer {
+			v.fail(path, nil, "has choices and a range", "write either")
+			return
+		}
+		if len(a.Choices) == 0 {
+			v.fail(append(path, "choices"), nil, "is empty", `name at least one value, or write "fixed"`)
+		}
+		for i, x := range a.Choices {
+			for _, y := range a.Choices[:i] {
+				if x.Equal(y) {
+					v.fail(append(path, "choices"), nil, fmt.Sprintf("has %s twice", x), "")
+				}
+			}
+		}
+	case a.Low == nil || a.High == nil:
+		v.fail(path, nil, "is not a range", "write both low and high, or choices")
+	case *a.Low >= *a.High:
+		v.fail(path, nil, fmt.Sprintf("has low = %g, not below high = %g", *a.Low, *a.High), "")
+	case a.Log && *a.Low <= 0:
+		v.fail(append(path, "low"), *a.Low, "has no logarithm", "a log range starts above 0")
+	case a.Integer && !(whole(a.Low) && whole(a.High)):
+		v.fail(path, nil, "is an integer range with broken bounds", "write whole numbers")
+	}
+}
+
+func (v *validator) llm(l LLM) {
+	if l.Enabled {
+		v.later("llm.enabled", true, "use false: the search goes on without a model")
+	}
+	if l.BaseURL != "" {
+		if u, err := url.Parse(l.BaseURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			v.bad("llm.base_url", l.BaseURL, "is not the address of a server", `write "http://127.0.0.1:8000/v1"`)
+		} else if u.User != nil {
+			v.bad("llm.base_url", nil, "holds a password", "name the key by key_env, key_file or key_credential")
+		}
+	}
+	if l.KeyFile != "" && l.KeyCredential != "" {
+		v.bad("llm.key_file", nil, "is one of two sources of the key", "leave key_file or key_credential empty")
+	}
+	if l.MaxCost < 0 {
+		v.bad("llm.max_cost", l.MaxCost, "is negative", "write 0.0 for no cap")
+	}
+	for i, m := range l.Models {
+		path := []string{"llm", "models", "[" + strconv.Itoa(i) + "]"}
+		if m.Name == "" {
+			v.fail(path, nil, "has no name", "")
+		}
+		if m.InputPrice < 0 || m.OutputPrice < 0 {
+			v.fail(path, nil, "has a negative price", "prices are dollars a million tokens")
+		}
+	}
+}
