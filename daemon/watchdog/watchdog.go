@@ -134,6 +134,8 @@ type Dog struct {
 // Watch starts a trial's deadlines now. Stop must be called.
 func Watch(limits Limits) *Dog {
 	d := &Dog{m: New(limits), start: time.Now(), fired: make(chan Firing, 1)}
+	d.mu.Lock() // the timer may fire before it is stored
+	defer d.mu.Unlock()
 	d.timer = time.AfterFunc(0, d.expire)
 	return d
 }

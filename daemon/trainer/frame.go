@@ -1,0 +1,85 @@
+package trainer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"autoresearchd/pyembed"
+	"autoresearchd/search"
+)
+
+// request is what the daemon asks of a seat.
+type request struct {
+	Op     string `json:"op"`     // "inspect", "run", "hang"
+	Python string `json:"python"` // the interpreter whose environment is taken
+	Source []byte `json:"source,omitempty"`
+	Run    *order `json:"run,omitempty"`
+}
+
+// order is a trial as the seat and bootstrap.py see it.
+type order struct {
+	pyembed.Script
+	Seed    uint64  `json:"seed"`
+	Seconds float64 `json:"seconds"` // counted training seconds
+	Steps   int     `json:"steps"`   // counted optimizer steps; 0: the budget is in seconds
+	Cache   string  `json:"cache"`   // empty: prepare.py's own
+	LogFD   int     `json:"log_fd"`  // where sys.stdout and sys.stderr go; -1: they are there already
+}
+
+// event is what a seat answers. At is its monotonic clock in seconds since the
+// order came.
+type event struct {
+	Kind       string        `json:"kind"` // "phase", "step", "score", "exit", "inspection", "broken"
+	At         float64       `json:"at"`
+	Phase      search.Phase  `json:"phase,omitempty"`
+	Step       int           `json:"step,omitempty"`
+	Tokens     int64         `json:"tokens,omitempty"`
+	Counted    float64       `json:"counted,omitempty"`
+	ValBPB     string        `json:"val_bpb,omitempty"` // a float's repr, "nan" included
+	Peak       int64         `json:"peak,omitempty"`    // torch.cuda.max_memory_allocated, bytes
+	Exit       *pyembed.Exit `json:"exit,omitempty"`
+	Inspection *Inspection   `json:"inspection,omitempty"`
+	Broken     string        `json:"broken,omitempty"` // why the seat itself cannot work
+}
+
+const maxFrame = 64 << 20
+
+// writeFrame writes one message: its length in four bytes, big-endian, and
+// JSON, in a single write.
+func writeFrame(w io.Writer, message any) error {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode frame: %w", err)
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
+	if _, err := w.Write(append(frame, body...)); err != nil {
+		return fmt.Errorf("write frame: %w", err)
+	}
+	return nil
+}
+
+// readFrame reads one message. A clean end is io.EOF.
+func readFrame(r io.Reader, message any) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if err == io.EOF {
+			return err
+		}
+		return fmt.Errorf("read frame: %w", err)
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > maxFrame {
+		return fmt.Errorf("read frame: %d bytes, more than %d", size, maxFrame)
+	}
+	var body bytes.Buffer // grows with what comes, not with what was promised
+	if n, err := io.CopyN(&body, r, int64(size)); err != nil {
+		return fmt.Errorf("read frame: %d of %d bytes: %w", n, size, err)
+	}
+	if err := json.Unmarshal(body.Bytes(), message); err != nil {
+		return fmt.Errorf("decode frame: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,373 @@
+package trainer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cgroups makes a control group for each trial where this process may: then
+// nothing that a trial starts can outlive it. A zero value makes none.
+type Cgroups struct {
+	base string // in the unified hierarchy: <base>/trial-<id>
+	pids string // the same in the old pids hierarchy, where the unified one lacks that controller
+	Why  string // why there are none
+}
+
+// FindCgroups looks for a hierarchy that this process may write to. In a
+// delegated service the daemon first moves itself into a leaf of its own.
+func FindCgroups() *Cgroups {
+	mount, ok := cgroupMount("cgroup2", "")
+	if !ok {
+		return &Cgroups{Why: "no unified control group hierarchy is mounted"}
+	}
+	own, err := ownCgroup("0::")
+	if err != nil {
+		return &Cgroups{Why: err.Error()}
+	}
+	base := filepath.Join(mount, own, fmt.Sprintf("autoresearchd-%d", os.Getpid()))
+	if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return &Cgroups{Why: fmt.Sprintf("control groups cannot be made under %s: %v", filepath.Dir(base), err)}
+	}
+	c := &Cgroups{base: base}
+	parent := filepath.Dir(base)
+	if has(filepath.Join(parent, "cgroup.controllers"), "pids") {
+		if !has(filepath.Join(parent, "cgroup.subtree_control"), "pids") {
+			// A group that hands controllers down holds no process itself.
+			leaf := filepath.Join(parent, "autoresearchd-daemon")
+			if os.Mkdir(leaf, 0o755) == nil || exists(leaf) {
+				_ = put(filepath.Join(leaf, "cgroup.procs"), strconv.Itoa(os.Getpid()))
+			}
+			_ = put(filepath.Join(parent, "cgroup.subtree_control"), "+pids +memory")
+		}
+		_ = put(filepath.Join(base, "cgroup.subtree_control"), "+pids +memory")
+	} else if old, ok := cgroupMount("cgroup", "pids"); ok {
+		if own, err := ownCgroup(":pids:"); err == nil {
+			c.pids = filepath.Join(old, own, filepath.Base(base))
+			if err := os.Mkdir(c.pids, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+				c.pids = ""
+			}
+		}
+	}
+	return c
+}
+
+// Close removes the daemon's own groups.
+func (c *Cgroups) Close() {
+	for _, dir := range []string{c.base, c.pids} {
+		if dir != "" {
+			_ = os.Remove(dir)
+		}
+	}
+}
+
+// group is everything that one trial started.
+type group struct {
+	cgroup string // "" where none could be made
+	pids   string
+	marker string // environment entry that marks its processes
+	leader int
+}
+
+func (c *Cgroups) make(name, marker string, processes int, memory int64) *group {
+	g := &group{marker: marker}
+	if c == nil || c.base == "" {
+		return g
+	}
+	dir := filepath.Join(c.base, name)
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return g
+	}
+	g.cgroup = dir
+	limit := strconv.Itoa(processes)
+	if processes > 0 && put(filepath.Join(dir, "pids.max"), limit) != nil && c.pids != "" {
+		old := filepath.Join(c.pids, name)
+		if os.Mkdir(old, 0o755) == nil || exists(old) {
+			if put(filepath.Join(old, "pids.max"), limit) == nil {
+				g.pids = old
+			}
+		}
+	}
+	if memory > 0 {
+		_ = put(filepath.Join(dir, "memory.max"), strconv.FormatInt(memory, 10))
+		_ = put(filepath.Join(dir, "memory.swap.max"), "0")
+		_ = put(filepath.Join(dir, "memory.oom.group"), "1")
+	}
+	return g
+}
+
+// open returns a descriptor of the control group for clone3, or nil.
+func (g *group) open() *os.File {
+	if g.cgroup == "" {
+		return nil
+	}
+	f, err := os.Open(g.cgroup)
+	if err != nil {
+		g.cgroup = ""
+		return nil
+	}
+	return f
+}
+
+// adopt notes the leader and puts it where the process limit holds. It must
+// come before the leader is told to work.
+func (g *group) adopt(pid int) {
+	g.leader = pid
+	if g.pids != "" {
+		_ = put(filepath.Join(g.pids, "cgroup.procs"), strconv.Itoa(pid))
+	}
+}
+
+// members returns the living processes of the group.
+func (g *group) members() []int {
+	if g.cgroup != "" {
+		var all []int
+		for _, file := range []string{filepath.Join(g.cgroup, "cgroup.procs"), filepath.Join(g.pids, "cgroup.procs")} {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				continue
+			}
+			for _, field := range strings.Fields(string(data)) {
+				if pid, err := strconv.Atoi(field); err == nil {
+					all = append(all, pid)
+				}
+			}
+		}
+		return unique(all)
+	}
+	return marked(g.marker, g.leader)
+}
+
+// signal sends a signal to every member.
+func (g *group) signal(sig unix.Signal) {
+	if g.leader > 0 {
+		_ = unix.Kill(-g.leader, sig)
+	}
+	for _, pid := range g.members() {
+		_ = unix.Kill(pid, sig)
+	}
+}
+
+// kill ends every member and waits until none is left, at most for the given
+// time. It returns those that remain.
+func (g *group) kill(patience time.Duration) []int {
+	deadline := time.Now().Add(patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if g.cgroup == "" || put(filepath.Join(g.cgroup, "cgroup.kill"), "1") != nil {
+			g.signal(unix.SIGKILL)
+		}
+		if g.pids != "" {
+			for _, pid := range g.members() {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		reap()
+		left := g.alive()
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+		time.Sleep(pause)
+	}
+}
+
+// alive returns the members that are no zombies.
+func (g *group) alive() []int {
+	var out []int
+	for _, pid := range g.members() {
+		if st, ok := stat(pid); ok && st.state != 'Z' && st.state != 'X' {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// outOfMemory reports whether the kernel ended a member for its memory limit.
+func (g *group) outOfMemory() bool {
+	data, err := os.ReadFile(filepath.Join(g.cgroup, "memory.events"))
+	if g.cgroup == "" || err != nil {
+		return false
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if n, ok := strings.CutPrefix(line, "oom_kill "); ok && n != "0" {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *group) remove() {
+	for _, dir := range []string{g.cgroup, g.pids} {
+		if dir != "" {
+			_ = os.Remove(dir)
+		}
+	}
+}
+
+// Sweep ends what an earlier daemon left behind: the processes in its trial's
+// control group and those that carry the seat's marker. It returns how many
+// there were.
+func Sweep(marker, cgroup string) int {
+	g := &group{marker: markerName + "=" + marker}
+	found := len(g.members())
+	g.kill(5 * time.Second)
+	if cgroup != "" && strings.Contains(cgroup, "/autoresearchd-") {
+		g := &group{cgroup: cgroup}
+		found += len(g.members())
+		g.kill(5 * time.Second)
+		g.remove()
+		_ = os.Remove(filepath.Dir(cgroup))
+	}
+	return found
+}
+
+// marked finds the processes that carry an environment entry, and those in
+// the session of leader.
+func marked(marker string, leader int) []int {
+	entries, _ := os.ReadDir("/proc")
+	var out []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if st, ok := stat(pid); leader > 0 && ok && (st.session == leader || st.group == leader) {
+			out = append(out, pid)
+			continue
+		}
+		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if err != nil || marker == "" {
+			continue
+		}
+		for _, entry := range bytes.Split(env, []byte{0}) {
+			if string(entry) == marker || strings.HasSuffix(marker, "/") && strings.HasPrefix(string(entry), marker) {
+				out = append(out, pid)
+				break
+			}
+		}
+	}
+	return out
+}
+
+type procStat struct {
+	state                  byte
+	parent, group, session int
+}
+
+func stat(pid int) (procStat, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return procStat{}, false
+	}
+	_, rest, ok := strings.Cut(string(data), ") ") // the name may hold anything but is followed by this
+	if i := strings.LastIndex(string(data), ") "); i >= 0 {
+		rest = string(data)[i+2:]
+	}
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 4 {
+		return procStat{}, false
+	}
+	var st procStat
+	st.state = fields[0][0]
+	st.parent, _ = strconv.Atoi(fields[1])
+	st.group, _ = strconv.Atoi(fields[2])
+	st.session, _ = strconv.Atoi(fields[3])
+	return st, true
+}
+
+// reap collects orphans that came to this process, its subreaper, as zombies.
+// Children that os/exec waits for are in this process's own process group or
+// are seats' leaders, and are left alone.
+func reap() {
+	own := unix.Getpgrp()
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		st, ok := stat(pid)
+		if !ok || st.state != 'Z' || st.parent != os.Getpid() || st.group == own || spawned.waits(pid) {
+			continue
+		}
+		var status unix.WaitStatus
+		_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
+	}
+}
+
+// cgroupMount finds where a hierarchy is mounted.
+func cgroupMount(kind, option string) (string, bool) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", false
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		head, tail, ok := strings.Cut(line, " - ")
+		left, right := strings.Fields(head), strings.Fields(tail)
+		if !ok || len(left) < 5 || len(right) < 3 || right[0] != kind {
+			continue
+		}
+		if option == "" || strings.Contains(","+right[2]+",", ","+option+",") {
+			return left[4], true
+		}
+	}
+	return "", false
+}
+
+func ownCgroup(key string) (string, error) {
+	data, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if i := strings.Index(line, key); i >= 0 && (key != "0::" || i == 0) {
+			return line[i+len(key):], nil
+		}
+	}
+	return "", fmt.Errorf("this process is in no control group %s", key)
+}
+
+func has(file, word string) bool {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	for _, f := range strings.Fields(string(data)) {
+		if f == word {
+			return true
+		}
+	}
+	return false
+}
+
+func put(file, text string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func unique(pids []int) []int {
+	seen := map[int]bool{}
+	out := pids[:0]
+	for _, p := range pids {
+		if !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}

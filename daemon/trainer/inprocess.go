@@ -1,0 +1,161 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"autoresearchd/daemon/watchdog"
+	"autoresearchd/search"
+)
+
+// ErrRestart says that the outcome stands, and that this process must end
+// itself so that a fresh one goes on: a trial in it cannot be killed alone.
+var ErrRestart = errors.New("the daemon must be started again")
+
+// RestartStatus is the exit status of a daemon that wants to be started again.
+const RestartStatus = 75
+
+// Supervised returns an error where nothing would start the daemon again after
+// it ended itself.
+func Supervised(getenv func(string) string) error {
+	if getenv("INVOCATION_ID") != "" || getenv("AUTORESEARCH_SUPERVISED") == "1" {
+		return nil
+	}
+	return errors.New(`trial.isolation "inprocess" is refused: a hanging trial can be ended only together with the daemon, and nothing here would start it again; ` +
+		`use isolation = "process", run it as a systemd service, or set AUTORESEARCH_SUPERVISED=1 under a supervisor that restarts it`)
+}
+
+// InProcess runs trials one after another in this process's own interpreter.
+type InProcess struct {
+	options Options
+	calls   chan func(*seat)
+	tell    func(event) error // the running trial's; set on the interpreter's thread
+}
+
+// NewInProcess starts CPython in this process.
+func NewInProcess(o Options) (*InProcess, error) {
+	p := &InProcess{options: o, calls: make(chan func(*seat))}
+	if o.Cache != "" {
+		if err := os.Setenv("AUTORESEARCH_CACHE", o.Cache); err != nil {
+			return nil, fmt.Errorf("start CPython: %w", err)
+		}
+	}
+	ready := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the interpreter's thread, for good
+		s, err := newSeat(o.Python, false, func(e event) error { return p.tell(e) })
+		ready <- err
+		if err != nil {
+			return
+		}
+		for call := range p.calls {
+			call(s)
+		}
+	}()
+	if err := <-ready; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close lets the interpreter be: torch does not survive its end.
+func (p *InProcess) Close() error { return nil }
+
+// Inspect reads a train.py in this interpreter.
+func (p *InProcess) Inspect(ctx context.Context, source []byte) (Inspection, error) {
+	type answer struct {
+		i   Inspection
+		err error
+	}
+	got := make(chan answer, 1)
+	select {
+	case p.calls <- func(s *seat) {
+		i, err := s.inspect(source)
+		got <- answer{i, err}
+	}:
+	case <-ctx.Done():
+		return Inspection{}, ctx.Err()
+	}
+	a := <-got
+	return a.i, a.err
+}
+
+// Run runs a trial. When it must be ended by force, the error is ErrRestart.
+func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error) {
+	o := &p.options
+	r := newRecorder(o, observe)
+	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.progress)
+	if err != nil {
+		return search.Outcome{}, err
+	}
+	printed, script, err := os.Pipe()
+	if err != nil {
+		return search.Outcome{}, errors.Join(fmt.Errorf("run trial %d: %w", t.ID, err), log.close())
+	}
+	defer printed.Close()
+	silent := make(chan struct{})
+	go func() {
+		defer close(silent)
+		log.copyFrom(printed)
+	}()
+	device, onGPU := cudaIndex(t.Device)
+	before := r.deviceMemory(device, onGPU)
+	self := []int{os.Getpid()}
+	begin := time.Now()
+	dog := watchdog.Watch(o.limits(t.Budget))
+	over := make(chan error, 1)
+	order := o.order(t, int(script.Fd()), false)
+	p.calls <- func(s *seat) {
+		p.tell = func(e event) error { r.take(e, dog); return nil }
+		over <- s.run(*order)
+	}
+	sample := time.NewTicker(sampleEvery)
+	defer sample.Stop()
+	var end ending
+	var broken error
+	for running := true; running; {
+		select {
+		case broken = <-over:
+			running = false
+		case f := <-dog.Fired():
+			end.firing, running = &f, false
+		case <-ctx.Done():
+			end.cancelled, running = true, false
+		case <-sample.C:
+			r.sample(self, device, before, onGPU)
+			if o.Quota > 0 && folderSize(o.Folder(t.ID)) > o.Quota {
+				end.quota, running = true, false
+			}
+		}
+	}
+	phase, spent := dog.Stop()
+	forced := end.firing != nil || end.cancelled || end.quota
+	_ = printed.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if !forced {
+		script.Close()
+	}
+	<-silent
+	if err := log.close(); err != nil {
+		return search.Outcome{}, err
+	}
+	if broken != nil {
+		return search.Outcome{}, fmt.Errorf("run trial %d: %w", t.ID, broken)
+	}
+	if end.firing != nil {
+		r.tell(Event{Kill: &Kill{Phase: phase, Cause: end.firing.Cause}})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.outcome(end, log)
+	out.WallSeconds = time.Since(begin).Seconds()
+	out.Phases = spent
+	if forced {
+		return out, ErrRestart
+	}
+	return out, nil
+}

@@ -1,0 +1,358 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"autoresearchd/daemon/watchdog"
+	"autoresearchd/search"
+)
+
+const (
+	// killPatience bounds the wait for a killed group to be gone.
+	killPatience = 10 * time.Second
+	// memoryPatience bounds the wait for a killed trial's GPU memory.
+	memoryPatience = 30 * time.Second
+	// memorySlack is the GPU memory in bytes that may differ from before.
+	memorySlack = 64 << 20
+)
+
+// ErrQuarantine says that a device must get no new trial: its memory did not
+// come back, or a process on it could not be ended.
+var ErrQuarantine = errors.New("device is quarantined")
+
+// Process runs each trial in a fresh process of this binary.
+type Process struct {
+	options Options
+	binary  string
+	cgroups *Cgroups
+}
+
+// NewProcess makes the process a subreaper, so that the orphans of trials come
+// to it and not to init.
+func NewProcess(o Options) (*Process, error) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become the subreaper of trials: %w", err)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Process{options: o, binary: "/proc/self/exe", cgroups: FindCgroups()}
+	if p.cgroups.Why != "" {
+		o.Log.Info("trials run without control groups", "reason", p.cgroups.Why)
+	}
+	return p, nil
+}
+
+// Close removes the daemon's control groups.
+func (p *Process) Close() error {
+	p.cgroups.Close()
+	return nil
+}
+
+// process is a running seat.
+type process struct {
+	cmd    *exec.Cmd
+	group  *group
+	in     *os.File // requests
+	events *os.File
+	log    *os.File
+	ended  chan struct{} // closed when the leader has been waited for
+	err    error         // what Wait said; read after ended
+}
+
+// spawn starts a seat that waits for its request.
+func (p *Process) spawn(name, marker, dir string, env []string) (*process, error) {
+	var ours, theirs [3]*os.File
+	closeAll := func(files [3]*os.File) {
+		for _, f := range files {
+			if f != nil {
+				f.Close()
+			}
+		}
+	}
+	for i := range ours {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(ours)
+			closeAll(theirs)
+			return nil, fmt.Errorf("start a seat: %w", err)
+		}
+		ours[i], theirs[i] = r, w
+		if i == 0 {
+			ours[i], theirs[i] = w, r
+		}
+	}
+	defer closeAll(theirs)
+	g := p.cgroups.make(name, markerName+"="+marker, p.options.Processes, p.options.Memory)
+	cmd := exec.Command(p.binary, "trainer")
+	cmd.Args[0] = "autoresearchd"
+	cmd.Dir, cmd.Env = dir, env
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if f := g.open(); f != nil {
+		defer f.Close()
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
+	}
+	if err := spawned.start(cmd); err != nil {
+		closeAll(ours)
+		g.remove()
+		return nil, fmt.Errorf("start a seat: %w", err)
+	}
+	g.adopt(cmd.Process.Pid)
+	// The kernel shall take a trial before it takes the daemon.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte("900"), 0)
+	s := &process{cmd: cmd, group: g, in: ours[0], events: ours[1], log: ours[2], ended: make(chan struct{})}
+	go func() {
+		s.err = cmd.Wait() // plain descriptors: it waits for the leader alone
+		spawned.forget(cmd.Process.Pid)
+		close(s.ended)
+	}()
+	return s, nil
+}
+
+// end makes sure that nothing of the seat is left, and lets go of it. TERM
+// comes first unless the leader has ended by itself.
+func (s *process) end(grace time.Duration) (leftover []int, took time.Duration) {
+	begin := time.Now()
+	select {
+	case <-s.ended:
+	default:
+		s.group.signal(unix.SIGTERM)
+		timer := time.NewTimer(grace)
+		select {
+		case <-s.ended:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	leftover = s.group.kill(killPatience)
+	took = time.Since(begin)
+	s.in.Close()
+	return leftover, took
+}
+
+// listen reads what the seat says until its streams end. events is closed
+// after the last one; print is called with what the script prints.
+func (s *process) listen(print func([]byte)) (events <-chan event, silent <-chan struct{}) {
+	out, done := make(chan event, 64), make(chan struct{})
+	go func() {
+		defer close(out)
+		for {
+			var e event
+			if err := readFrame(s.events, &e); err != nil {
+				return
+			}
+			out <- e
+		}
+	}()
+	go func() {
+		defer close(done)
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := s.log.Read(buf)
+			if n > 0 {
+				print(buf[:n])
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return out, done
+}
+
+// hush bounds the reading of streams that something may still hold open, once
+// everything that should hold them is dead.
+func (s *process) hush() {
+	deadline := time.Now().Add(2 * time.Second)
+	_ = s.events.SetReadDeadline(deadline)
+	_ = s.log.SetReadDeadline(deadline)
+}
+
+func (s *process) close() {
+	s.in.Close()
+	s.events.Close()
+	s.log.Close()
+	s.group.remove()
+}
+
+// Inspect reads a train.py in a fresh interpreter.
+func (p *Process) Inspect(ctx context.Context, source []byte) (Inspection, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	seat, err := p.spawn("inspect", p.options.marker(0), "/", p.options.environment(search.Trial{Device: "cpu"}))
+	if err != nil {
+		return Inspection{}, err
+	}
+	defer seat.close()
+	var text []byte
+	events, silent := seat.listen(func(b []byte) { text = append(text, b[:min(len(b), tailSize-min(tailSize, len(text)))]...) })
+	err = writeFrame(seat.in, request{Op: "inspect", Python: p.options.Python, Source: source})
+	var answer event
+	if err == nil {
+		select {
+		case answer = <-events:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	seat.end(0)
+	seat.hush()
+	<-silent
+	printed := strings.TrimSpace(string(text))
+	switch {
+	case err != nil:
+		return Inspection{}, fmt.Errorf("inspect train.py: %w\n%s", err, printed)
+	case answer.Broken != "":
+		return Inspection{}, fmt.Errorf("inspect train.py: %s\n%s", answer.Broken, printed)
+	case answer.Inspection == nil:
+		return Inspection{}, fmt.Errorf("inspect train.py: the seat ended without an answer: %v\n%s", seat.err, printed)
+	}
+	return *answer.Inspection, nil
+}
+
+// SelfTest starts a seat that ignores every signal it can and never ends, and
+// proves that it can be killed.
+func (p *Process) SelfTest(ctx context.Context) error {
+	seat, err := p.spawn("self-test", p.options.marker(0), "/", p.options.environment(search.Trial{Device: "cpu"}))
+	if err != nil {
+		return err
+	}
+	defer seat.close()
+	events, silent := seat.listen(func([]byte) {})
+	if err := writeFrame(seat.in, request{Op: "hang"}); err != nil {
+		return fmt.Errorf("self-test: %w", err)
+	}
+	select {
+	case <-events:
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+	}
+	left, took := seat.end(10 * time.Millisecond)
+	seat.hush()
+	<-silent
+	if len(left) > 0 {
+		return fmt.Errorf("self-test: a hanging trial could not be killed: processes %v are still there after %v; no trial would be safe here", left, took.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// Run runs a trial. Its folder exists and holds work/ with train.py and the
+// modules beside it.
+func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error) {
+	o := &p.options
+	r := newRecorder(o, observe)
+	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.progress)
+	if err != nil {
+		return search.Outcome{}, err
+	}
+	device, onGPU := cudaIndex(t.Device)
+	before := r.deviceMemory(device, onGPU)
+	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), o.marker(t.ID), o.work(t.ID), o.environment(t))
+	if err != nil {
+		return search.Outcome{}, errors.Join(err, log.close())
+	}
+	defer seat.close()
+	if o.Seat != nil {
+		o.Seat(t.ID, seat.group.cgroup)
+	}
+	begin := time.Now()
+	dog := watchdog.Watch(o.limits(t.Budget))
+	events, silent := seat.listen(log.add)
+
+	var end ending
+	broken := ""
+	forced := false
+	if err := writeFrame(seat.in, request{Op: "run", Python: o.Python, Run: o.order(t, -1, true)}); err != nil {
+		broken = err.Error()
+		forced = true
+	}
+	sample := time.NewTicker(sampleEvery)
+	defer sample.Stop()
+	heard := events
+	for running := !forced; running; {
+		select {
+		case e, ok := <-heard:
+			if !ok {
+				heard = nil // the streams ended before the process did
+				continue
+			}
+			if e.Kind == "broken" {
+				broken = e.Broken
+			}
+			r.take(e, dog)
+		case <-seat.ended:
+			running = false
+		case f := <-dog.Fired():
+			end.firing, forced, running = &f, true, false
+		case <-ctx.Done():
+			end.cancelled, forced, running = true, true, false
+		case <-sample.C:
+			members := seat.group.members()
+			r.sample(members, device, before, onGPU)
+			// The kernel's own limit is faster, where there is one.
+			if o.Memory > 0 && resident(members) > o.Memory {
+				end.outOfMemory, forced, running = true, true, false
+			}
+			if o.Quota > 0 && folderSize(o.Folder(t.ID)) > o.Quota {
+				end.quota, forced, running = true, true, false
+			}
+		}
+	}
+	phase, spent := dog.Stop()
+	// Read before the group and its counters are gone.
+	left, took := seat.end(o.Grace)
+	end.outOfMemory = end.outOfMemory || seat.group.outOfMemory()
+	seat.hush()
+	for e := range events {
+		if e.Kind == "broken" {
+			broken = e.Broken
+		}
+		r.take(e, nil)
+	}
+	<-silent
+	if err := log.close(); err != nil {
+		return search.Outcome{}, err
+	}
+	var back time.Duration
+	var stuck error
+	if onGPU {
+		back, stuck = r.awaitMemory(device, before)
+	}
+	if len(left) > 0 {
+		stuck = fmt.Errorf("%w: processes %v of trial %d could not be ended", ErrQuarantine, left, t.ID)
+	}
+	if forced && end.firing != nil {
+		r.tell(Event{Kill: &Kill{Phase: phase, Cause: end.firing.Cause, Seconds: took.Seconds(), GPU: back.Seconds(), Leftover: left}})
+	}
+	if broken != "" && r.collector.exit == nil {
+		return search.Outcome{}, errors.Join(fmt.Errorf("run trial %d: %s\n%s", t.ID, broken, log.lastLines(10)), stuck)
+	}
+	if state := seat.cmd.ProcessState; state != nil && len(left) == 0 {
+		status := state.Sys().(syscall.WaitStatus)
+		end.code = state.ExitCode()
+		if status.Signaled() && !forced {
+			end.signal = signalName(status.Signal())
+		}
+	}
+	out := r.outcome(end, log)
+	out.WallSeconds = time.Since(begin).Seconds()
+	out.Phases = spent
+	return out, stuck
+}
+
+func signalName(s syscall.Signal) string {
+	return fmt.Sprintf("%s (%v)", unix.SignalName(s), s)
+}

@@ -1,0 +1,162 @@
+package trainer
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"autoresearchd/daemon/watchdog"
+	"autoresearchd/pyembed"
+	"autoresearchd/search"
+)
+
+// sampleEvery is how often a running trial's memory and folder are looked at.
+const sampleEvery = time.Second
+
+// recorder takes in what both isolations hear of a trial, and tells it on.
+type recorder struct {
+	options *Options
+	observe func(Event)
+
+	mu sync.Mutex // events and printed lines come from two goroutines
+	collector
+}
+
+func newRecorder(o *Options, observe func(Event)) *recorder {
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	return &recorder{options: o, observe: observe}
+}
+
+// order is the trial as the seat is told.
+func (o *Options) order(t search.Trial, logFD int, last bool) *order {
+	work := o.work(t.ID)
+	return &order{
+		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: last},
+		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Cache: o.Cache, LogFD: logFD,
+	}
+}
+
+// take notes an event and moves the watchdog; dog is nil when the trial is over.
+func (r *recorder) take(e event, dog *watchdog.Dog) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note(e)
+	enter := func(p search.Phase) {
+		if dog != nil {
+			dog.Enter(p)
+		}
+		r.observe(Event{Phase: p})
+	}
+	switch e.Kind {
+	case "phase":
+		enter(e.Phase)
+	case "step":
+		if dog != nil {
+			dog.Step()
+		}
+		r.observe(Event{Step: &Step{Number: e.Step, Tokens: e.Tokens, Counted: e.Counted}})
+	case "score", "exit":
+		enter(search.Exit)
+	}
+}
+
+func (r *recorder) progress(p Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.collector.progress(p)
+	r.observe(Event{Progress: &p})
+}
+
+func (r *recorder) tell(e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.observe(e)
+}
+
+// sample takes the peak of the GPU memory that the trial's processes hold, by
+// NVML; the growth of the whole device where it does not tell processes apart.
+func (r *recorder) sample(members []int, device int, before int64, onGPU bool) {
+	if !onGPU || r.options.GPU == nil {
+		return
+	}
+	pids := map[int]bool{}
+	for _, pid := range members {
+		pids[pid] = true
+	}
+	used, ok := r.options.GPU.ProcessMemory(pids)
+	if !ok {
+		if used, ok = r.options.GPU.MemoryUsed(device); ok {
+			used -= before
+		}
+	}
+	if ok && used > r.out.PeakVRAM {
+		r.out.PeakVRAM = used
+	}
+}
+
+// deviceMemory returns the bytes in use on a device, or -1 if nobody knows.
+func (r *recorder) deviceMemory(device int, onGPU bool) int64 {
+	if onGPU && r.options.GPU != nil {
+		if used, ok := r.options.GPU.MemoryUsed(device); ok {
+			return used
+		}
+	}
+	return -1
+}
+
+// awaitMemory waits until a device's memory is back to where it was before the
+// trial.
+func (r *recorder) awaitMemory(device int, before int64) (time.Duration, error) {
+	if before < 0 {
+		return 0, nil
+	}
+	begin := time.Now()
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		used := r.deviceMemory(device, true)
+		if used >= 0 && used <= before+memorySlack {
+			return time.Since(begin), nil
+		}
+		if time.Since(begin) > memoryPatience {
+			return time.Since(begin), fmt.Errorf("%w: cuda:%d holds %d MiB, %d MiB before the trial, and did not give it back within %v",
+				ErrQuarantine, device, used>>20, before>>20, memoryPatience)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// folderSize adds up the bytes that a folder takes on disk. Links are not
+// followed.
+func folderSize(dir string) (total int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			total += info.Size()
+		}
+		return nil
+	})
+	return total
+}
+
+// resident adds up the host memory in bytes that processes hold.
+func resident(pids []int) (total int64) {
+	for _, pid := range pids {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			continue
+		}
+		if fields := strings.Fields(string(data)); len(fields) > 1 {
+			pages, _ := strconv.ParseInt(fields[1], 10, 64)
+			total += pages * int64(os.Getpagesize())
+		}
+	}
+	return total
+}

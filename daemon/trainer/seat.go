@@ -1,0 +1,263 @@
+package trainer
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"autoresearchd/pyembed"
+	"autoresearchd/search"
+)
+
+//go:embed bootstrap.py
+var bootstrap string
+
+// reportEvery bounds how often steps are reported: a tiny model makes hundreds
+// a second.
+const reportEvery = 50 * time.Millisecond
+
+// seat runs orders in this process's interpreter, on the thread that it was
+// made on.
+type seat struct {
+	python *pyembed.Interpreter
+	tell   func(event) error
+
+	mu       sync.Mutex // the script may step on several threads
+	start    time.Time
+	batches  int // drawn since the last step
+	tokens   int64
+	steps    int
+	counted  time.Time // when the steps that are not counted were over
+	last     time.Time // the last step
+	reported time.Time
+	told     int // the last step that was reported
+}
+
+// newSeat starts CPython as the given interpreter.
+func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, error) {
+	in, err := pyembed.Start(pyembed.Config{Executable: python, NativeFaults: nativeFaults})
+	if err != nil {
+		return nil, err
+	}
+	s := &seat{python: in, tell: tell}
+	in.Host("batch", s.batch)
+	in.Host("step", s.step)
+	in.Host("evaluate", func([]byte) ([]byte, error) { return nil, s.phase(search.Evaluate) })
+	in.Host("score", s.score)
+	if err := in.Load("_autoresearchd_bootstrap", bootstrap, "<autoresearchd/bootstrap.py>"); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *seat) inspect(source []byte) (Inspection, error) {
+	answer, err := s.python.Call("_autoresearchd_bootstrap", "read", source)
+	if err != nil {
+		return Inspection{}, err
+	}
+	var i Inspection
+	if err := json.Unmarshal(answer, &i); err != nil {
+		return Inspection{}, fmt.Errorf("decode inspection: %w", err)
+	}
+	return i, nil
+}
+
+// run runs one trial and reports how it ended.
+func (s *seat) run(o order) error {
+	s.mu.Lock()
+	s.start = time.Now()
+	s.batches, s.tokens, s.steps, s.told = 0, 0, 0, 0
+	s.mu.Unlock()
+	data, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encode order: %w", err)
+	}
+	if _, err := s.python.Call("_autoresearchd_bootstrap", "begin", data); err != nil {
+		return err
+	}
+	exit, err := s.python.RunFile(o.Script)
+	if err != nil {
+		return err
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if err := s.tell(event{Kind: "exit", At: s.at(), Exit: &exit}); err != nil {
+		return err
+	}
+	if o.Last {
+		return nil
+	}
+	_, err = s.python.Call("_autoresearchd_bootstrap", "end", nil)
+	return err
+}
+
+func (s *seat) at() float64 { return time.Since(s.start).Seconds() }
+
+// batch is called as train.py draws a training batch of so many tokens.
+func (s *seat) batch(data []byte) ([]byte, error) {
+	n, err := strconv.ParseInt(string(data), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("batch: %w", err)
+	}
+	s.mu.Lock()
+	first := s.tokens == 0
+	s.tokens += n
+	s.batches++
+	s.mu.Unlock()
+	if first {
+		return nil, s.phase(search.Compile)
+	}
+	return nil, nil
+}
+
+// step is called after each optimizer step. Several optimizers stepping on the
+// same batches are one step.
+func (s *seat) step([]byte) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.batches == 0 && s.steps > 0 {
+		return nil, nil
+	}
+	s.batches = 0
+	s.steps++
+	s.last = time.Now()
+	if s.steps == Uncounted {
+		s.counted = s.last
+	}
+	if s.steps > Uncounted+1 && s.last.Sub(s.reported) < reportEvery {
+		return nil, nil
+	}
+	return nil, s.report()
+}
+
+// report tells the last step. mu is held.
+func (s *seat) report() error {
+	s.reported, s.told = s.last, s.steps
+	e := event{Kind: "step", At: s.last.Sub(s.start).Seconds(), Step: s.steps, Tokens: s.tokens}
+	if s.steps > Uncounted {
+		e.Counted = s.last.Sub(s.counted).Seconds()
+	}
+	return s.tell(e)
+}
+
+// flush tells a step that was held back.
+func (s *seat) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told == s.steps {
+		return nil
+	}
+	return s.report()
+}
+
+func (s *seat) phase(p search.Phase) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.tell(event{Kind: "phase", At: s.at(), Phase: p})
+}
+
+func (s *seat) score(data []byte) ([]byte, error) {
+	e := event{Kind: "score", At: s.at()}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, fmt.Errorf("score: %w", err)
+	}
+	return nil, s.tell(e)
+}
+
+// Main is the command `autoresearchd trainer`: it serves one request from
+// standard input and ends. The caller has locked it to the process's first
+// thread. It returns the exit status.
+func Main() int {
+	requests, events, err := privateStreams()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "autoresearchd trainer:", err)
+		return 1
+	}
+	if err := serve(requests, events); err != nil {
+		_ = writeFrame(events, event{Kind: "broken", Broken: err.Error()})
+		return 1
+	}
+	return 0
+}
+
+// privateStreams moves the frames' streams away from descriptors 0 and 1, which
+// belong to the script: it reads nothing and prints to run.log, as on 2.
+func privateStreams() (in, out *os.File, err error) {
+	var fds [2]int
+	for i := range fds {
+		// Far from the small numbers that scripts close or reuse.
+		if fds[i], err = unix.FcntlInt(uintptr(i), unix.F_DUPFD_CLOEXEC, 700); err != nil {
+			return nil, nil, fmt.Errorf("keep descriptor %d: %w", i, err)
+		}
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer null.Close()
+	if err := unix.Dup2(int(null.Fd()), 0); err != nil {
+		return nil, nil, fmt.Errorf("close standard input: %w", err)
+	}
+	if err := unix.Dup2(2, 1); err != nil {
+		return nil, nil, fmt.Errorf("join standard output to run.log: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "requests"), os.NewFile(uintptr(fds[1]), "events"), nil
+}
+
+func serve(requests io.Reader, events io.Writer) error {
+	var mu sync.Mutex
+	tell := func(e event) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return writeFrame(events, e)
+	}
+	var req request
+	if err := readFrame(requests, &req); err != nil {
+		if err == io.EOF {
+			return nil // the daemon has no use for this seat
+		}
+		return err
+	}
+	if req.Op == "hang" {
+		return hang(tell)
+	}
+	s, err := newSeat(req.Python, true, tell)
+	if err != nil {
+		return err
+	}
+	switch {
+	case req.Op == "inspect":
+		i, err := s.inspect(req.Source)
+		if err != nil {
+			return err
+		}
+		return tell(event{Kind: "inspection", Inspection: &i})
+	case req.Op == "run" && req.Run != nil:
+		return s.run(*req.Run)
+	}
+	return errors.New("unknown request " + strconv.Quote(req.Op))
+}
+
+// hang is the self-test's dummy: it ignores every signal that can be ignored,
+// says so, and never ends.
+func hang(tell func(event) error) error {
+	signal.Ignore()
+	if err := tell(event{Kind: "phase", Phase: search.Train}); err != nil {
+		return err
+	}
+	for {
+		runtime.Gosched()
+	}
+}

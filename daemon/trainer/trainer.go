@@ -1,0 +1,161 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"autoresearchd/daemon/watchdog"
+	"autoresearchd/search"
+)
+
+// Trainer runs trials in a CPython that the daemon can kill. A failed trial is
+// an Outcome; an error means that the trainer itself is broken.
+type Trainer interface {
+	// Inspect reads train.py without running it.
+	Inspect(ctx context.Context, source []byte) (Inspection, error)
+	// Run runs the trial whose folder Options.Folder names. A cancelled ctx
+	// ends it as Interrupted. observe is called from one goroutine at a time.
+	Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error)
+	// Close lets go of what the trainer holds.
+	Close() error
+}
+
+// Inspection is what can be said of a train.py without running it.
+type Inspection struct {
+	Error     string            `json:"error,omitempty"` // why it cannot run: "line 3: '(' was never closed"
+	Constants []search.Constant `json:"constants"`
+	Imports   []string          `json:"imports"` // names it takes from prepare
+	Evaluates bool              `json:"evaluates"`
+}
+
+// Fault returns why the source cannot be a trial with this budget, or "".
+func (i Inspection) Fault(budget search.Budget) string {
+	switch {
+	case i.Error != "":
+		return i.Error
+	case !i.Evaluates:
+		return "it never calls evaluate_bpb, so it has no score: end it with val_bpb = evaluate_bpb(model, tokenizer, batch_size) from prepare"
+	case budget.Steps > 0:
+		for _, name := range i.Imports {
+			if name == "STEP_BUDGET" {
+				return ""
+			}
+		}
+		return `it does not take STEP_BUDGET from prepare, so a budget in steps cannot reach it: use a budget in seconds, such as "300s"`
+	}
+	return ""
+}
+
+// Event is something that happened while a trial ran. Exactly one field is set.
+type Event struct {
+	Phase    search.Phase // entered
+	Step     *Step
+	Progress *Progress // as the script printed it: display, never score
+	Kill     *Kill
+}
+
+// Step counts optimizer steps by the host's clock.
+type Step struct {
+	Number  int
+	Tokens  int64   // training tokens drawn so far
+	Counted float64 // seconds since the steps that are not counted
+}
+
+// Kill says how a trial was ended by force.
+type Kill struct {
+	Phase    search.Phase
+	Cause    string
+	Seconds  float64 // from the first signal to an empty group
+	GPU      float64 // seconds until its GPU memory was back; 0 without a GPU
+	Leftover []int   // processes that could not be ended
+}
+
+// GPU is what the trainer asks of NVML. Absent figures are ok=false.
+type GPU interface {
+	MemoryUsed(device int) (bytes int64, ok bool)
+	ProcessMemory(pids map[int]bool) (bytes int64, ok bool)
+}
+
+// Uncounted is the number of optimizer steps before counted training begins:
+// upstream's steps 0 to 10, which hold compilation and warm-up.
+const Uncounted = 11
+
+// Options say where and how trials run.
+type Options struct {
+	Python    string // the workspace's own interpreter: .venv/bin/python, absolute
+	Cache     string // data and tokenizer; empty: whatever prepare.py says
+	Folder    func(id int64) string
+	Limits    watchdog.Limits
+	Grace     time.Duration                 // TERM to KILL
+	LogLimit  int64                         // bytes of run.log
+	Quota     int64                         // bytes that a trial may write into its folder; 0: no limit
+	Processes int                           // process limit of a trial; 0: none
+	Memory    int64                         // host memory limit of a trial in bytes; 0: none
+	Secrets   []string                      // names of environment variables that trials must not see
+	Marker    string                        // identifies this daemon's seats in their environment
+	GPU       GPU                           // nil: none
+	Seat      func(id int64, cgroup string) // told before train.py starts, so that a seat can be found after a SIGKILL
+	Log       *slog.Logger
+}
+
+// work is the trial's working directory: its own copies of train.py and of
+// the modules beside it.
+func (o *Options) work(id int64) string { return filepath.Join(o.Folder(id), "work") }
+
+// limits adds the budget to the watchdog's limits: training may outlast it by
+// a fifth and half a minute, for the steps that are not counted.
+func (o *Options) limits(b search.Budget) watchdog.Limits {
+	l := o.Limits
+	if b.Seconds > 0 {
+		l.Train = time.Duration(b.Seconds*1.2*float64(time.Second)) + 30*time.Second
+	}
+	return l
+}
+
+// environment is what a trial sees: the daemon's, less its secrets and what
+// systemd gave to the daemon alone.
+func (o *Options) environment(t search.Trial) []string {
+	hidden := map[string]bool{"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true, "LISTEN_FDS": true, "LISTEN_PID": true,
+		"LISTEN_FDNAMES": true, "INVOCATION_ID": true, "JOURNAL_STREAM": true, "CREDENTIALS_DIRECTORY": true, "PYTHONHOME": true,
+		"PYTHONSTARTUP": true, "AUTORESEARCH_FAULTPOINT": true, "VIRTUAL_ENV": true, "SSH_AUTH_SOCK": true}
+	for _, name := range o.Secrets {
+		hidden[name] = true
+	}
+	var env []string
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if hidden[name] || strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_TOKEN") || strings.HasSuffix(name, "_SECRET") || strings.HasSuffix(name, "PASSWORD") {
+			continue
+		}
+		env = append(env, entry)
+	}
+	if o.Cache != "" {
+		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
+	}
+	if index, ok := cudaIndex(t.Device); ok {
+		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+strconv.Itoa(index))
+	} else if t.Device == "cpu" {
+		env = append(env, "CUDA_VISIBLE_DEVICES=")
+	}
+	return append(env, markerName+"="+o.marker(t.ID))
+}
+
+const markerName = "AUTORESEARCH_SEAT"
+
+func (o *Options) marker(id int64) string { return fmt.Sprintf("%s/%d", o.Marker, id) }
+
+// cudaIndex returns the number in "cuda:0".
+func cudaIndex(device string) (int, bool) {
+	number, ok := strings.CutPrefix(device, "cuda:")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.Atoi(number)
+	return n, err == nil
+}
