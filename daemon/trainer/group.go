@@ -170,7 +170,7 @@ func (g *group) kill(patience time.Duration) []int {
 		}
 		reap()
 		left := g.alive()
-		if len(left) == 0 || time.Now().After(deadline) {
+		if len(left) == 0 && g.charged() == 0 || time.Now().After(deadline) {
 			return left
 		}
 		time.Sleep(pause)
@@ -186,6 +186,18 @@ func (g *group) alive() []int {
 		}
 	}
 	return out
+}
+
+// charged returns the processes, zombies included, that still count against
+// the group's limit; 0 where nobody counts.
+func (g *group) charged() int {
+	for _, dir := range []string{g.pids, g.cgroup} {
+		if data, err := os.ReadFile(filepath.Join(dir, "pids.current")); dir != "" && err == nil {
+			n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+			return n
+		}
+	}
+	return 0
 }
 
 // outOfMemory reports whether the kernel ended a member for its memory limit.
