@@ -89,7 +89,7 @@ def _collector(register, leaving):
     the rest belongs to libraries that live on."""
 
     def collect(function, *args, **kwargs):
-        if getattr(function, "__module__", None) != "__main__":
+        if sys._getframe(1).f_globals.get("__name__") != "__main__":
             return register(function, *args, **kwargs)
         leaving.append((function, args, kwargs))
         return function

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if isSeat() {
 		os.Exit(Main())
 	}
+	if root := os.Getenv("AUTORESEARCH_INPROCESS_TEST"); root != "" {
+		os.Exit(runInProcess(root))
+	}
 	dir, err := os.MkdirTemp("", "trainer")
 	if err != nil {
 		panic(err)

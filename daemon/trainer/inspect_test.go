@@ -1,0 +1,145 @@
+package trainer
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"autoresearchd/search"
+)
+
+func TestInspect(t *testing.T) {
+	p := newProcess(t, options(t))
+	source := `"""Doc."""
+import os
+from prepare import STEP_BUDGET, evaluate_bpb as score
+
+# über
+DEPTH = 8               # layers
+TOTAL = 2**19 # tokens
+LR = 0.04
+ADAM_BETAS = (0.8, 0.95) # two
+PATTERN = "SSSL"
+FLAG: bool = True
+NEG = -1.5e-3
+PRODUCT = (40 * 524288)
+ONE = 1.0
+BIG = 10**40
+COMPUTED = DEPTH * 64
+TWICE = 1
+TWICE = 2
+lower = 3
+NAME = os.environ
+if True:
+    INNER = 4
+NOTHING = None
+DEPTH2 = 9; DEPTH3 = 10  # both
+
+score(None, None, 4)
+`
+	i, err := p.Inspect(context.Background(), []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i.Error != "" || !i.Evaluates || strings.Join(i.Imports, " ") != "STEP_BUDGET evaluate_bpb" {
+		t.Errorf("inspection %+v", i)
+	}
+	type c struct {
+		value search.Value
+		text  string
+		line  int
+		note  string
+	}
+	want := map[string]c{
+		"DEPTH":      {search.IntValue(8), "8", 6, "layers"},
+		"TOTAL":      {search.IntValue(1 << 19), "2**19", 7, "tokens"},
+		"LR":         {search.FloatValue(0.04), "0.04", 8, ""},
+		"ADAM_BETAS": {search.TupleValue(search.FloatValue(0.8), search.FloatValue(0.95)), "(0.8, 0.95)", 9, "two"},
+		"PATTERN":    {search.StringValue("SSSL"), `"SSSL"`, 10, ""},
+		"FLAG":       {search.BoolValue(true), "True", 11, ""},
+		"NEG":        {search.FloatValue(-1.5e-3), "-1.5e-3", 12, ""},
+		"PRODUCT":    {search.IntValue(40 * 524288), "40 * 524288", 13, ""},
+		"ONE":        {search.FloatValue(1), "1.0", 14, ""},
+		"DEPTH2":     {search.IntValue(9), "9", 24, "both"},
+		"DEPTH3":     {search.IntValue(10), "10", 24, "both"},
+	}
+	for _, got := range i.Constants {
+		w, ok := want[got.Name]
+		if !ok {
+			t.Errorf("%s is taken for a constant", got.Name)
+			continue
+		}
+		delete(want, got.Name)
+		if !got.Value.Equal(w.value) || got.Text != w.text || got.Line != w.line || got.Comment != w.note {
+			t.Errorf("%s: got %v %q line %d %q, want %+v", got.Name, got.Value, got.Text, got.Line, got.Comment, w)
+		}
+		if source[got.Start:got.End] != got.Text {
+			t.Errorf("%s: its span holds %q, not %q", got.Name, source[got.Start:got.End], got.Text)
+		}
+	}
+	for name := range want {
+		t.Errorf("%s was not found", name)
+	}
+	if _, err := json.Marshal(i); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatIsWrongWithASource(t *testing.T) {
+	p := newProcess(t, options(t))
+	const calls = "from prepare import evaluate_bpb\nevaluate_bpb(1, 2, 3)\n"
+	for _, c := range []struct {
+		source, want string
+		budget       search.Budget
+	}{
+		{calls, "", search.Budget{Seconds: 300}},
+		{"x = (\n" + calls, "line 1: '(' was never closed", search.Budget{Seconds: 300}},
+		{"def f():\nreturn 1\n", "line 2: expected an indented block after function definition on line 1", search.Budget{Seconds: 300}},
+		{"return 1\n", "line 1: 'return' outside function", search.Budget{Seconds: 300}},
+		{"import prepare\nprint('val_bpb: 0.1')\n", "it never calls evaluate_bpb, so it has no score: end it with val_bpb = evaluate_bpb(model, tokenizer, batch_size) from prepare", search.Budget{Seconds: 300}},
+		{"import prepare\nprepare.evaluate_bpb(1, 2, 3)\n", "", search.Budget{Seconds: 300}},
+		{calls, `it does not take STEP_BUDGET from prepare, so a budget in steps cannot reach it: use a budget in seconds, such as "300s"`, search.Budget{Steps: 400}},
+		{"from prepare import STEP_BUDGET\n" + calls, "", search.Budget{Steps: 400}},
+	} {
+		i, err := p.Inspect(context.Background(), []byte(c.source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := i.Fault(c.budget); got != c.want {
+			t.Errorf("%q:\ngot  %q\nwant %q", c.source, got, c.want)
+		}
+	}
+}
+
+func TestInspectSaysWhyTheSeatFailed(t *testing.T) {
+	o := options(t)
+	o.Python = "/no/such/venv/bin/python"
+	p := newProcess(t, o)
+	i, err := p.Inspect(context.Background(), []byte("A = 1\n"))
+	if err == nil && len(i.Constants) != 1 {
+		t.Errorf("neither an answer nor a reason: %+v", i)
+	}
+}
+
+func FuzzParseProgress(f *testing.F) {
+	f.Add("step 00071 (96.0%) | loss: 2.500000 | lrm: 1.00 | dt: 9ms | tok/sec: 57,000 | mfu: 0.0% | epoch: 1 | remaining: 3s")
+	f.Add("step x | | :")
+	f.Fuzz(func(t *testing.T, line string) {
+		if p, ok := ParseProgress(line); ok && p.Step < 0 {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func TestParseProgress(t *testing.T) {
+	p, ok := ParseProgress("step 00071 (96.0%) | loss: 2.500000 | lrm: 1.00 | dt: 9ms | tok/sec: 57,000 | mfu: 39.8% | epoch: 1 | remaining: 3s    ")
+	if want := (Progress{Step: 71, Percent: 96, Loss: 2.5, TokPerSec: 57000, MFU: 39.8, Remaining: 3}); !ok || p != want {
+		t.Errorf("got %+v, want %+v", p, want)
+	}
+	for _, line := range []string{"", "step", "step 1", "steps 1 | loss: 2", "val_bpb: 1", "step -1 (0%) | loss: 1"} {
+		if _, ok := ParseProgress(line); ok {
+			t.Errorf("%q is taken for progress", line)
+		}
+	}
+}
