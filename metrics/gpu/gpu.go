@@ -1,0 +1,266 @@
+// Package gpu looks at NVIDIA devices through NVML. A machine without NVML is
+// a machine without devices, and a call that hangs costs its own answer only.
+package gpu
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+
+	"autoresearchd/metrics/internal/gate"
+)
+
+// Deadlines of calls into the driver.
+const (
+	openDeadline = 10 * time.Second       // nvmlInit wakes sleeping devices
+	callDeadline = 500 * time.Millisecond // a scrape must answer within a second
+)
+
+// Device is one GPU; it does not change while the process runs.
+type Device struct {
+	Index       int // NVML's: PCI bus order, not CUDA_VISIBLE_DEVICES
+	UUID        string
+	Name        string
+	MemoryTotal int64 // bytes
+}
+
+// Sample is one reading of a device; nil is what NVML does not say.
+type Sample struct {
+	Device      int      // index
+	MemoryUsed  *float64 // bytes
+	MemoryTotal *float64 // bytes
+	Utilization *float64 // 0 to 1: the share of time in which a kernel ran
+	Power       *float64 // watts
+	Temperature *float64 // degrees Celsius
+}
+
+// GPUs is what the daemon knows of its GPUs. Its methods answer within half a
+// second, whatever the driver does, and may be called at the same time.
+type GPUs interface {
+	// Devices returns the devices found at the start, by index.
+	Devices() []Device
+	// Driver returns the driver's version, and Reason says why there are no
+	// devices; one of the two is empty.
+	Driver() string
+	Reason() string
+	// Sample reads every device; those that do not answer in time are left out.
+	Sample(ctx context.Context) []Sample
+	// MemoryUsed returns the bytes in use on a device by all processes.
+	MemoryUsed(device int) (bytes int64, ok bool)
+	// ProcessMemory sums the GPU memory of those compute processes that are
+	// among pids, over all devices. It is not ok where NVML does not answer,
+	// does not tell memory by process, or knows none of the pids (a process
+	// in a pid namespace is listed under another number).
+	ProcessMemory(pids map[int]bool) (bytes int64, ok bool)
+}
+
+type device struct {
+	Device
+	handle nvml.Device
+	gate   gate.Gate
+}
+
+type driver struct {
+	version string
+	reason  string
+	v2      bool // the driver has nvmlDeviceGetMemoryInfo_v2
+	devices []*device
+}
+
+// Open looks for devices through libnvidia-ml.so.1. It always returns GPUs;
+// where there are none, Reason says why.
+func Open(ctx context.Context) GPUs { return OpenLibrary(ctx, nvml.New()) }
+
+// OpenLibrary is Open with a library of the caller's: go-nvml's mocks, or one
+// that lies elsewhere.
+func OpenLibrary(ctx context.Context, lib nvml.Interface) GPUs {
+	ctx, cancel := context.WithTimeout(ctx, openDeadline)
+	defer cancel()
+	d, ok := gate.Call(ctx, new(gate.Gate), func() *driver { return open(lib) })
+	if !ok {
+		return &driver{reason: "NVML did not answer within " + openDeadline.String() + ": see `nvidia-smi` and the kernel log"}
+	}
+	return d
+}
+
+func open(lib nvml.Interface) *driver {
+	d := &driver{}
+	// Without Init no other function may be called: their symbols are not there.
+	switch ret := lib.Init(); ret {
+	case nvml.SUCCESS:
+	case nvml.ERROR_LIBRARY_NOT_FOUND:
+		d.reason = "libnvidia-ml.so.1 is not installed: no NVIDIA driver on this machine"
+		return d
+	default:
+		d.reason = "NVML did not start: " + message(ret)
+		return d
+	}
+	d.v2 = lib.Extensions().LookupSymbol("nvmlDeviceGetMemoryInfo_v2") == nil
+	count, ret := lib.DeviceGetCount()
+	if ret != nvml.SUCCESS {
+		d.reason = "NVML did not count its devices: " + message(ret)
+		return d
+	}
+	for i := range count {
+		handle, ret := lib.DeviceGetHandleByIndex(i)
+		if ret != nvml.SUCCESS {
+			continue // a lost device takes no other with it
+		}
+		dev := &device{Device: Device{Index: i}, handle: handle}
+		dev.UUID, _ = handle.GetUUID()
+		dev.Name, _ = handle.GetName()
+		if _, total, ok := d.memory(dev); ok {
+			dev.MemoryTotal = total
+		}
+		d.devices = append(d.devices, dev)
+	}
+	if len(d.devices) == 0 {
+		d.reason = "NVML answers and has no usable device"
+		return d
+	}
+	d.version, _ = lib.SystemGetDriverVersion()
+	return d
+}
+
+// message names an error without a call into the library, which may be absent.
+func message(ret nvml.Return) string {
+	switch ret {
+	case nvml.ERROR_DRIVER_NOT_LOADED:
+		return "the kernel driver is not loaded"
+	case nvml.ERROR_NO_PERMISSION:
+		return "no permission on /dev/nvidia*"
+	case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
+		return "library and kernel driver are of different versions: reboot after an upgrade"
+	case nvml.ERROR_GPU_IS_LOST:
+		return "the GPU has fallen off the bus"
+	}
+	return ret.Error()
+}
+
+func (d *driver) Driver() string { return d.version }
+func (d *driver) Reason() string { return d.reason }
+
+func (d *driver) Devices() []Device {
+	out := make([]Device, len(d.devices))
+	for i, dev := range d.devices {
+		out[i] = dev.Device
+	}
+	return out
+}
+
+// memory returns bytes in use and in all. The newer call leaves out what the
+// driver reserves for itself, as nvidia-smi does.
+func (d *driver) memory(dev *device) (used, total int64, ok bool) {
+	if d.v2 {
+		if m, ret := dev.handle.GetMemoryInfo_v2(); ret == nvml.SUCCESS && m.Total > 0 {
+			return int64(m.Used), int64(m.Total), true
+		}
+	}
+	m, ret := dev.handle.GetMemoryInfo()
+	return int64(m.Used), int64(m.Total), ret == nvml.SUCCESS
+}
+
+func (d *driver) Sample(ctx context.Context) []Sample {
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	found := make([]*Sample, len(d.devices))
+	var wg sync.WaitGroup
+	for i, dev := range d.devices {
+		wg.Go(func() {
+			if s, ok := gate.Call(ctx, &dev.gate, func() Sample { return d.read(dev) }); ok {
+				found[i] = &s
+			}
+		})
+	}
+	wg.Wait()
+	var out []Sample
+	for _, s := range found {
+		if s != nil {
+			out = append(out, *s)
+		}
+	}
+	return out
+}
+
+func (d *driver) read(dev *device) Sample {
+	s := Sample{Device: dev.Index}
+	some := func(v float64) *float64 { return &v }
+	if used, total, ok := d.memory(dev); ok {
+		s.MemoryUsed, s.MemoryTotal = some(float64(used)), some(float64(total))
+	}
+	if u, ret := dev.handle.GetUtilizationRates(); ret == nvml.SUCCESS {
+		s.Utilization = some(float64(u.Gpu) / 100)
+	}
+	if mw, ret := dev.handle.GetPowerUsage(); ret == nvml.SUCCESS {
+		s.Power = some(float64(mw) / 1000)
+	}
+	if c, ret := dev.handle.GetTemperature(nvml.TEMPERATURE_GPU); ret == nvml.SUCCESS {
+		s.Temperature = some(float64(c))
+	}
+	return s
+}
+
+func (d *driver) MemoryUsed(index int) (int64, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
+	defer cancel()
+	for _, dev := range d.devices {
+		if dev.Index != index {
+			continue
+		}
+		used, ok := gate.Call(ctx, &dev.gate, func() int64 {
+			if used, _, ok := d.memory(dev); ok {
+				return used
+			}
+			return -1
+		})
+		if !ok || used < 0 {
+			return 0, false
+		}
+		return used, true
+	}
+	return 0, false
+}
+
+func (d *driver) ProcessMemory(pids map[int]bool) (int64, bool) {
+	type answer struct {
+		infos []nvml.ProcessInfo
+		ret   nvml.Return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
+	defer cancel()
+	answers := make([]answer, len(d.devices))
+	var wg sync.WaitGroup
+	for i, dev := range d.devices {
+		answers[i].ret = nvml.ERROR_TIMEOUT
+		wg.Go(func() {
+			if a, ok := gate.Call(ctx, &dev.gate, func() (a answer) {
+				a.infos, a.ret = dev.handle.GetComputeRunningProcesses()
+				return a
+			}); ok {
+				answers[i] = a
+			}
+		})
+	}
+	wg.Wait()
+	var sum int64
+	found := false
+	for _, a := range answers {
+		if a.ret != nvml.SUCCESS {
+			return 0, false
+		}
+		for _, p := range a.infos {
+			if !pids[int(p.Pid)] {
+				continue
+			}
+			if p.UsedGpuMemory > math.MaxInt64 { // NVML_VALUE_NOT_AVAILABLE
+				return 0, false
+			}
+			sum += int64(p.UsedGpuMemory)
+			found = true
+		}
+	}
+	return sum, found
+}

@@ -1,0 +1,174 @@
+package gpu
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxh200"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
+)
+
+// dgx is go-nvml's fake DGX with readings.
+func dgx() *server.Server {
+	s := dgxh200.New()
+	s.LookupSymbolFunc = func(symbol string) error { return errors.New(symbol + " is not there") }
+	for i, d := range s.Devices {
+		d := d.(*server.Device)
+		d.MemoryInfo.Used = uint64(i+1) << 30
+		d.GetUtilizationRatesFunc = func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 97}, nvml.SUCCESS }
+		d.GetPowerUsageFunc = func() (uint32, nvml.Return) { return 650500, nvml.SUCCESS }
+		d.GetTemperatureFunc = func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 61, nvml.SUCCESS }
+		d.GetComputeRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) { return nil, nvml.SUCCESS }
+	}
+	return s
+}
+
+func TestDevices(t *testing.T) {
+	g := OpenLibrary(t.Context(), dgx())
+	if g.Driver() != "550.54.15" || g.Reason() != "" || len(g.Devices()) != 8 {
+		t.Fatalf("driver %q, reason %q, devices %v", g.Driver(), g.Reason(), g.Devices())
+	}
+	if d := g.Devices()[3]; d.Index != 3 || !strings.HasPrefix(d.UUID, "GPU-") || !strings.Contains(d.Name, "H200") || d.MemoryTotal < 100<<30 {
+		t.Errorf("got %+v", d)
+	}
+	samples := g.Sample(t.Context())
+	if len(samples) != 8 {
+		t.Fatalf("%d samples", len(samples))
+	}
+	if s := samples[2]; s.Device != 2 || *s.MemoryUsed != 3<<30 || *s.Utilization != 0.97 || *s.Power != 650.5 || *s.Temperature != 61 {
+		t.Errorf("got %+v", s)
+	}
+	if used, ok := g.MemoryUsed(7); used != 8<<30 || !ok {
+		t.Errorf("memory %d, %v", used, ok)
+	}
+	if _, ok := g.MemoryUsed(8); ok {
+		t.Error("a device that is not there has memory")
+	}
+}
+
+// The newer memory call, where the driver has it, leaves out what is reserved.
+func TestReservedMemory(t *testing.T) {
+	s := dgx()
+	s.LookupSymbolFunc = func(string) error { return nil }
+	for _, d := range s.Devices {
+		d.(*server.Device).GetMemoryInfo_v2Func = func() (nvml.Memory_v2, nvml.Return) {
+			return nvml.Memory_v2{Total: 9000, Reserved: 700, Used: 42}, nvml.SUCCESS
+		}
+	}
+	g := OpenLibrary(t.Context(), s)
+	if used, ok := g.MemoryUsed(0); used != 42 || !ok || g.Devices()[0].MemoryTotal != 9000 {
+		t.Errorf("got %d of %d", used, g.Devices()[0].MemoryTotal)
+	}
+}
+
+func TestAbsentReadings(t *testing.T) {
+	s := dgx()
+	d := s.Devices[0].(*server.Device)
+	d.GetPowerUsageFunc = func() (uint32, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED }
+	d.GetMemoryInfoFunc = func() (nvml.Memory, nvml.Return) { return nvml.Memory{}, nvml.ERROR_GPU_IS_LOST }
+	g := OpenLibrary(t.Context(), s)
+	if got := g.Sample(t.Context())[0]; got.Power != nil || got.MemoryUsed != nil || got.Temperature == nil {
+		t.Errorf("got %+v", got)
+	}
+	if _, ok := g.MemoryUsed(0); ok {
+		t.Error("a lost device has memory")
+	}
+}
+
+func TestProcessMemory(t *testing.T) {
+	s := dgx()
+	for i, infos := range [][]nvml.ProcessInfo{
+		{{Pid: 10, UsedGpuMemory: 100}, {Pid: 11, UsedGpuMemory: 20}, {Pid: 12, UsedGpuMemory: 3}},
+		{{Pid: 11, UsedGpuMemory: 4000}, {Pid: 13, UsedGpuMemory: math.MaxUint64}},
+	} {
+		s.Devices[i].(*server.Device).GetComputeRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) { return infos, nvml.SUCCESS }
+	}
+	g := OpenLibrary(t.Context(), s)
+	if sum, ok := g.ProcessMemory(map[int]bool{10: true, 11: true, 99: true}); sum != 4120 || !ok {
+		t.Errorf("got %d, %v", sum, ok)
+	}
+	if _, ok := g.ProcessMemory(map[int]bool{99: true}); ok {
+		t.Error("a hidden process has memory")
+	}
+	if _, ok := g.ProcessMemory(map[int]bool{10: true, 13: true}); ok {
+		t.Error("a process of unknown memory was counted")
+	}
+}
+
+func TestNoDevices(t *testing.T) {
+	failing := func(ret nvml.Return) *server.Server {
+		s := dgx()
+		s.InitFunc = func() nvml.Return { return ret }
+		return s
+	}
+	none := dgx()
+	none.Devices = nil
+	for _, c := range []struct {
+		lib    nvml.Interface
+		reason string
+	}{
+		{nvml.New(nvml.WithLibraryPath("libnothing-there.so.9")), "libnvidia-ml.so.1 is not installed: no NVIDIA driver on this machine"},
+		{failing(nvml.ERROR_DRIVER_NOT_LOADED), "NVML did not start: the kernel driver is not loaded"},
+		{failing(nvml.ERROR_LIB_RM_VERSION_MISMATCH), "NVML did not start: library and kernel driver are of different versions: reboot after an upgrade"},
+		{none, "NVML answers and has no usable device"},
+	} {
+		g := OpenLibrary(t.Context(), c.lib)
+		if g.Reason() != c.reason || len(g.Devices()) != 0 || g.Driver() != "" || len(g.Sample(t.Context())) != 0 {
+			t.Errorf("reason %q, want %q", g.Reason(), c.reason)
+		}
+		if _, ok := g.MemoryUsed(0); ok {
+			t.Error("no device has memory")
+		}
+		if _, ok := g.ProcessMemory(map[int]bool{1: true}); ok {
+			t.Error("no device has processes")
+		}
+	}
+}
+
+// Fault 17: an NVML call that hangs.
+func TestHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := dgx()
+		release, calls := make(chan struct{}), 0
+		s.Devices[1].(*server.Device).GetPowerUsageFunc = func() (uint32, nvml.Return) {
+			calls++
+			<-release
+			return 1000, nvml.SUCCESS
+		}
+		g := OpenLibrary(t.Context(), s)
+		start := time.Now()
+		for range 50 {
+			if got := g.Sample(t.Context()); len(got) != 7 || got[1].Device != 2 {
+				t.Fatalf("got %d samples", len(got))
+			}
+			if _, ok := g.MemoryUsed(1); ok {
+				t.Fatal("the device that hangs answered")
+			}
+			if _, ok := g.MemoryUsed(0); !ok {
+				t.Fatal("its neighbour did not")
+			}
+		}
+		if d := time.Since(start); d != callDeadline || calls != 1 {
+			t.Errorf("took %v and %d calls, want one deadline and one call", d, calls)
+		}
+		close(release)
+		synctest.Wait()
+		if got := g.Sample(t.Context()); len(got) != 8 {
+			t.Errorf("after the hang: %d samples", len(got))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s, release := dgx(), make(chan struct{})
+		s.InitFunc = func() nvml.Return { <-release; return nvml.ERROR_UNKNOWN }
+		g := OpenLibrary(t.Context(), s)
+		if want := "NVML did not answer within 10s: see `nvidia-smi` and the kernel log"; g.Reason() != want {
+			t.Errorf("reason %q", g.Reason())
+		}
+		close(release)
+	})
+}

@@ -1,0 +1,147 @@
+package metrics
+
+import (
+	"context"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"autoresearchd/metrics/gpu"
+	"autoresearchd/search"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+type source func() Snapshot
+
+func (s source) Snapshot() Snapshot { return s() }
+
+type fakeGPUs struct {
+	gpu.GPUs
+	samples []gpu.Sample
+}
+
+func (f fakeGPUs) Devices() []gpu.Device {
+	return []gpu.Device{{Index: 0, UUID: "GPU-0a", Name: "NVIDIA H100", MemoryTotal: 80 << 30}, {Index: 1, UUID: "GPU-1b", Name: "NVIDIA H100", MemoryTotal: 80 << 30}}
+}
+func (f fakeGPUs) Driver() string                      { return "550.54.15" }
+func (f fakeGPUs) Sample(context.Context) []gpu.Sample { return f.samples }
+
+var full = Snapshot{
+	ValBPB: Some(0.9981), BestValBPB: Some(0.9932), BaselineValBPB: Some(0.9979),
+	Trials: []TrialCount{
+		{search.Completed, "evolution", 41}, {search.Completed, "baseline", 1}, {search.OutOfMemory, "evolution", 3},
+		{search.Crashed, "a\"b\\c\n\xff", 1},
+	},
+	Decisions: map[search.Verdict]int64{search.Keep: 7, search.Discard: 35, search.Crash: 4},
+	Tokens:    21e9,
+	PeakVRAM:  Some(45060e6),
+	LastKeep:  time.Unix(1763900000, 5e8),
+	Duty:      Some(0.83),
+	Champion:  "a1b2c3d",
+	Running: &Running{
+		Phase: search.Train, StartedAt: time.Unix(1763901000, 0), Progress: Some(0.5),
+		TrainLoss: Some(3.21), TokensPerSecond: Some(1.7e6), MFU: Some(0.4),
+	},
+	Quarantined:  map[int]bool{1: true},
+	ConfigReload: time.Unix(1763890000, 0),
+}
+
+func page(t *testing.T, m *Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+var others = regexp.MustCompile(`(?m)^(# (HELP|TYPE) )?(go|process)_.*\n`)
+
+func TestPage(t *testing.T) {
+	gpus := fakeGPUs{samples: []gpu.Sample{{Device: 0, MemoryUsed: Some(46e9), MemoryTotal: Some(80 << 30), Utilization: Some(0.97), Power: Some(650.5), Temperature: Some(61)}}}
+	m := New(source(func() Snapshot { return full }), gpus, Build{Version: "0.1.0", Revision: "75ed646", Python: "3.12.1"})
+	m.ObservePhase(search.Startup, 9300*time.Millisecond)
+	m.ObservePhase(search.Train, 300200*time.Millisecond)
+	m.ObserveKill(search.Train, "stall", 80*time.Millisecond)
+	m.ObserveAsk("evolution", 700*time.Microsecond)
+	m.ObserveJournal(3 * time.Millisecond)
+
+	got := page(t, m)
+	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes"} {
+		if !strings.Contains(got, "\n"+name+" ") {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	got = others.ReplaceAllString(got, "")
+	got = regexp.MustCompile(`goversion="[^"]*"`).ReplaceAllString(got, `goversion="go"`)
+	const golden = "testdata/metrics.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+
+	problems, err := testutil.GatherAndLint(m.Registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, namespace) {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// What is not known is not on the page: no zero stands for it.
+func TestAbsent(t *testing.T) {
+	m := New(source(func() Snapshot { return Snapshot{} }), nil, Build{})
+	got := others.ReplaceAllString(page(t, m), "")
+	var series []string
+	for line := range strings.Lines(got) {
+		if !strings.HasPrefix(line, "#") {
+			name, _, _ := strings.Cut(line, " ")
+			name, _, _ = strings.Cut(name, "{")
+			if len(series) == 0 || series[len(series)-1] != name {
+				series = append(series, name)
+			}
+		}
+	}
+	want := "build_info decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_running watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count"
+	if got := strings.ReplaceAll(strings.Join(series, " "), namespace+"_", ""); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A state that does not answer leaves the rest of the page well formed.
+func TestBusySource(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	m := New(source(func() Snapshot { <-release; return full }), fakeGPUs{samples: []gpu.Sample{{Device: 1, Power: Some(70)}}}, Build{})
+	for i := range 3 {
+		start := time.Now()
+		got := page(t, m)
+		if d := time.Since(start); d > time.Second || i > 0 && d > snapshotDeadline {
+			t.Errorf("scrape %d took %v", i, d)
+		}
+		if strings.Contains(got, "trial_running") || strings.Contains(got, "gpu_quarantined") ||
+			!strings.Contains(got, `autoresearch_gpu_power_watts{gpu="1"} 70`) || !strings.Contains(got, "autoresearch_build_info") {
+			t.Errorf("got:\n%s", got)
+		}
+	}
+}
