@@ -22,7 +22,6 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 import prepare
 from prepare import MAX_SEQ_LEN, TIME_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
@@ -81,6 +80,9 @@ prefer_cudnn = False  # full attention through cuDNN's kernel where SDPA can cho
 peak_flops = 989.5e12  # dense bf16 of an H100 or H200 SXM; what mfu is a share of
 step_budget = getattr(prepare, "STEP_BUDGET", 0)  # counted steps that replace TIME_BUDGET; 0: none
 uncounted_steps = 11  # steps 0 to 10 compile and warm up
+
+if window_kernel == "flex":  # its import alone takes seconds, and it pays on a GPU only
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 
 # ---- model ---------------------------------------------------------------------------------------------------------
@@ -229,7 +231,10 @@ class GPT(nn.Module):
             x = self.residual_scale[i] * x + self.x0_scale[i] * x0
             extra = F.embedding(tokens, self.value_embeds[str(i)]) if has_value_embedding(i) else None
             x = block(x, extra, cos, sin, self.masks)
-        logits = SOFTCAP * torch.tanh(self.head(rms_norm(x)).float() / SOFTCAP)
+        capped = (self.head.weight / SOFTCAP).to(
+            x.dtype
+        )  # dividing the logits instead would be one more pass over them
+        logits = SOFTCAP * torch.tanh(F.linear(rms_norm(x), capped).float())
         if targets is None:
             return logits
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction=reduction)
