@@ -50,9 +50,9 @@ DOWNLOAD_ATTEMPTS = 5  # tries per shard, each resuming where the last one broke
 RETRY_SECONDS = 1.0  # wait after the first failure; doubled after each further one
 
 CACHE_DIR = os.environ.get("AUTORESEARCH_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "autoresearch")
-DATA_DIR = os.path.join(CACHE_DIR, "data")
-TOKENIZER_DIR = os.path.join(CACHE_DIR, "tokenizer")
-MANIFEST = os.path.join(CACHE_DIR, "manifest.json")
+DATA_DIR = f"{CACHE_DIR}/data"
+TOKENIZER_DIR = f"{CACHE_DIR}/tokenizer"
+MANIFEST = f"{CACHE_DIR}/manifest.json"
 HUB_DATASET = "karpathy/climbmix-400b-shuffle"
 BASE_URL = os.environ.get("AUTORESEARCH_BASE_URL") or f"https://huggingface.co/datasets/{HUB_DATASET}/resolve/main"
 VAL_SHARD = 6542  # the hub's last shard
@@ -87,7 +87,7 @@ class Tokenizer:
 
     def __init__(self, enc):
         self.enc = enc
-        self.bos_token_id = enc.encode_single_token(BOS_TOKEN)
+        self.bos_token_id = self.enc.encode_single_token(BOS_TOKEN)
 
     @classmethod
     def from_directory(cls, tokenizer_dir=None):
@@ -111,7 +111,7 @@ class Tokenizer:
     def get_bos_token_id(self):
         return self.bos_token_id
 
-    def encode(self, text, prepend=None, num_threads=8):
+    def encode(self, text, prepend=None, num_threads: int = 8):
         """Token ids of a string, or a list of them for a list of strings; `prepend` is a token id or a special's name.
 
         Text that spells a special token is encoded as ordinary text. TypeError for anything else.
@@ -239,7 +239,7 @@ def packed_rows(tokenizer, width, split, buffer_size=1000):
         yield row, epoch
 
 
-def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
+def make_dataloader(tokenizer, B: int, T: int, split, buffer_size: int = 1000):
     """Endless (inputs, targets, epoch); both int64 (B, T), targets one token ahead, on the GPU if there is one.
 
     The order of tokens depends on the data, T and buffer_size alone, not on B: row after row.
@@ -272,7 +272,7 @@ def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
 
 
 @torch.no_grad()
-def evaluate_bpb(model, tokenizer, batch_size):
+def evaluate_bpb(model, tokenizer, batch_size: int):
     """Bits per byte on the validation shard: summed loss in nats / (ln 2 x summed bytes of the targets). Lower wins.
 
     model(inputs, targets, reduction="none") gives the loss of every token; special tokens count in neither sum.
@@ -361,12 +361,12 @@ def legacy_token_bytes(enc):
 
 def train_tokenizer():
     """Train and save the tokenizer, unless both of its files are there. True if it was trained."""
-    table = os.path.join(TOKENIZER_DIR, "token_bytes.pt")
-    pickled = os.path.join(TOKENIZER_DIR, "tokenizer.pkl")
+    folder = TOKENIZER_DIR
+    table, pickled = (os.path.join(folder, name) for name in ("token_bytes.pt", "tokenizer.pkl"))
     if os.path.exists(table) and os.path.exists(pickled):
         Tokenizer.from_directory()  # refuses a vocabulary of another size
         return False
-    os.makedirs(TOKENIZER_DIR, exist_ok=True)
+    os.makedirs(folder, exist_ok=True)
     started = time.monotonic()
     say(f"tokenizer: training {VOCAB_SIZE} tokens ...")
     enc = train_encoding(tokenizer_text(), VOCAB_SIZE)
@@ -471,9 +471,10 @@ def download_shard(index, progress, stop):
 
 def download(count, workers):
     """Fetch the first `count` training shards and the validation shard, those that are missing. True if any was."""
-    os.makedirs(DATA_DIR, exist_ok=True)
+    folder = DATA_DIR
+    os.makedirs(folder, exist_ok=True)
     wanted = [VAL_SHARD, *range(min(count, VAL_SHARD))]
-    missing = [i for i in wanted if not os.path.exists(os.path.join(DATA_DIR, shard_name(i)))]
+    missing = [i for i in wanted if not os.path.exists(os.path.join(folder, shard_name(i)))]
     if not missing:
         return False
     say(f"data: downloading {len(missing)} of {len(wanted)} shards of {HUB_DATASET} ...")
@@ -545,7 +546,6 @@ def build_shards(files):
         val.append(order.pop())
         seen += len(files[val[-1]].encode())
     counts = {}
-    os.makedirs(DATA_DIR, exist_ok=True)
     for split, keys in (("validation", val), ("train", order)):
         documents = [d for key in keys for d in cut_documents(files[key], 2 * MAX_SEQ_LEN)]
         encoded = sorted((digest(f"{n}:".encode() + d.encode()), d) for n, d in enumerate(documents))
@@ -561,7 +561,9 @@ def build_shards(files):
 
 
 def write_shard(index, documents):
-    path = os.path.join(DATA_DIR, shard_name(index))
+    folder = DATA_DIR
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, shard_name(index))
     table = pa.table({"text": pa.array(documents, pa.string())})
     pq.write_table(table, path + ".part", row_group_size=1024, compression="zstd")
     os.replace(path + ".part", path)

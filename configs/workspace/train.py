@@ -300,7 +300,7 @@ if on_gpu:
     adamw_update = torch.compile(adamw_update, dynamic=False, fullgraph=True)
 
 
-class MuonAdamW(torch.optim.Optimizer):
+class MuonAndAdamW(torch.optim.Optimizer):
     """Muon for groups with "momentum", whose parameters share one shape; AdamW for groups with "betas"."""
 
     def __init__(self, groups):
@@ -378,7 +378,7 @@ def make_optimizer(model):
         matrices.setdefault(tuple(weight.shape), []).append(weight)
     for same in matrices.values():
         groups.append({"params": same, "lr": MATRIX_LR, "momentum": MOMENTUM_START, "weight_decay": WEIGHT_DECAY})
-    return MuonAdamW(groups)
+    return MuonAndAdamW(groups)
 
 
 # ---- training ------------------------------------------------------------------------------------------------------
@@ -398,7 +398,8 @@ def set_schedule(optimizer, progress, step):
     """Learning rates and Muon's decay follow the budget, its momentum the steps. Returns the rates' multiplier."""
     multiplier = lr_multiplier(progress)
     ramp = min(step / max(1, MOMENTUM_STEPS), 1.0)
-    for group in optimizer.param_groups:
+    groups = optimizer.param_groups
+    for group in groups:
         group["lr"] = group["initial_lr"] * multiplier
         if "momentum" in group:
             group["momentum"] = MOMENTUM_START + (MOMENTUM - MOMENTUM_START) * ramp

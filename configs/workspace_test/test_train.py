@@ -122,7 +122,7 @@ class Optimizer(unittest.TestCase):
         for shape in ((12, 12), (24, 8), (8, 24)):
             weights = [torch.nn.Parameter(torch.randn(shape, generator=dice)) for _ in range(3)]
             group = {"params": weights, "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
-            optimizer = train.MuonAdamW([group])
+            optimizer = train.MuonAndAdamW([group])
             plain = [w.detach().double() for w in weights]
             moments = [torch.zeros(shape).double() for _ in weights]
             seconds = [torch.zeros((shape[0], 1) if shape[0] >= shape[1] else (1, shape[1])).double() for _ in weights]
@@ -138,7 +138,7 @@ class Optimizer(unittest.TestCase):
         start = torch.randn(7, 5)
         ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
         group = {"params": [ours], "lr": 0.03, "betas": (0.8, 0.95), "weight_decay": 0.1}
-        mine = train.MuonAdamW([group])
+        mine = train.MuonAndAdamW([group])
         reference = torch.optim.AdamW([theirs], lr=0.03, betas=(0.8, 0.95), eps=train.ADAM_EPS, weight_decay=0.1)
         for _ in range(6):
             ours.grad = torch.randn(7, 5)
