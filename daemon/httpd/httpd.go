@@ -1,0 +1,160 @@
+// Package httpd holds the daemon's two servers: a read-only one on TCP for
+// metrics and probes, and one on a Unix socket for the verbs that change
+// something. Whoever may open the socket may command the daemon.
+package httpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// Bounds of every connection.
+const (
+	headerTimeout   = 5 * time.Second
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 60 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 3 * time.Second
+	maxHeader       = 16 << 10
+	maxBody         = 64 << 10
+)
+
+// Public is what the TCP server shows.
+type Public struct {
+	Metrics http.Handler // /metrics
+	Ready   func() error // nil when the loop is ready, else why it is not; any goroutine
+	Log     *slog.Logger
+}
+
+// Server is a running server.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+	done     chan error
+	cancel   context.CancelFunc
+}
+
+// Listen starts the read-only server on address; an empty address is off and
+// gives a nil Server, whose methods do nothing.
+func Listen(address string, p Public) (*Server, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("serve http on %s: the address is in use: end what listens there (`ss -ltnp`) or set another [http] listen, \"\" for none", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("serve http on %s: no permission for this port: set [http] listen to one above 1023", address)
+	case err != nil:
+		return nil, fmt.Errorf("serve http on %s: %w: correct [http] listen", address, err)
+	}
+	return serve(l, p.handler(), p.Log), nil
+}
+
+func serve(l net.Listener, h http.Handler, log *slog.Logger) *Server {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		http: &http.Server{
+			Handler:           h,
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			BaseContext:       func(net.Listener) context.Context { return ctx },
+		},
+		listener: l,
+		done:     make(chan error, 1),
+		cancel:   cancel,
+	}
+	go func() {
+		err := s.http.Serve(l)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		s.done <- err
+		close(s.done)
+	}()
+	return s
+}
+
+// Addr returns the address that is listened on: the port where 0 was asked for.
+func (s *Server) Addr() string {
+	if s == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// Done yields the error that ended the server, or is closed after Close. For a
+// nil Server it never yields.
+func (s *Server) Done() <-chan error {
+	if s == nil {
+		return nil
+	}
+	return s.done
+}
+
+// Close lets requests in progress finish for three seconds, then ends them.
+func (s *Server) Close() error {
+	if s == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	s.cancel() // what still runs learns it from its context
+	if err != nil {
+		err = s.http.Close()
+	}
+	s.listener.Close() // which the server does not know where Serve had not begun
+	return err
+}
+
+const index = `autoresearchd
+
+/metrics   Prometheus metrics
+/healthz   is the process alive
+/readyz    does the loop run, and if not, why
+`
+
+func (p Public) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", p.Metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "alive\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := p.Ready(); err != nil {
+			text(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
+			return
+		}
+		text(w, http.StatusOK, "ready\n")
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			text(w, http.StatusMethodNotAllowed, "read-only: commands go over the Unix socket (`autoresearchd pause`, …)\n")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func text(w http.ResponseWriter, code int, body string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	io.WriteString(w, body)
+}
