@@ -1,0 +1,31 @@
+# autoresearchd: see README.md. Everything is done by scripts/, so that each
+# step can also be run by hand.
+
+.PHONY: all build demo test bench soak install uninstall clean
+
+all: build
+
+build:
+	@scripts/build.sh
+
+demo: build
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+# The slow forms of what make test does in short.
+soak:
+	@AUTORESEARCH_SOAK=500 scripts/test.sh soak
+
+bench: build
+	@scripts/bench.sh
+
+install: build
+	@scripts/install.sh
+
+uninstall:
+	@scripts/uninstall.sh
+
+clean:
+	rm -rf bin .build demo
