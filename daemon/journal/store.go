@@ -1,0 +1,396 @@
+package journal
+
+import (
+	"bytes"
+	"compress/flate"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"strconv"
+	"time"
+
+	"autoresearchd/search"
+)
+
+const (
+	fileName    = "journal.db"
+	busyTimeout = 5 * time.Second
+	application = 0x61726473 // "ards", SQLite's application_id
+)
+
+// Study is the one study of a state directory.
+type Study struct {
+	Tag         string
+	Workspace   string // absolute path
+	BaseCommit  string // full hash: where the study started
+	Seed        uint64
+	StartedAt   time.Time
+	Budget      search.Budget
+	PrepareHash string // of prepare.py at the start
+}
+
+// Record is a trial as far as it has come. Lists leave Trial.Source,
+// Trial.Proposal.Source and Outcome.Curve empty; Trial fills them in.
+type Record struct {
+	search.Result
+	Stage        search.Stage
+	Commit       string // full hash; empty before Commit
+	ParentCommit string // full hash of the commit that the trial starts from
+	Seat         string // JSON given to SetSeat: how to find the trial's processes
+}
+
+// Suggestion is a human's idea for a coming proposal.
+type Suggestion struct {
+	ID     int64
+	Kind   string                  // the caller's word: "text", "values"
+	Text   string                  // in words
+	Values map[string]search.Value // constants to set, by name
+	At     time.Time
+	Trial  int64 // the trial that took it; 0: waiting
+}
+
+// Flag is a piece of control state that survives a restart.
+type Flag string
+
+// The flags.
+const (
+	Paused Flag = "paused" // no new trial starts
+	Ended  Flag = "ended"  // the study was ended by stop
+)
+
+// store is what the writer and readers share: a way to run queries, and the
+// queries.
+type store struct {
+	dir  string // state directory, as given
+	path string // of journal.db
+	view func(func(*sql.DB) error) error
+}
+
+func dsn(path, query string) string {
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: query}).String()
+}
+
+// read runs a query, naming op in its error.
+func (s *store) read(op string, fn func(*sql.DB) error) error {
+	return s.classify(op, s.view(fn))
+}
+
+// Study returns the study; false when the journal has none yet.
+func (s *store) Study() (Study, bool, error) {
+	var st Study
+	found := false
+	err := s.read("read the study", func(db *sql.DB) error {
+		var err error
+		st, found, err = scanStudy(db)
+		return err
+	})
+	return st, found, err
+}
+
+type queryer interface {
+	QueryRow(query string, args ...any) *sql.Row
+}
+
+func scanStudy(db queryer) (Study, bool, error) {
+	var st Study
+	var seed, started, budget string
+	err := db.QueryRow(`SELECT tag, workspace, base_commit, seed, started_at, budget, prepare_hash FROM study`).
+		Scan(&st.Tag, &st.Workspace, &st.BaseCommit, &seed, &started, &budget, &st.PrepareHash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Study{}, false, nil
+	}
+	if err != nil {
+		return Study{}, false, err
+	}
+	st.Seed, err = strconv.ParseUint(seed, 10, 64)
+	if err != nil {
+		return Study{}, false, err
+	}
+	if st.StartedAt, err = time.Parse(time.RFC3339Nano, started); err != nil {
+		return Study{}, false, err
+	}
+	return st, true, json.Unmarshal([]byte(budget), &st.Budget)
+}
+
+const columns = `SELECT trial, stage, parent_commit, commit_hash, seat, outcome, val_bpb, verdict, reason FROM trial `
+
+// Trials returns every trial in the order of ids, without sources and curves.
+func (s *store) Trials() ([]Record, error) {
+	return s.list("list trials", columns+"ORDER BY id")
+}
+
+// Unfinished returns the trials that are not done, in the order of ids, without
+// sources and curves.
+func (s *store) Unfinished() ([]Record, error) {
+	return s.list("list unfinished trials", columns+"WHERE stage <> ? ORDER BY id", string(search.StageDone))
+}
+
+func (s *store) list(op, query string, args ...any) ([]Record, error) {
+	var records []Record
+	err := s.read(op, func(db *sql.DB) error {
+		records = nil
+		rows, err := db.Query(query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			rec, err := scanRecord(rows)
+			if err != nil {
+				return err
+			}
+			records = append(records, rec)
+		}
+		return rows.Err()
+	})
+	return records, err
+}
+
+func scanRecord(row interface{ Scan(...any) error }) (Record, error) {
+	var rec Record
+	var trial, stage string
+	var commit, seat, outcome, verdict, reason sql.NullString
+	var val sql.NullFloat64
+	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &commit, &seat, &outcome, &val, &verdict, &reason); err != nil {
+		return Record{}, err
+	}
+	if err := json.Unmarshal([]byte(trial), &rec.Trial); err != nil {
+		return Record{}, err
+	}
+	if outcome.Valid {
+		if err := json.Unmarshal([]byte(outcome.String), &rec.Outcome); err != nil {
+			return Record{}, err
+		}
+		rec.Outcome.ValBPB = math.NaN() // SQLite keeps NaN as NULL
+		if val.Valid {
+			rec.Outcome.ValBPB = val.Float64
+		}
+	}
+	rec.Stage = search.Stage(stage)
+	rec.Commit, rec.Seat = commit.String, seat.String
+	rec.Decision = search.Decision{Verdict: search.Verdict(verdict.String), Reason: reason.String}
+	return rec, nil
+}
+
+// Trial returns one trial with its sources and curve. An id that the journal
+// does not have is ErrUnknown.
+func (s *store) Trial(id int64) (Record, error) {
+	var rec Record
+	err := s.read(fmt.Sprintf("read trial %d", id), func(db *sql.DB) error {
+		var err error
+		if rec, err = scanRecord(db.QueryRow(columns+"WHERE id = ?", id)); err != nil {
+			return unknown(err)
+		}
+		return fill(db, &rec)
+	})
+	return rec, err
+}
+
+func unknown(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrUnknown
+	}
+	return err
+}
+
+func fill(db *sql.DB, rec *Record) error {
+	rows, err := db.Query("SELECT kind, data FROM blob WHERE trial = ?", rec.Trial.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var kind string
+		var packed []byte
+		if err := rows.Scan(&kind, &packed); err != nil {
+			return err
+		}
+		data, err := unpack(packed)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case "source":
+			rec.Trial.Source = data
+		case "proposal":
+			rec.Trial.Proposal.Source = data
+		case "curve":
+			if rec.Outcome.Curve, err = decodeCurve(data); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// Replay calls each with every trial in the order of ids, sources and curves
+// filled in, holding one in memory at a time. each may use the journal.
+func (s *store) Replay(each func(Record) error) error {
+	for last := int64(0); ; {
+		var rec Record
+		err := s.read("replay trials", func(db *sql.DB) error {
+			var err error
+			if rec, err = scanRecord(db.QueryRow(columns+"WHERE id > ? ORDER BY id LIMIT 1", last)); err != nil {
+				return err
+			}
+			return fill(db, &rec)
+		})
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		last = rec.Trial.ID
+		if err := each(rec); err != nil {
+			return err
+		}
+	}
+}
+
+// Source returns a trial's full train.py; ErrUnknown when there is no such trial.
+func (s *store) Source(id int64) ([]byte, error) {
+	var source []byte
+	err := s.read(fmt.Sprintf("read the source of trial %d", id), func(db *sql.DB) error {
+		var packed []byte
+		err := db.QueryRow("SELECT data FROM blob WHERE trial = ? AND kind = 'source'", id).Scan(&packed)
+		if err != nil {
+			return unknown(err)
+		}
+		source, err = unpack(packed)
+		return err
+	})
+	return source, err
+}
+
+// Champion returns the trial that was decided keep last, with its source and
+// curve; false when there is none.
+func (s *store) Champion() (Record, bool, error) {
+	var rec Record
+	found := false
+	err := s.read("read the champion", func(db *sql.DB) error {
+		var err error
+		rec, err = scanRecord(db.QueryRow(columns+"WHERE verdict = ? ORDER BY decided_no DESC LIMIT 1", string(search.Keep)))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found = true
+		return fill(db, &rec)
+	})
+	return rec, found, err
+}
+
+// NextID returns the id that the next trial gets, from 1.
+func (s *store) NextID() (int64, error) {
+	var id int64
+	err := s.read("read the next trial's id", func(db *sql.DB) error {
+		return db.QueryRow("SELECT coalesce(max(id), 0) + 1 FROM trial").Scan(&id)
+	})
+	return id, err
+}
+
+// Flag reports whether a flag is set.
+func (s *store) Flag(f Flag) (bool, error) {
+	set := false
+	err := s.read("read flag "+string(f), func(db *sql.DB) error {
+		return db.QueryRow("SELECT EXISTS (SELECT 1 FROM flag WHERE name = ?)", string(f)).Scan(&set)
+	})
+	return set, err
+}
+
+// Suggestions returns every suggestion in the order in which they came.
+func (s *store) Suggestions() ([]Suggestion, error) {
+	var all []Suggestion
+	err := s.read("list suggestions", func(db *sql.DB) error {
+		all = nil
+		rows, err := db.Query("SELECT id, kind, text, vals, at, coalesce(trial, 0) FROM suggestion ORDER BY id")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var g Suggestion
+			var values, at string
+			if err := rows.Scan(&g.ID, &g.Kind, &g.Text, &values, &at, &g.Trial); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(values), &g.Values); err != nil {
+				return err
+			}
+			if g.At, err = time.Parse(time.RFC3339Nano, at); err != nil {
+				return err
+			}
+			all = append(all, g)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
+// NextSuggestion returns the oldest suggestion that no trial has taken; false
+// when none waits.
+func (s *store) NextSuggestion() (Suggestion, bool, error) {
+	all, err := s.Suggestions()
+	for _, g := range all {
+		if g.Trial == 0 {
+			return g, true, err
+		}
+	}
+	return Suggestion{}, false, err
+}
+
+func pack(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(data); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func unpack(packed []byte) ([]byte, error) {
+	return io.ReadAll(flate.NewReader(bytes.NewReader(packed)))
+}
+
+// encodeCurve writes points as little-endian words: JSON has no NaN, and a
+// diverging loss is one.
+func encodeCurve(curve []search.Point) []byte {
+	data := make([]byte, 0, 32*len(curve))
+	for _, p := range curve {
+		for _, word := range [4]uint64{uint64(p.Step), math.Float64bits(p.Seconds), uint64(p.Tokens), math.Float64bits(p.Loss)} {
+			data = binary.LittleEndian.AppendUint64(data, word)
+		}
+	}
+	return data
+}
+
+func decodeCurve(data []byte) ([]search.Point, error) {
+	if len(data)%32 != 0 {
+		return nil, fmt.Errorf("decode curve: %d bytes are not whole points", len(data))
+	}
+	var curve []search.Point
+	for ; len(data) > 0; data = data[32:] {
+		word := func(i int) uint64 { return binary.LittleEndian.Uint64(data[8*i:]) }
+		curve = append(curve, search.Point{
+			Step:    int(word(0)),
+			Seconds: math.Float64frombits(word(1)),
+			Tokens:  int64(word(2)),
+			Loss:    math.Float64frombits(word(3)),
+		})
+	}
+	return curve, nil
+}

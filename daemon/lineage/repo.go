@@ -1,0 +1,522 @@
+package lineage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"autoresearchd/daemon/faultpoint"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrNotWorkTree = errors.New("not a git work tree")
+	ErrDirty       = errors.New("uncommitted change")
+	ErrMoved       = errors.New("ref moved by somebody else")
+	ErrRefLocked   = errors.New("ref locked")
+)
+
+var (
+	commitBefore = faultpoint.New("lineage.commit.before")
+	commitBlob   = faultpoint.New("lineage.commit.blob")
+	commitTree   = faultpoint.New("lineage.commit.tree")
+	commitAfter  = faultpoint.New("lineage.commit.after")
+	trialBefore  = faultpoint.New("lineage.trialref.before")
+	trialAfter   = faultpoint.New("lineage.trialref.after")
+	champBefore  = faultpoint.New("lineage.champion.before")
+	champAfter   = faultpoint.New("lineage.champion.after")
+)
+
+// The files that a workspace must have committed and unchanged.
+var required = []string{"train.py", "prepare.py"}
+
+// maxFile bounds a file read into memory, in bytes.
+const maxFile = 16 << 20
+
+// Repo is a workspace's git repository. Its methods may be called from several
+// goroutines; all git commands are bounded by the context and by two minutes.
+type Repo struct {
+	workspace string // absolute, without links
+	ceiling   string // its parent: discovery never leaves the workspace
+	common    string // the git directory that holds the refs
+}
+
+// Open checks that workspace is the top of a git work tree in which train.py
+// and prepare.py are committed and unchanged. When the work tree has a branch
+// autoresearch/… checked out, an older state of that branch counts as
+// unchanged, since the daemon moves the branch and leaves the work tree alone.
+// Errors say what to do; ErrNotWorkTree and ErrDirty can be told apart.
+func Open(ctx context.Context, workspace string) (*Repo, error) {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("open workspace %s: "+format, append([]any{workspace}, args...)...)
+	}
+	info, err := os.Stat(workspace)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fail("no such directory: run `autoresearchd init`, or set [study] workspace")
+	case err != nil:
+		return nil, fail("%w", errors.Unwrap(err))
+	case !info.IsDir():
+		return nil, fail("is not a directory: set [study] workspace to a git work tree with train.py, prepare.py and program.md")
+	}
+	abs, err := filepath.Abs(workspace)
+	if err == nil {
+		abs, err = filepath.EvalSymlinks(abs)
+	}
+	if err != nil {
+		return nil, fail("%w", err)
+	}
+	r := &Repo{workspace: abs, ceiling: filepath.Dir(abs)}
+	out, err := r.git(ctx, nil, "rev-parse", "--path-format=absolute", "--is-inside-work-tree", "--show-toplevel", "--git-common-dir")
+	var failed *gitError
+	if err != nil && (!errors.As(err, &failed) || !strings.Contains(failed.stderr, "not a git repository") && !strings.Contains(failed.stderr, "must be run in a work tree")) {
+		return nil, fail("%w", err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if err != nil || len(lines) != 3 || lines[0] != "true" || lines[1] != abs {
+		return nil, fail("is %w: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", ErrNotWorkTree)
+	}
+	r.common = lines[2]
+
+	head, err := r.Head(ctx)
+	if err != nil {
+		return nil, fail("%w", err)
+	}
+	if head == "" {
+		return nil, fail("has no commit yet: run `git add train.py prepare.py program.md` and `git commit` there")
+	}
+	entries, err := r.tree(ctx, head, false, required...)
+	if err != nil {
+		return nil, fail("%w", err)
+	}
+	for _, name := range required {
+		i := slices.IndexFunc(entries, func(e entry) bool { return e.path == name })
+		if i < 0 {
+			if _, err := os.Lstat(filepath.Join(abs, name)); err != nil {
+				return nil, fail("%s is missing: add and commit it, or run `autoresearchd init` for a new workspace", name)
+			}
+			return nil, fail("%s is not committed: run `git add %s` and `git commit` there", name, name)
+		}
+		if !entries[i].regular() {
+			return nil, fail("%s is not a regular file in the last commit: commit the file itself", name)
+		}
+		if err := r.unchanged(ctx, name, entries[i].object); err != nil {
+			return nil, fail("%w", err)
+		}
+	}
+	return r, nil
+}
+
+// unchanged compares a file of the work tree with its committed blob, without
+// the workspace's filters and without git status, which would run them.
+func (r *Repo) unchanged(ctx context.Context, name, want string) error {
+	info, err := os.Lstat(filepath.Join(r.workspace, name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is missing from the work tree (%w): restore it with `git checkout -- %s`", name, ErrDirty, name)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file (%w): restore it with `git checkout -- %s`", name, ErrDirty, name)
+	}
+	out, err := r.git(ctx, nil, "hash-object", "--no-filters", "--", name)
+	if err != nil {
+		return err
+	}
+	have := strings.TrimSpace(string(out))
+	if have == want {
+		return nil
+	}
+	known, err := r.branchHeld(ctx, name, have)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return fmt.Errorf("%s differs from the last commit (%w): commit it, or restore it with `git checkout -- %s`", name, ErrDirty, name)
+	}
+	return nil
+}
+
+// branchHeld reports whether HEAD is a study's branch that held this blob as
+// name in one of its commits.
+func (r *Repo) branchHeld(ctx context.Context, name, object string) (bool, error) {
+	branch, err := r.headBranch(ctx)
+	if err != nil || !strings.HasPrefix(branch, "refs/heads/autoresearch/") {
+		return false, err
+	}
+	commits, err := r.git(ctx, nil, "rev-list", "--first-parent", "--max-count=10000", "HEAD")
+	if err != nil {
+		return false, err
+	}
+	query := strings.ReplaceAll(string(commits), "\n", ":"+name+"\n")
+	objects, err := r.git(ctx, []byte(query), "cat-file", "--batch-check=%(objectname)")
+	return bytes.Contains(append([]byte("\n"), objects...), []byte("\n"+object+"\n")), err
+}
+
+// Workspace returns the work tree's absolute path, links resolved.
+func (r *Repo) Workspace() string { return r.workspace }
+
+// Head returns the commit that HEAD names, or "" when there is none yet.
+func (r *Repo) Head(ctx context.Context) (string, error) { return r.resolve(ctx, "HEAD") }
+
+// BranchTip returns the champion's commit on autoresearch/<tag>, or "" when
+// the branch does not exist.
+func (r *Repo) BranchTip(ctx context.Context, tag string) (string, error) {
+	if err := CheckTag(tag); err != nil {
+		return "", err
+	}
+	return r.resolve(ctx, branchRef(tag))
+}
+
+// TrialCommit returns the commit that SetTrialRef stored, or "" when there is none.
+func (r *Repo) TrialCommit(ctx context.Context, tag string, id int64) (string, error) {
+	if err := CheckTag(tag); err != nil {
+		return "", err
+	}
+	return r.resolve(ctx, trialRef(tag, id))
+}
+
+// CheckedOut reports whether the work tree stands on the branch
+// autoresearch/<tag>. The daemon then moves the branch under it and leaves the
+// files alone, so git shows them as changed; say so to the user.
+func (r *Repo) CheckedOut(ctx context.Context, tag string) (bool, error) {
+	branch, err := r.headBranch(ctx)
+	return branch == branchRef(tag), err
+}
+
+func (r *Repo) headBranch(ctx context.Context) (string, error) {
+	out, err := r.git(ctx, nil, "symbolic-ref", "--quiet", "HEAD")
+	if exitCode(err) == 1 { // a detached HEAD
+		return "", nil
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func branchRef(tag string) string { return "refs/heads/autoresearch/" + tag }
+
+func trialRef(tag string, id int64) string {
+	return fmt.Sprintf("refs/autoresearch/%s/trial/%d", tag, id)
+}
+
+func (r *Repo) resolve(ctx context.Context, name string) (string, error) {
+	out, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
+	if exitCode(err) == 1 {
+		return "", nil
+	}
+	// --end-of-options is echoed by some versions of git.
+	return strings.TrimSpace(strings.TrimPrefix(string(out), "--end-of-options\n")), err
+}
+
+// Resolve returns the full hash of a commit given in full or abbreviated to at
+// least four hexadecimal digits, or "" when there is none.
+func (r *Repo) Resolve(ctx context.Context, commit string) (string, error) {
+	if len(commit) < 4 || strings.Trim(commit, "0123456789abcdef") != "" {
+		return "", fmt.Errorf("resolve commit %q: not a hash", commit)
+	}
+	return r.resolve(ctx, commit)
+}
+
+func exitCode(err error) int {
+	var exit interface{ ExitCode() int }
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+func checkHash(s string) error {
+	if n := len(s); n != 40 && n != 64 || strings.Trim(s, "0123456789abcdef") != "" {
+		return fmt.Errorf("use commit %q: not a full hash", s)
+	}
+	return nil
+}
+
+// entry is one line of git ls-tree.
+type entry struct{ mode, kind, object, path string }
+
+func (e entry) regular() bool { return e.mode == "100644" || e.mode == "100755" }
+
+func (r *Repo) tree(ctx context.Context, commit string, recursive bool, paths ...string) ([]entry, error) {
+	if err := checkHash(commit); err != nil {
+		return nil, err
+	}
+	args := []string{"ls-tree", "-z", "--full-tree"}
+	if recursive {
+		args = append(args, "-r")
+	}
+	out, err := r.git(ctx, nil, append(append(args, commit, "--"), paths...)...)
+	if err != nil {
+		return nil, err
+	}
+	var entries []entry
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		if line == "" {
+			continue
+		}
+		meta, name, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(meta)
+		if len(fields) != 3 {
+			return nil, fmt.Errorf("list files of %s: unexpected line %q from git ls-tree", commit, line)
+		}
+		entries = append(entries, entry{fields[0], fields[1], fields[2], name})
+	}
+	return entries, nil
+}
+
+// Files lists the committed regular files whose names end in .py, sorted, with
+// slashes, relative to the top.
+func (r *Repo) Files(ctx context.Context, commit string) ([]string, error) {
+	entries, err := r.tree(ctx, commit, true)
+	var names []string
+	for _, e := range entries {
+		if e.regular() && strings.HasSuffix(e.path, ".py") {
+			names = append(names, e.path)
+		}
+	}
+	return names, err
+}
+
+// ReadFile returns a committed file's bytes, exactly as stored, up to 16 MiB.
+// A path that the commit does not have as a regular file gives fs.ErrNotExist.
+func (r *Repo) ReadFile(ctx context.Context, commit, name string) ([]byte, error) {
+	if !fs.ValidPath(name) || name == "." {
+		return nil, fmt.Errorf("read %q at %.7s: not a path inside the work tree", name, commit)
+	}
+	entries, err := r.tree(ctx, commit, false, name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s at %.7s: %w", name, commit, err)
+	}
+	if len(entries) != 1 || entries[0].path != name || !entries[0].regular() {
+		return nil, fmt.Errorf("read %s at %.7s: %w", name, commit, fs.ErrNotExist)
+	}
+	var data []byte
+	err = r.blobs(ctx, entries, func(_ entry, size int64, content io.Reader) error {
+		if size > maxFile {
+			return fmt.Errorf("%d bytes are more than the %d allowed", size, maxFile)
+		}
+		data, err = io.ReadAll(content)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s at %.7s: %w", name, commit, err)
+	}
+	return data, nil
+}
+
+// blobs streams the contents of entries through one git cat-file.
+func (r *Repo) blobs(ctx context.Context, entries []entry, each func(e entry, size int64, content io.Reader) error) error {
+	var query strings.Builder
+	for _, e := range entries {
+		query.WriteString(e.object + "\n")
+	}
+	return r.stream(ctx, time.Unix(0, 0), strings.NewReader(query.String()), func(stdout io.Reader) error {
+		in := bufio.NewReader(stdout)
+		for _, e := range entries {
+			header, err := in.ReadString('\n')
+			if err != nil {
+				return fmt.Errorf("read object of %s: %w", e.path, err)
+			}
+			fields := strings.Fields(header)
+			if len(fields) != 3 || fields[1] != "blob" {
+				return fmt.Errorf("read object of %s: git says %q: run `git fsck` in %s", e.path, strings.TrimSpace(header), r.workspace)
+			}
+			size, err := strconv.ParseInt(fields[2], 10, 64)
+			if err != nil {
+				return fmt.Errorf("read object of %s: %w", e.path, err)
+			}
+			content := &io.LimitedReader{R: in, N: size}
+			if err := each(e, size, content); err != nil {
+				return err
+			}
+			if _, err := io.Copy(io.Discard, content); err != nil {
+				return err
+			}
+			if content.N > 0 {
+				return fmt.Errorf("read object of %s: %w", e.path, io.ErrUnexpectedEOF)
+			}
+			if _, err := in.Discard(1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, "cat-file", "--batch")
+}
+
+// Export writes the committed regular files that match accepts into dir, which
+// it creates, with modes 0644 and 0755. Links and submodules are left out; no
+// filter and no attribute is applied; nothing is written outside dir.
+func (r *Repo) Export(ctx context.Context, commit, dir string, match func(path string) bool) error {
+	entries, err := r.tree(ctx, commit, true)
+	if err != nil {
+		return fmt.Errorf("export %.7s: %w", commit, err)
+	}
+	entries = slices.DeleteFunc(entries, func(e entry) bool {
+		return !e.regular() || !fs.ValidPath(e.path) || !match(e.path)
+	})
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("export %.7s: %w", commit, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("export %.7s: %w", commit, err)
+	}
+	defer root.Close()
+	err = r.blobs(ctx, entries, func(e entry, _ int64, content io.Reader) error {
+		if err := root.MkdirAll(path.Dir(e.path), 0o755); err != nil {
+			return err
+		}
+		// A file that is there already is replaced, not followed or rewritten in place.
+		if err := root.Remove(e.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if e.mode == "100755" {
+			mode = 0o755
+		}
+		f, err := root.OpenFile(e.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, content)
+		return errors.Join(err, f.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("export %.7s into %s: %w", commit, dir, err)
+	}
+	return nil
+}
+
+// CommitTrial stores base's tree with train.py replaced by source as a commit
+// on parent, dated when (to the second), and returns its hash. It touches no
+// ref, no index and no file of the work tree. The same arguments give the same
+// hash. message is Message's; control characters in it are escaped.
+func (r *Repo) CommitTrial(ctx context.Context, base, parent string, source []byte, message string, when time.Time) (string, error) {
+	commit, err := r.commitTrial(ctx, base, parent, source, message, when)
+	if err != nil {
+		return "", fmt.Errorf("commit trial: %w", err)
+	}
+	return commit, nil
+}
+
+func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []byte, message string, when time.Time) (string, error) {
+	if err := checkHash(parent); err != nil {
+		return "", err
+	}
+	entries, err := r.tree(ctx, base, false)
+	if err != nil {
+		return "", err
+	}
+	commitBefore.Hit()
+	blob, err := r.git(ctx, source, "hash-object", "-t", "blob", "-w", "--stdin")
+	if err != nil {
+		return "", err
+	}
+	commitBlob.Hit()
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.path == "train.py" })
+	if i < 0 || !entries[i].regular() {
+		return "", fmt.Errorf("%.7s has no train.py", base)
+	}
+	entries[i].object = strings.TrimSpace(string(blob))
+	var listing bytes.Buffer
+	for _, e := range entries {
+		fmt.Fprintf(&listing, "%s %s %s\t%s\x00", e.mode, e.kind, e.object, e.path)
+	}
+	tree, err := r.git(ctx, listing.Bytes(), "mktree", "-z")
+	if err != nil {
+		return "", err
+	}
+	commitTree.Hit()
+	commit, err := r.gitAt(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, strings.TrimSpace(string(tree)))
+	if err != nil {
+		return "", err
+	}
+	commitAfter.Hit()
+	return strings.TrimSpace(string(commit)), nil
+}
+
+// SetTrialRef stores refs/autoresearch/<tag>/trial/<id>, so that the commit of
+// a discarded trial is kept too. Repeating it changes nothing; another commit
+// there already is ErrMoved.
+func (r *Repo) SetTrialRef(ctx context.Context, tag string, id int64, commit string) error {
+	if err := CheckTag(tag); err != nil {
+		return err
+	}
+	trialBefore.Hit()
+	if err := r.move(ctx, trialRef(tag, id), commit, ""); err != nil {
+		return err
+	}
+	trialAfter.Hit()
+	return nil
+}
+
+// AdvanceChampion moves refs/heads/autoresearch/<tag> from old to new; an empty
+// old means that the branch must not exist yet. A branch that stands at new
+// already is left as it is. Anywhere else, somebody moved it: ErrMoved, and
+// nothing is changed. ErrRefLocked: another git command holds it.
+func (r *Repo) AdvanceChampion(ctx context.Context, tag, new, old string) error {
+	if err := CheckTag(tag); err != nil {
+		return err
+	}
+	champBefore.Hit()
+	if err := r.move(ctx, branchRef(tag), new, old); err != nil {
+		return err
+	}
+	champAfter.Hit()
+	return nil
+}
+
+func (r *Repo) move(ctx context.Context, ref, new, old string) error {
+	if err := checkHash(new); err != nil {
+		return err
+	}
+	if old != "" {
+		if err := checkHash(old); err != nil {
+			return err
+		}
+	}
+	have, err := r.resolve(ctx, ref)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", ref, err)
+	}
+	if have == new {
+		return nil
+	}
+	if have == old {
+		expect := old
+		if old == "" {
+			expect = strings.Repeat("0", len(new))
+		}
+		if err = r.updateRef(ctx, ref, new, expect); err == nil {
+			return nil
+		}
+		if have, _ = r.resolve(ctx, ref); have == new {
+			return nil
+		}
+	}
+	if have != old {
+		return movedError(ref, new, old, have)
+	}
+	return fmt.Errorf("move %s to %.7s: %w", ref, new, err)
+}
+
+func movedError(ref, new, old, have string) error {
+	short := strings.TrimPrefix(ref, "refs/heads/")
+	switch {
+	case old == "":
+		return fmt.Errorf("move %s to %s: it exists already, at %s (%w): choose another tag, or delete it with `git update-ref -d %s`", short, new, have, ErrMoved, ref)
+	case have == "":
+		return fmt.Errorf("move %s from %s to %s: it was deleted (%w): restore it with `git update-ref %s %s`, then start again", short, old, new, ErrMoved, ref, old)
+	}
+	return fmt.Errorf("move %s from %s to %s: it stands at %s (%w): keep that commit under another branch if it is wanted, restore this one with `git update-ref %s %s`, then start again", short, old, new, have, ErrMoved, ref, old)
+}

@@ -1,0 +1,288 @@
+package lineage
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"autoresearchd/daemon/faultpoint"
+	"autoresearchd/search"
+)
+
+// ResultsHeader is the first line of results.tsv, upstream's five columns.
+const ResultsHeader = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+
+var (
+	appendBefore   = faultpoint.New("lineage.results.before")
+	appendTorn     = faultpoint.New("lineage.results.torn")
+	appendAfter    = faultpoint.New("lineage.results.after")
+	rebuildKept    = faultpoint.New("lineage.rebuild.kept")
+	rebuildWritten = faultpoint.New("lineage.rebuild.written")
+	rebuildAfter   = faultpoint.New("lineage.rebuild.after")
+)
+
+// Row is one line of results.tsv.
+type Row struct {
+	Commit      string         // 7 characters
+	ValBPB      float64        // bits per byte; 0 for a crash
+	MemoryGB    float64        // peak GPU memory in GiB; 0 for a crash
+	Status      search.Verdict // keep, discard or crash
+	Description string         // one line
+}
+
+// NewRow derives a trial's row. A trial without a score is a crash here
+// whatever its verdict was, since 0.000000 beside another word would read as a
+// perfect score.
+func NewRow(commit string, r search.Result) Row {
+	row := Row{
+		Commit:      fmt.Sprintf("%.7s", commit+"0000000"),
+		Status:      search.Crash,
+		Description: describe(r.Trial.Proposal.Description),
+	}
+	if r.Outcome.Status == search.Completed && r.Decision.Verdict != search.Crash {
+		row.Status = r.Decision.Verdict
+		row.ValBPB = r.Outcome.ValBPB
+		peak := r.Outcome.PeakVRAM
+		if peak == 0 {
+			peak = r.Outcome.ScriptPeakVRAM
+		}
+		row.MemoryGB = float64(peak) / (1 << 30)
+	}
+	return row
+}
+
+func describe(s string) string {
+	s = strings.TrimSpace(Escape(s))
+	if s == "" {
+		return "no description"
+	}
+	if s[0] == '"' { // pandas takes a leading quote for the start of a quoted field
+		return `\` + s
+	}
+	return s
+}
+
+// String returns the row's line, newline included.
+func (r Row) String() string {
+	return fmt.Sprintf("%s\t%.6f\t%.1f\t%s\t%s\n", r.Commit, r.ValBPB, r.MemoryGB, r.Status, r.Description)
+}
+
+// ParseResults reads results.tsv as upstream's agents write it: statuses in any
+// case, CRLF, blank lines and tabs inside the last column are accepted. The
+// error names the first line that is not a row; rows before it are returned.
+func ParseResults(in io.Reader) ([]Row, error) {
+	var rows []Row
+	lines := bufio.NewReader(in)
+	for number := 1; ; number++ {
+		line, err := lines.ReadString('\n')
+		if err != nil && err != io.EOF {
+			return rows, fmt.Errorf("read results.tsv: %w", err)
+		}
+		last := err == io.EOF
+		line = strings.TrimRight(line, "\r\n")
+		if number == 1 {
+			line = strings.TrimPrefix(line, "\ufeff")
+			if line != strings.TrimSpace(ResultsHeader) {
+				return nil, fmt.Errorf("read results.tsv: line 1 is %.80q, not the header %q", line, strings.TrimSpace(ResultsHeader))
+			}
+		} else if line != "" {
+			row, err := parseRow(line)
+			if err != nil {
+				return rows, fmt.Errorf("read results.tsv: line %d: %w", number, err)
+			}
+			rows = append(rows, row)
+		}
+		if last {
+			return rows, nil
+		}
+	}
+}
+
+func parseRow(line string) (Row, error) {
+	cells := strings.SplitN(line, "\t", 5)
+	if len(cells) != 5 {
+		return Row{}, fmt.Errorf("%d columns instead of 5", len(cells))
+	}
+	row := Row{Commit: cells[0], Status: search.Verdict(strings.ToLower(strings.TrimSpace(cells[3]))), Description: describe(cells[4])}
+	if row.Commit == "" || strings.ContainsFunc(row.Commit, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) || !utf8.ValidString(row.Commit) {
+		return Row{}, fmt.Errorf("commit %.80q is not a hash", row.Commit)
+	}
+	for i, target := range []*float64{&row.ValBPB, &row.MemoryGB} {
+		n, err := strconv.ParseFloat(strings.TrimSpace(cells[i+1]), 64)
+		if err != nil || math.IsNaN(n) || n < 0 || n > 1e6 {
+			return Row{}, fmt.Errorf("%s %.80q is not a number from 0 to a million", [...]string{"val_bpb", "memory_gb"}[i], cells[i+1])
+		}
+		*target = math.Abs(n) // -0 is 0
+	}
+	switch row.Status {
+	case search.Keep, search.Discard, search.Crash:
+		return row, nil
+	}
+	return Row{}, fmt.Errorf("status %.80q is not keep, discard or crash", cells[3])
+}
+
+// Results is an open results.tsv. It is derived: the journal is the truth, and
+// what somebody changes here is put back, the changed file being kept beside
+// it. Not safe for concurrent use.
+type Results struct {
+	path string
+	want []byte // the file's proper content
+}
+
+// OpenResults makes the file at path hold exactly rows. The second result says
+// in words what had to be repaired, and is empty when nothing had to be. A file
+// with content of its own is kept as <path>.orig-1, .orig-2, …. A full disk
+// gives an error that wraps syscall.ENOSPC.
+func OpenResults(path string, rows []Row) (*Results, string, error) {
+	want := []byte(ResultsHeader)
+	for _, row := range rows {
+		want = append(want, row.String()...)
+	}
+	r := &Results{path: path, want: want}
+	repaired, err := r.rebuild()
+	if err != nil {
+		return nil, "", err
+	}
+	return r, repaired, nil
+}
+
+// Append adds one row and returns when it is on the disk. After an error the
+// file is as it was and the row may be appended again.
+func (r *Results) Append(row Row) error {
+	line := row.String()
+	appendBefore.Hit()
+	if err := r.append(line); err != nil {
+		return fmt.Errorf("append to %s: %w", r.path, err)
+	}
+	appendAfter.Hit()
+	return nil
+}
+
+func (r *Results) append(line string) error {
+	info, err := os.Lstat(r.path)
+	if err != nil || info.Size() != int64(len(r.want)) || !info.Mode().IsRegular() {
+		before := r.want
+		r.want = append(bytes.Clone(r.want), line...)
+		if _, err := r.rebuild(); err != nil {
+			r.want = before
+			return err
+		}
+		return nil
+	}
+	f, err := os.OpenFile(r.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	half := len(line) / 2
+	_, err = f.WriteString(line[:half])
+	if err == nil {
+		appendTorn.Hit()
+		_, err = f.WriteString(line[half:])
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.Truncate(int64(len(r.want))))
+	}
+	r.want = append(r.want, line...)
+	return nil
+}
+
+func (r *Results) rebuild() (string, error) {
+	fail := func(err error) (string, error) { return "", fmt.Errorf("rebuild %s: %w", r.path, err) }
+	repaired := ""
+	info, err := os.Lstat(r.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if len(r.want) > len(ResultsHeader) {
+			repaired = "results.tsv was missing: written again from the journal"
+		}
+	case err != nil:
+		return fail(err)
+	case info.IsDir():
+		return fail(errors.New("it is a directory: move it away"))
+	case !info.Mode().IsRegular():
+		repaired = "results.tsv was not a regular file: written again from the journal"
+	default:
+		have, err := os.ReadFile(r.path)
+		if err != nil {
+			return fail(err)
+		}
+		if bytes.Equal(have, r.want) {
+			return "", nil
+		}
+		if bytes.HasPrefix(r.want, have) {
+			repaired = "results.tsv lacked its end: written again from the journal"
+			break
+		}
+		kept, err := r.keep(have)
+		if err != nil {
+			return fail(err)
+		}
+		repaired = fmt.Sprintf("results.tsv differed from the journal: written again, the other one is kept as %s", filepath.Base(kept))
+	}
+	rebuildKept.Hit()
+	if err := writeFile(r.path, r.want); err != nil {
+		return fail(err)
+	}
+	return repaired, nil
+}
+
+// keep gives the present file a second name, unless the newest kept one has the
+// same content already.
+func (r *Results) keep(have []byte) (string, error) {
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.orig-%d", r.path, n)
+		if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, have) {
+			return name, nil
+		}
+		err := os.Link(r.path, name)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		return name, err
+	}
+}
+
+// writeFile replaces path so that a crash leaves either the old or the new content.
+func writeFile(path string, data []byte) error {
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(temp)
+		return err
+	}
+	rebuildWritten.Hit()
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil {
+		return err
+	}
+	rebuildAfter.Hit()
+	return nil
+}
