@@ -364,7 +364,6 @@ def train_tokenizer():
     folder = TOKENIZER_DIR
     table, pickled = (os.path.join(folder, name) for name in ("token_bytes.pt", "tokenizer.pkl"))
     if os.path.exists(table) and os.path.exists(pickled):
-        Tokenizer.from_directory()  # refuses a vocabulary of another size
         return False
     os.makedirs(folder, exist_ok=True)
     started = time.monotonic()
@@ -392,7 +391,7 @@ class Progress:
         self.what, self.files, self.ready, self.bytes = what, files, 0, 0
         self.tty = sys.stdout.isatty()
         self.started = self.shown = time.monotonic()
-        self.lock = threading.Lock()
+        self.lock, self.stop = threading.Lock(), threading.Event()
 
     def add(self, count):
         with self.lock:
@@ -434,6 +433,8 @@ def fetch(url, path, progress):
             while chunk := response.read(1 << 20):
                 f.write(chunk)
                 progress.add(len(chunk))
+                if progress.stop.is_set():
+                    return
     size = os.path.getsize(part)
     if whole is not None and size != whole:
         raise OSError(f"{size:,} of {whole:,} bytes came")
@@ -445,12 +446,12 @@ def fetch(url, path, progress):
     os.replace(part, path)
 
 
-def download_shard(index, progress, stop):
-    """Fetch a shard with retries. PrepareError when it cannot be had; `stop` (an Event) ends the waiting early."""
+def download_shard(index, progress):
+    """Fetch a shard with retries, until it is there or progress.stop is set. PrepareError when it cannot be had."""
     name = shard_name(index)
     url = f"{BASE_URL}/{name}"
     for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
-        if stop.is_set():
+        if progress.stop.is_set():
             return
         try:
             fetch(url, os.path.join(DATA_DIR, name), progress)
@@ -466,7 +467,7 @@ def download_shard(index, progress, stop):
                     "`--corpus python` needs no network"
                 ) from None
             say(f"{name}: {reason}; trying again")
-            stop.wait(RETRY_SECONDS * 2 ** (attempt - 1))
+            progress.stop.wait(RETRY_SECONDS * 2 ** (attempt - 1))
 
 
 def download(count, workers):
@@ -478,14 +479,14 @@ def download(count, workers):
     if not missing:
         return False
     say(f"data: downloading {len(missing)} of {len(wanted)} shards of {HUB_DATASET} ...")
-    progress, stop = Progress("data", len(missing)), threading.Event()
+    progress = Progress("data", len(missing))
     with ThreadPoolExecutor(max(1, min(workers, len(missing)))) as pool:
-        jobs = [pool.submit(download_shard, i, progress, stop) for i in missing]
+        jobs = [pool.submit(download_shard, i, progress) for i in missing]
         try:
             for job in as_completed(jobs):
                 job.result()
         except BaseException:
-            stop.set()
+            progress.stop.set()
             raise
         finally:
             progress.close()
@@ -623,12 +624,13 @@ def write_manifest(corpus, counts):
         os.path.join(TOKENIZER_DIR, "token_bytes.pt"),
         os.path.join(DATA_DIR, shard_name(VAL_SHARD)),
     ]
+    os.makedirs(CACHE_DIR, exist_ok=True)
     manifest = {
         "corpus": corpus,
         "vocab_size": VOCAB_SIZE,
         "shards": len(list_shards()),
         **counts,
-        "sha256": {os.path.relpath(path, CACHE_DIR): file_digest(path) for path in deciding},
+        "sha256": {os.path.relpath(path, CACHE_DIR): file_digest(path) for path in deciding if os.path.exists(path)},
     }
     with open(MANIFEST + ".part", "w", encoding="utf-8") as f:
         json.dump(manifest, f, indent=2)
@@ -647,18 +649,17 @@ def prepare(corpus, num_shards, workers):
             f"{CACHE_DIR} already holds the corpus {held}, not {corpus}: "
             "delete it, or name another one with AUTORESEARCH_CACHE"
         )
-    if manifest and manifest["vocab_size"] != VOCAB_SIZE:
-        raise PrepareError(
-            f"{CACHE_DIR} was prepared with a vocabulary of {manifest['vocab_size']} tokens, but prepare.py says "
-            f"VOCAB_SIZE = {VOCAB_SIZE}: set it to {manifest['vocab_size']}, or name another AUTORESEARCH_CACHE"
-        )
+    if os.path.exists(os.path.join(TOKENIZER_DIR, "tokenizer.pkl")):
+        Tokenizer.from_directory()  # refuses a vocabulary of another size, before anything is fetched
     counts = {k: manifest[k] for k in ("train", "validation") if k in manifest} if manifest else {}
     if corpus == "hub":
         fresh = download(VAL_SHARD if num_shards < 0 else num_shards, workers)
     else:
         fresh = not (counts and len(list_shards()) == manifest["shards"])
         if fresh:
-            counts = build_shards(local_corpus(corpus))
+            files = local_corpus(corpus)
+            write_manifest(corpus, {})  # so that what is left of an interrupted run is known for what it is
+            counts = build_shards(files)
             train, val = counts["train"], counts["validation"]
             say(
                 f"data: {corpus}: {train['documents']:,} documents ({train['bytes'] / 1e6:.1f} MB) to train on, "

@@ -251,6 +251,7 @@ class GPT(nn.Module):
 polar_a = (8.156554524902461, 4.042929935166739, 3.8916678022926607, 3.285753657755655, 2.3465413258596377)
 polar_b = (-22.48329292557795, -2.808917465908714, -2.772484153217685, -2.3681294933425376, -1.7097828382687081)
 polar_c = (15.878769915207462, 0.5000178451051316, 0.5060648178503393, 0.46449024233003106, 0.42323551169305323)
+polar = list(zip(polar_a, polar_b, polar_c, strict=True))
 
 
 def orthogonalize(update):
@@ -260,7 +261,7 @@ def orthogonalize(update):
     if tall:
         x = x.mT
     x = x / (1.02 * x.norm(dim=(-2, -1), keepdim=True) + 1e-6)
-    for a, b, c in list(zip(polar_a, polar_b, polar_c, strict=True))[:POLAR_STEPS]:
+    for a, b, c in polar[:POLAR_STEPS]:
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
     return x.mT if tall else x

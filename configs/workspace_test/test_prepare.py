@@ -18,8 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiktoken
 import torch
+from common import WORKSPACE, prepare, prepared_cache, run_prepare, small_text, use_cache, write_workspace
 
-from common import prepare, prepared_cache, run_prepare, small_text, use_cache, write_workspace
+try:
+    import tomllib
+except ModuleNotFoundError:  # before 3.11
+    import tomli as tomllib
 
 
 class Words:
@@ -220,6 +224,15 @@ class LocalCorpus(unittest.TestCase):
                 "delete it, or name another one with AUTORESEARCH_CACHE\n",
             )
 
+    def test_goes_on_after_an_interruption(self):
+        with tempfile.TemporaryDirectory() as cache:
+            use_cache(cache)
+            with mock.patch.object(prepare, "train_tokenizer", side_effect=KeyboardInterrupt):
+                status, _, err = run_prepare("--corpus", small_text())
+            self.assertEqual((status, err), (130, "prepare.py: interrupted; the same command goes on from here\n"))
+            self.assertEqual(run_prepare("--corpus", small_text())[0], 0)
+            self.assertEqual(len(json.loads(Path(prepare.MANIFEST).read_text())["sha256"]), 3)
+
     def test_errors_say_what_and_where(self):
         with tempfile.TemporaryDirectory() as top:
             use_cache(os.path.join(top, "cache"))
@@ -338,10 +351,6 @@ class Download(unittest.TestCase):
 
 class Profiles(unittest.TestCase):
     def test_every_name_is_a_constant_of_its_file(self):
-        import tomllib
-
-        from common import WORKSPACE
-
         profiles = tomllib.loads((WORKSPACE / "profiles.toml").read_text())
         self.assertEqual(set(profiles), {"cpu", "hopper"})
         for profile in profiles.values():

@@ -9,9 +9,8 @@ import unittest
 from unittest import mock
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
-
 from common import prepare, prepared_cache, train, write_workspace
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def random_model(vocab=64, **constants):
@@ -105,7 +104,7 @@ def plain_muon(weight, grad, momentum, second, lr, decay, mu):
     look = (1 - mu) * grad + mu * momentum
     u, s, v = torch.linalg.svd(look, full_matrices=False)
     s = s / (1.02 * look.norm() + 1e-6)
-    for a, b, c in zip(train.polar_a, train.polar_b, train.polar_c, strict=True):
+    for a, b, c in train.polar:
         s = a * s + b * s**3 + c * s**5
     update = u @ torch.diag(s) @ v
     axis = 1 if weight.size(0) >= weight.size(1) else 0
