@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import prepare
-from prepare import MAX_SEQ_LEN, TIME_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
+from prepare import MAX_SEQ_LEN, TIME_BUDGET, evaluate_bpb, make_dataloader
 
 # [mar8]: upstream's study exp/H100/mar8, 0.9979 -> 0.9697 in 125 trials of 300 s on an H100; its last value.
 
@@ -491,11 +491,11 @@ def mfu_percent(flops, tokens_per_second):
 
 def main():
     torch.manual_seed(42)
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision(precision="high")
     if prefer_cudnn:
         torch.backends.cuda.enable_flash_sdp(False)
         torch.backends.cuda.enable_mem_efficient_sdp(False)
-    tokenizer = Tokenizer.from_directory()
+    tokenizer = prepare.Tokenizer.from_directory()
     with torch.device(device):
         model = GPT(tokenizer.get_vocab_size())
     model.init_weights()
