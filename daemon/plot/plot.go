@@ -1,0 +1,402 @@
+// Package plot draws a study as its users know it from upstream: the staircase
+// of best scores over the trials.
+package plot
+
+import (
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/image/font"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+
+	"autoresearchd/search"
+)
+
+// Study is what the picture shows.
+type Study struct {
+	Tag      string
+	Baseline float64 // val_bpb; 0: none
+	Trials   []Trial
+}
+
+// Trial is one mark of the picture.
+type Trial struct {
+	ID          int64
+	ValBPB      float64
+	Scored      bool // ValBPB means something
+	Verdict     search.Verdict
+	Description string // from anywhere: nothing in it is believed
+}
+
+// The size of the picture: 1600 x 900 pixels.
+const (
+	width, height = 10 * vg.Inch, 5.625 * vg.Inch
+	dpi           = 160
+)
+
+// Okabe and Ito's palette: told apart with any kind of colour vision, and by
+// shape where there is no colour at all.
+var (
+	ink     = color.NRGBA{0x22, 0x22, 0x22, 0xff}
+	soft    = color.NRGBA{0x66, 0x66, 0x66, 0xff}
+	grid    = color.NRGBA{0xe9, 0xe9, 0xe9, 0xff}
+	keptInk = color.NRGBA{0x00, 0x72, 0xb2, 0xff} // blue
+	crashed = color.NRGBA{0xd5, 0x5e, 0x00, 0xff} // vermillion
+	veil    = color.NRGBA{0xff, 0xff, 0xff, 0xd0}
+)
+
+// Staircase writes a PNG of the study: every trial by its number and score,
+// the best so far as a line, the kept ones with their descriptions.
+func Staircase(w io.Writer, s Study) error {
+	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
+	whole := draw.Crop(draw.New(canvas), 10, -14, 6, -10)
+	v := newView(s)
+	p := frame(v)
+	header(draw.Crop(whole, 0, 0, whole.Max.Y-whole.Min.Y-36, 0), v)
+	p.Draw(draw.Crop(whole, 0, 0, 0, -40))
+	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(w); err != nil {
+		return fmt.Errorf("write picture: %w", err)
+	}
+	return nil
+}
+
+// view is a study reduced to what is drawn.
+type view struct {
+	tag        string
+	total      int
+	last       int64
+	baseline   float64 // NaN: none
+	best       float64 // NaN: none
+	kept       []Trial // in order
+	discarded  []Trial
+	beyond     []Trial // scored above the visible range
+	crashed    []Trial
+	stairs     []Trial // kept trials that lowered the best
+	ymin, ymax float64
+}
+
+func newView(s Study) *view {
+	v := &view{tag: clean(s.Tag, 24), total: len(s.Trials), baseline: math.NaN(), best: math.NaN()}
+	if finite(s.Baseline) && s.Baseline > 0 {
+		v.baseline = s.Baseline
+	}
+	trials := slices.Clone(s.Trials)
+	slices.SortStableFunc(trials, func(a, b Trial) int { return int(a.ID - b.ID) })
+	var scores []float64
+	for _, t := range trials {
+		v.last = max(v.last, t.ID)
+		switch {
+		case !t.Scored || !finite(t.ValBPB):
+			v.crashed = append(v.crashed, t)
+			continue
+		case t.Verdict == search.Keep:
+			v.kept = append(v.kept, t)
+			if !(t.ValBPB >= v.best) {
+				v.best = t.ValBPB
+				v.stairs = append(v.stairs, t)
+			}
+		default:
+			v.discarded = append(v.discarded, t)
+		}
+		scores = append(scores, t.ValBPB)
+	}
+	v.scale(scores)
+	v.discarded = slices.DeleteFunc(v.discarded, func(t Trial) bool {
+		if t.ValBPB <= v.ymax {
+			return false
+		}
+		v.beyond = append(v.beyond, t)
+		return true
+	})
+	return v
+}
+
+// scale fits the vertical range to the kept trials, the baseline and whatever
+// lies within Tukey's upper fence, so that one terrible trial flattens nothing.
+func (v *view) scale(scores []float64) {
+	if len(scores) == 0 {
+		v.ymin, v.ymax = 0, 1
+		if finite(v.baseline) {
+			v.ymin, v.ymax = v.baseline-0.01, v.baseline+0.01
+		}
+		return
+	}
+	slices.Sort(scores)
+	q1, q3 := scores[len(scores)/4], scores[len(scores)*3/4]
+	fence := q3 + 1.5*(q3-q1)
+	lo, hi := scores[0], scores[0]
+	for _, y := range scores {
+		if y <= fence {
+			hi = y
+		}
+	}
+	for _, t := range v.kept {
+		hi = max(hi, t.ValBPB)
+	}
+	if finite(v.baseline) {
+		lo, hi = min(lo, v.baseline), max(hi, v.baseline)
+	}
+	spread := hi - lo
+	if least := 1e-6 + 1e-3*math.Abs(hi); spread < least {
+		spread = least
+	}
+	// Room for labels below and for the marks at the top edge.
+	v.ymin, v.ymax = lo-0.22*spread, hi+0.16*spread
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// frame makes the axes; the marks are drawn by view.
+func frame(v *view) *plot.Plot {
+	p := plot.New()
+	p.X.Min, p.X.Max = 0.5, float64(max(v.last, 1))+0.5
+	if n := float64(v.last); n > 1 {
+		p.X.Min, p.X.Max = 1-0.02*n, n+0.03*n
+	}
+	p.Y.Min, p.Y.Max = v.ymin, v.ymax
+	p.X.Label.Text, p.Y.Label.Text = "trial", "val_bpb (lower is better)"
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{whole: true, most: 11}, ticks{most: 7}
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Label.TextStyle = style(11, ink)
+		a.Label.TextStyle.XAlign, a.Label.TextStyle.YAlign = text.XCenter, text.YBottom
+		a.Label.Padding = 5
+		x, y := a.Tick.Label.XAlign, a.Tick.Label.YAlign
+		a.Tick.Label = style(10, soft)
+		a.Tick.Label.XAlign, a.Tick.Label.YAlign = x, y
+		a.LineStyle = line(soft, 0.6)
+		a.Tick.LineStyle = line(soft, 0.6)
+		a.Tick.Length = 3
+		a.Padding = 0
+	}
+	if v.last == 0 { // nothing to count
+		p.X.Tick.Marker = plot.ConstantTicks{}
+	}
+	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 && !finite(v.baseline) {
+		p.Y.Tick.Marker = plot.ConstantTicks{}
+	}
+	p.Add(v)
+	return p
+}
+
+func style(size vg.Length, c color.Color) text.Style {
+	f := plot.DefaultFont
+	f.Variant = "Sans"
+	f.Size = size
+	return text.Style{Color: c, Font: f, Handler: plot.DefaultTextHandler}
+}
+
+func line(c color.Color, w vg.Length, dashes ...vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: c, Width: w, Dashes: dashes}
+}
+
+// header writes the title and, below it, the legend.
+func header(c draw.Canvas, v *view) {
+	bold := style(13.5, ink)
+	bold.Font.Weight = font.WeightBold
+	bold.YAlign = text.YTop
+	title := plural(v.total, "trial")
+	if v.tag != "" {
+		title = v.tag + ": " + title
+	}
+	title += fmt.Sprintf(", %d kept", len(v.kept))
+	if finite(v.best) {
+		title += fmt.Sprintf(", best %.6f", v.best)
+		if gain := v.baseline - v.best; finite(gain) && gain != 0 {
+			title += fmt.Sprintf(" (%+.6f, %+.1f %% against the baseline)", -gain, -100*gain/v.baseline)
+		}
+	}
+	c.FillText(bold, vg.Point{X: c.Min.X + 4, Y: c.Max.Y}, strings.ReplaceAll(title, "-", "\u2212"))
+
+	x, y := c.Min.X+8, c.Min.Y+7
+	words := style(10, soft)
+	words.YAlign = -0.4
+	entry := func(show bool, mark func(vg.Point), wide vg.Length, label string) {
+		if !show {
+			return
+		}
+		mark(vg.Point{X: x + wide/2, Y: y})
+		c.FillText(words, vg.Point{X: x + wide + 4, Y: y}, label)
+		x += wide + 4 + words.Width(label) + 16
+	}
+	stroke := func(s draw.LineStyle) func(vg.Point) {
+		return func(at vg.Point) { c.StrokeLine2(s, at.X-12.5, at.Y, at.X+12.5, at.Y) }
+	}
+	glyph := func(g draw.GlyphStyle) func(vg.Point) {
+		return func(at vg.Point) { c.DrawGlyphNoClip(g, at) }
+	}
+	entry(len(v.stairs) > 0, stroke(stairLine), 25, "best so far")
+	entry(finite(v.baseline), stroke(baseLine), 25, fmt.Sprintf("baseline %.6f", v.baseline))
+	entry(len(v.kept) > 0, glyph(keptDot(4)), 6, "kept")
+	entry(len(v.discarded) > 0, glyph(discardDot(3.2)), 6, "discarded")
+	entry(len(v.beyond) > 0, glyph(beyondMark(3.4)), 6, plural(len(v.beyond), "score")+" beyond the scale")
+	entry(len(v.crashed) > 0, glyph(crashMark(3.4)), 6, plural(len(v.crashed), "trial")+" without a score")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+var (
+	stairLine = line(keptInk, 1.6)
+	baseLine  = line(soft, 0.9, 4, 3)
+)
+
+func keptDot(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: keptInk, Radius: r, Shape: draw.CircleGlyph{}}
+}
+
+func discardDot(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: color.NRGBA{0x8c, 0x8c, 0x8c, 0xa0}, Radius: r, Shape: draw.CircleGlyph{}}
+}
+
+func beyondMark(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: color.NRGBA{0x8c, 0x8c, 0x8c, 0xc0}, Radius: r, Shape: draw.PyramidGlyph{}}
+}
+
+func crashMark(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: crashed, Radius: r, Shape: crossGlyph{}}
+}
+
+// crossGlyph is a cross of strokes that stay visible when the picture is scaled down.
+type crossGlyph struct{}
+
+func (crossGlyph) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, at vg.Point) {
+	r := s.Radius * 0.8
+	l := line(s.Color, max(0.6, s.Radius*0.36))
+	c.StrokeLine2(l, at.X-r, at.Y-r, at.X+r, at.Y+r)
+	c.StrokeLine2(l, at.X-r, at.Y+r, at.X+r, at.Y-r)
+}
+
+// Plot draws grid, lines, marks and labels.
+func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
+	toX, toY := p.Transforms(&c)
+	at := func(t Trial) vg.Point { return vg.Point{X: toX(float64(t.ID)), Y: toY(t.ValBPB)} }
+	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
+		c.StrokeLine2(line(grid, 0.6), c.Min.X, toY(t.Value), c.Max.X, toY(t.Value))
+	}
+	border := line(grid, 0.6)
+	c.StrokeLine2(border, c.Min.X, c.Max.Y, c.Max.X, c.Max.Y)
+	c.StrokeLine2(border, c.Max.X, c.Min.Y, c.Max.X, c.Max.Y)
+
+	shrink := vg.Length(1) // marks of long studies are smaller
+	if v.total > 60 {
+		shrink = vg.Length(max(0.5, math.Sqrt(60/float64(v.total))))
+	}
+	for _, t := range v.discarded {
+		c.DrawGlyphNoClip(discardDot(max(1.7, 3.2*shrink)), at(t))
+	}
+	for _, t := range v.beyond {
+		c.DrawGlyphNoClip(beyondMark(max(2, 3.4*shrink)), vg.Point{X: toX(float64(t.ID)), Y: c.Max.Y - 15})
+	}
+	for _, t := range v.crashed {
+		c.DrawGlyphNoClip(crashMark(max(2, 3.6*shrink)), vg.Point{X: toX(float64(t.ID)), Y: c.Max.Y - 6})
+	}
+	if finite(v.baseline) {
+		y := toY(v.baseline)
+		c.StrokeLine2(baseLine, c.Min.X, y, c.Max.X, y)
+	}
+	var stairs []vg.Point
+	for _, t := range v.stairs {
+		next := at(t)
+		if n := len(stairs); n > 0 {
+			stairs = append(stairs, vg.Point{X: next.X, Y: stairs[n-1].Y})
+		}
+		stairs = append(stairs, next)
+	}
+	if n := len(stairs); n > 0 {
+		stairs = append(stairs, vg.Point{X: toX(float64(v.last)), Y: stairs[n-1].Y})
+		c.StrokeLines(stairLine, stairs)
+	}
+	radius := max(2.8, 4*shrink)
+	ring := draw.GlyphStyle{Color: color.White, Radius: radius + 1, Shape: draw.CircleGlyph{}}
+	for _, t := range v.kept {
+		c.DrawGlyphNoClip(ring, at(t))
+	}
+	for _, t := range v.kept {
+		c.DrawGlyphNoClip(keptDot(radius), at(t))
+	}
+
+	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 {
+		words := style(14, soft)
+		words.XAlign, words.YAlign = text.XCenter, text.YCenter
+		c.FillText(words, c.Center(), "no trial has a score yet")
+		return
+	}
+	v.label(c, at, radius, stairs)
+}
+
+// ticks are round numbers, whole ones for a count.
+type ticks struct {
+	whole bool
+	most  int
+}
+
+func (t ticks) Ticks(lo, hi float64) []plot.Tick {
+	if !(hi > lo) {
+		return nil
+	}
+	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/float64(t.most))))
+	for _, f := range []float64{1, 2, 5, 10} {
+		if (hi-lo)/(step*f) <= float64(t.most) {
+			step *= f
+			break
+		}
+	}
+	if t.whole {
+		step = max(1, math.Round(step))
+	}
+	places := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
+	var all []plot.Tick
+	for i := math.Ceil(lo / step); i*step <= hi; i++ {
+		value := i * step
+		if t.whole && value < 1 {
+			continue
+		}
+		all = append(all, plot.Tick{Value: value, Label: strconv.FormatFloat(value, 'f', places, 64)})
+	}
+	if t.whole && step > 1 && len(all) > 0 && all[0].Value > 1 && lo <= 1 { // counting starts at 1
+		all = append([]plot.Tick{{Value: 1, Label: "1"}}, all...)
+	}
+	return all
+}
+
+// clean makes foreign text inert: one line of at most limit characters, without
+// control, formatting (the marks that turn the writing direction are of these)
+// and combining characters. What is cut off is replaced by "…".
+func clean(s string, limit int) string {
+	var out []rune
+	blank := false
+	for len(s) > 0 && len(out) <= limit {
+		r, n := utf8.DecodeRuneInString(s)
+		s = s[n:]
+		switch {
+		case unicode.IsSpace(r):
+			blank = len(out) > 0
+		case r == utf8.RuneError, unicode.IsControl(r), unicode.In(r, unicode.Cf, unicode.Co, unicode.Cs, unicode.M):
+		default:
+			if blank {
+				out = append(out, ' ')
+				blank = false
+			}
+			out = append(out, r)
+		}
+	}
+	if len(out) > limit {
+		return strings.TrimRight(string(out[:limit-1]), " ,.;:") + "…"
+	}
+	return string(out)
+}
