@@ -42,7 +42,7 @@ func (s *store) classify(op string, err error) error {
 	}
 	say := func(kind error, what string) error { return fmt.Errorf("%s: %w: %s (%v)", op, kind, what, err) }
 	switch primary := code & 0xff; {
-	case primary == sqlite3.SQLITE_FULL, errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case primary == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_IOERR_SHMSIZE, errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return say(ErrDiskFull, "free some space on the file system of "+s.dir+"; nothing recorded is lost")
 	case primary == sqlite3.SQLITE_READONLY, primary == sqlite3.SQLITE_CANTOPEN, primary == sqlite3.SQLITE_PERM,
 		errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):

@@ -284,7 +284,11 @@ func (j *Journal) transact(at step, fn func(*sql.Tx) error) error {
 		return err
 	}
 	at.inside.Hit()
-	return tx.Commit()
+	err = tx.Commit()
+	if err != nil { // database/sql thinks that the transaction is over; SQLite may not
+		_, _ = j.db.Exec("ROLLBACK")
+	}
+	return err
 }
 
 // SetStudy stores the study. Repeating it changes nothing; another study in the
@@ -455,7 +459,10 @@ func (j *Journal) End(id int64, o search.Outcome) error {
 	if o.Status == "" {
 		return fmt.Errorf("end trial %d: the outcome has no status", id)
 	}
-	val := sql.NullFloat64{Float64: o.ValBPB, Valid: !math.IsNaN(o.ValBPB)}
+	var val sql.NullFloat64
+	if !math.IsNaN(o.ValBPB) {
+		val = sql.NullFloat64{Float64: o.ValBPB, Valid: true}
+	}
 	curve := encodeCurve(o.Curve)
 	return j.move(endStep, "end", id, search.StageEnded, func(tx *sql.Tx) error {
 		_, err := tx.Exec("UPDATE trial SET status = ?, val_bpb = ?, outcome = ? WHERE id = ?", string(o.Status), val, string(text), id)

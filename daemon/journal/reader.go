@@ -104,9 +104,15 @@ func (r *Reader) try(fn func(*sql.DB) error) error {
 		if err := r.connect(); err != nil {
 			return err
 		}
+		before, _ := os.Stat(r.abs)
 		err := fn(r.db)
-		if r.quiet && r.walSize() >= 0 {
+		if r.quiet {
+			// Pages of an immutable file are never looked at twice: forget them.
 			if err := r.drop(); err != nil {
+				return err
+			}
+			after, _ := os.Stat(r.abs)
+			if r.walSize() < 0 && (before == nil || after == nil || before.ModTime().Equal(after.ModTime())) {
 				return err
 			}
 			continue
