@@ -1,0 +1,217 @@
+package lineage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"autoresearchd/search"
+)
+
+var rows = []Row{
+	{Commit: "a1b2c3d", ValBPB: 0.9979, MemoryGB: 44.0039, Status: search.Keep, Description: "baseline"},
+	{Commit: "b2c3d4e", ValBPB: 1.005, MemoryGB: 44, Status: search.Discard, Description: "switch to GeLU"},
+	{Commit: "c3d4e5f", Status: search.Crash, Description: "double width"},
+}
+
+const text = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n" +
+	"a1b2c3d\t0.997900\t44.0\tkeep\tbaseline\n" +
+	"b2c3d4e\t1.005000\t44.0\tdiscard\tswitch to GeLU\n" +
+	"c3d4e5f\t0.000000\t0.0\tcrash\tdouble width\n"
+
+func TestNewRow(t *testing.T) {
+	result := func(status search.Status, verdict search.Verdict, description string) search.Result {
+		return search.Result{
+			Trial:    search.Trial{Proposal: search.Proposal{Description: description}},
+			Outcome:  search.Outcome{Status: status, ValBPB: 0.9697, PeakVRAM: 45 << 30, ScriptPeakVRAM: 44 << 30},
+			Decision: search.Decision{Verdict: verdict},
+		}
+	}
+	hash := "0123456789012345678901234567890123456789"
+	scriptOnly := result(search.Completed, search.Keep, "x")
+	scriptOnly.Outcome.PeakVRAM = 0
+	for _, c := range []struct {
+		row  Row
+		want string
+	}{
+		{NewRow(hash, result(search.Completed, search.Keep, "depth 9")), "0123456\t0.969700\t45.0\tkeep\tdepth 9\n"},
+		{NewRow(hash, scriptOnly), "0123456\t0.969700\t44.0\tkeep\tx\n"},
+		{NewRow(hash, result(search.Crashed, search.Crash, "x")), "0123456\t0.000000\t0.0\tcrash\tx\n"},
+		{NewRow(hash, result(search.Pruned, search.Discard, "x")), "0123456\t0.000000\t0.0\tcrash\tx\n"},
+		{NewRow("", result(search.Interrupted, search.Crash, "")), "0000000\t0.000000\t0.0\tcrash\tno description\n"},
+		{NewRow(hash, result(search.Completed, search.Discard, " a\tb\nc\r\x00\x1b[31m\u0085\u2028\u202e\xff ")),
+			"0123456\t0.969700\t45.0\tdiscard\t" + `a\tb\nc\r\x00\x1b[31m\x85\u2028\u202e\xff` + "\n"},
+		{NewRow(hash, result(search.Completed, search.Discard, `"quoted" é λ`)), "0123456\t0.969700\t45.0\tdiscard\t\\\"quoted\" é λ\n"},
+	} {
+		if got := c.row.String(); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return string(data)
+}
+
+func TestRepairs(t *testing.T) {
+	differs := "results.tsv differed from the journal: written again, the other one is kept as results.tsv.orig-1"
+	lacked := "results.tsv lacked its end: written again from the journal"
+	for _, c := range []struct{ name, have, repaired string }{
+		{"whole", text, ""},
+		{"missing", "", "results.tsv was missing: written again from the journal"},
+		{"torn", text[:len(text)-9], lacked},
+		{"rows missing", text[:strings.Index(text, "c3d")], lacked},
+		{"edited", strings.Replace(text, "GeLU", "GELU", 1), differs},
+		{"row removed", strings.Replace(text, "b2c3d4e\t1.005000\t44.0\tdiscard\tswitch to GeLU\n", "", 1), differs},
+		{"row added", text + "x\t1\t1\tkeep\tmine\n", differs},
+		{"zeros after power loss", text[:50] + strings.Repeat("\x00", 40), differs},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "results.tsv")
+			if c.have != "" {
+				must(t, os.WriteFile(path, []byte(c.have), 0o644))
+			}
+			r, repaired, err := OpenResults(path, rows)
+			if err != nil || repaired != c.repaired {
+				t.Errorf("repaired %q, want %q, %v", repaired, c.repaired, err)
+			}
+			if got := read(t, path); got != text {
+				t.Errorf("got %q", got)
+			}
+			if c.repaired == differs && read(t, path+".orig-1") != c.have {
+				t.Error("what was there is lost")
+			}
+			must(t, r.Append(rows[2]))
+			if got := read(t, path); got != text+rows[2].String() {
+				t.Errorf("after append %q", got)
+			}
+		})
+	}
+}
+
+func TestEachEditIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.tsv")
+	for n := 1; n <= 3; n++ {
+		must(t, os.WriteFile(path, fmt.Appendf(nil, "edit %d", n), 0o644))
+		_, _, err := OpenResults(path, rows)
+		must(t, err)
+	}
+	for n := 1; n <= 3; n++ {
+		if got := read(t, fmt.Sprintf("%s.orig-%d", path, n)); got != fmt.Sprintf("edit %d", n) {
+			t.Errorf("orig-%d holds %q", n, got)
+		}
+	}
+}
+
+// What happens to the file while the daemon runs is put right by the next row.
+func TestAppendAfterMeddling(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.tsv")
+	r, _, err := OpenResults(path, rows[:1])
+	must(t, err)
+	must(t, os.Remove(path))
+	must(t, r.Append(rows[1]))
+	must(t, os.WriteFile(path, []byte("mine"), 0o644))
+	must(t, r.Append(rows[2]))
+	if got := read(t, path); got != text {
+		t.Errorf("got %q", got)
+	}
+	if read(t, path+".orig-1") != "mine" {
+		t.Error("what was there is lost")
+	}
+	directory := t.TempDir()
+	_, _, err = OpenResults(directory, rows)
+	if want := "rebuild " + directory + ": it is a directory: move it away"; fmt.Sprint(err) != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// A file-size limit cuts a write in half as a full disk does.
+func TestAppendThatIsCut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.tsv")
+	r, _, err := OpenResults(path, rows)
+	must(t, err)
+	var before syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	limit := before
+	limit.Cur = uint64(len(text) + 17)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	err = r.Append(rows[1])
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
+	if want := "append to " + path + ": write " + path + ": file too large"; fmt.Sprint(err) != want || !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if got := read(t, path); got != text {
+		t.Errorf("half a row was left: %q", got)
+	}
+	must(t, r.Append(rows[1]))
+	if got := read(t, path); got != text+rows[1].String() {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestParseResults(t *testing.T) {
+	want := append([]Row(nil), rows...)
+	want[0].MemoryGB = 44
+	got, err := ParseResults(strings.NewReader(text))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v %v", got, err)
+	}
+	loose := "\ufeff" + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\r\n\r\n"), "keep", " KEEP ")
+	if got, err = ParseResults(strings.NewReader(loose)); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("as agents write it: %+v %v", got, err)
+	}
+	if got, err = ParseResults(strings.NewReader(ResultsHeader + "a\t1\t2\tkeep\tb\tc\n")); err != nil || got[0].Description != `b\tc` {
+		t.Errorf("a tab in the description: %+v %v", got, err)
+	}
+	for _, c := range []struct{ in, want string }{
+		{"", `line 1 is "", not the header "commit\tval_bpb\tmemory_gb\tstatus\tdescription"`},
+		{"a,b\n", `line 1 is "a,b", not the header "commit\tval_bpb\tmemory_gb\tstatus\tdescription"`},
+		{text + "torn\t0.9", "line 5: 2 columns instead of 5"},
+		{text + "x\tNaN\t0\tkeep\td\n", `line 5: val_bpb "NaN" is not a number from 0 to a million`},
+		{text + "x\t1\t-1\tkeep\td\n", `line 5: memory_gb "-1" is not a number from 0 to a million`},
+		{text + "x\t1\t1\tkept\td\n", `line 5: status "kept" is not keep, discard or crash`},
+		{text + "x y\t1\t1\tkeep\td\n", `line 5: commit "x y" is not a hash`},
+	} {
+		_, err := ParseResults(strings.NewReader(c.in))
+		if want := "read results.tsv: " + c.want; fmt.Sprint(err) != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+// What is parsed is written and parsed to the same again.
+func FuzzParseResults(f *testing.F) {
+	f.Add(text)
+	f.Add(ResultsHeader + "a\t1e3\t0x1p4\tCRASH\t\"q\"\tx\r\n\n")
+	f.Add(ResultsHeader + "é\t-0\t1_0\tkeep\t\x00\xff\u2028")
+	f.Fuzz(func(t *testing.T, in string) {
+		first, _ := ParseResults(strings.NewReader(in))
+		out := ResultsHeader
+		for _, row := range first {
+			line := row.String()
+			if strings.Count(line, "\t") != 4 || strings.Count(line, "\n") != 1 {
+				t.Fatalf("not a row of five columns: %q", line)
+			}
+			out += line
+		}
+		second, err := ParseResults(strings.NewReader(out))
+		if err != nil || len(second) != len(first) {
+			t.Fatalf("%q: %d rows, then %d: %v", in, len(first), len(second), err)
+		}
+		again := ResultsHeader
+		for _, row := range second {
+			again += row.String()
+		}
+		if again != out {
+			t.Fatalf("%q, then %q", out, again)
+		}
+	})
+}
