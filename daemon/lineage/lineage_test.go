@@ -443,7 +443,7 @@ func TestStaleLocks(t *testing.T) {
 	// A young lock is not removed while the caller's time lasts.
 	put(t, "/", lock, "")
 	must(t, os.Remove(dir+"/.git/HEAD.lock"))
-	short, cancel := context.WithTimeout(ctx, 3*time.Second)
+	short, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := r.AdvanceChampion(short, "t", two, one); err == nil {
 		t.Error("moved a ref under a young lock")
