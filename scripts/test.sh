@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Runs every test there is, setting up first what they need:
+#   scripts/test.sh          everything
+#   scripts/test.sh lint     formatting, vet, staticcheck, ruff, shellcheck, the house's import rules
+#   scripts/test.sh go       Go's tests, against the chosen interpreter
+#   scripts/test.sh embed    pyembed against every other interpreter on this machine
+#   scripts/test.sh python   the starter workspace's tests
+#   scripts/test.sh soak     the slow forms (make soak)
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+step() { printf '== %s\n' "$*"; }
+
+lint() {
+  step "formatting and linters"
+  need shellcheck shellcheck
+  "$root/scripts/tools.sh"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  local out
+  out=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
+  [ -z "$out" ] || die "gofmt would change: $out"
+  go vet ./...
+  go tool staticcheck ./...
+  "$build/tools/bin/ruff" check --quiet .
+  "$build/tools/bin/ruff" format --quiet --check . || die "ruff format would change something: run .build/tools/bin/ruff format"
+  git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck
+  # The house's rules: only pyembed imports "C"; processes are started by the
+  # trainer, the lineage, and what sets up or examines a machine.
+  out=$(git ls-files -co --exclude-standard '*.go' | grep -v '^pyembed/' | xargs grep -ln '^import "C"' || true)
+  [ -z "$out" ] || die "only pyembed may import \"C\": $out"
+  out=$(git ls-files -co --exclude-standard '*.go' | grep -v '_test.go$' |
+    grep -vE '^daemon/(trainer|lineage|workspace)/|^daemon/autoresearchd/doctor.go$' | xargs grep -ln '"os/exec"' || true)
+  [ -z "$out" ] || die "these start processes and may not: $out"
+  out=$(go list -f '{{.ImportPath}} {{join .Imports " "}}' ./search/... | grep -E ' autoresearchd/(daemon|metrics|pyembed|configs)' || true)
+  [ -z "$out" ] || die "search imports what it must not know: $out"
+}
+
+gotests() {
+  step "Go tests"
+  "$root/scripts/venv.sh"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  AUTORESEARCH_TEST_VENV=$build/venv go test -timeout 20m ./...
+}
+
+embed() {
+  local py line chosen
+  # shellcheck source=/dev/null
+  . "$build/env"
+  chosen=$AUTORESEARCH_PYTHON
+  declare -A seen
+  while read -r py; do
+    line=$("$py" -c "$probe" 2>/dev/null) || continue
+    if [ "${line##*|}" = "$chosen" ] || [ -n "${seen[${line%%|*}]:-}" ]; then continue; fi
+    seen[${line%%|*}]=1
+    step "pyembed against CPython ${line%%|*}"
+    AUTORESEARCH_PYTHON=$py "$root/scripts/go.sh" test ./pyembed
+  done < <(candidates)
+  AUTORESEARCH_PYTHON=$chosen "$root/scripts/setup.sh"
+}
+
+pythontests() {
+  step "the starter workspace"
+  "$root/scripts/venv.sh"
+  "$build/venv/bin/python" -m unittest discover -s configs/workspace_test -p 'test_*.py'
+}
+
+"$root/scripts/setup.sh"
+case ${1:-all} in
+all)
+  lint
+  gotests
+  embed
+  pythontests
+  step "all tests passed"
+  ;;
+lint) lint ;;
+go) gotests ;;
+embed) embed ;;
+python) pythontests ;;
+soak) AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-500} gotests ;;
+*) die "unknown part $1: see the head of scripts/test.sh" ;;
+esac
