@@ -1,0 +1,25 @@
+// Package search is what the loop tries and what it believes. It is pure: no
+// clock, no goroutine, no file and no global random source, so that a study
+// can be replayed from its journal.
+//
+// Data moves one way, and a restart replays it:
+//
+//	    constants of train.py + [search.space]
+//	                   │
+//	                 Space
+//	                   │
+//	History ─► Strategy.Ask ─► Proposal ─► Patch ─► Trial ─► (it runs) ─► Outcome
+//	   ▲             ▲                                                       │
+//	   │       Strategy.Tell                                                 ▼
+//	   └─────────────┴──────────── Result ◄──────── Decision ◄──────── Judge.Judge
+//
+// How far a trial has come is its Stage; a crash of the daemon leaves it at one:
+//
+//	begun ─► ended ─► decided ─► committed ─► recorded ─► done
+//
+// A Strategy is one folder here, registered by name in Default when it is
+// imported; searchtest.Run is the suite that each of them passes. Most need no
+// state: Ask reads History, draws from Stream, and answers with
+// History.Propose. A strategy that keeps state rebuilds it from Tell, as after
+// a restart every finished trial is told again.
+package search
