@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# A short study on the CPU, with everything it needs and leaves under demo/.
+# Run again, it goes on with the same study.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+trials=${TRIALS:-7}
+daemon=bin/autoresearchd
+config=demo/autoresearch.toml
+results=demo/state/results.tsv
+[ -x "$daemon" ] || die "$daemon is missing: run \`make build\` first"
+scripts/tools.sh
+# shellcheck source=/dev/null
+. "$build/env"
+export PATH="$build/tools/bin:$PATH"
+
+"$daemon" init demo --profile cpu --corpus python
+
+if [ -f "$results" ]; then say "going on with the study in demo/state"; fi
+# Another daemon may have the port for /metrics; a demo does without.
+quiet=()
+if (exec 3<>/dev/tcp/127.0.0.1/9797) 2>/dev/null; then quiet=(--set 'http.listen=""'); fi
+"$daemon" --config "$config" run --trials "$trials" "${quiet[@]}"
+
+echo
+"$daemon" --config "$config" trials
+"$daemon" --config "$config" plot -o demo/state/progress.png
+cat <<EOF
+
+the picture:   demo/state/progress.png
+the table:     $results
+
+next:
+  $daemon --config $config show best     what the best trial is, and how it went
+  $daemon --config $config diff best     what it changed
+  $daemon --config $config run           go on until Ctrl-C; make demo adds $trials trials
+  $daemon init DIR --profile hopper --corpus hub   the same on one H100 or H200
+EOF
