@@ -60,7 +60,6 @@ type Machine struct {
 	phase   search.Phase
 	entered time.Duration // when the phase began
 	beat    time.Duration // the last optimizer step
-	trained time.Duration // time spent in earlier stretches of training
 	spent   map[search.Phase]time.Duration
 }
 
