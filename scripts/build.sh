@@ -7,4 +7,7 @@ cd "$root"
 
 version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
 [ -x bin/autoresearchd ] || say "building bin/autoresearchd (the first time takes a minute or two)"
-scripts/go.sh build -trimpath -ldflags "-s -w -X main.version=$version" -o bin/autoresearchd ./daemon/autoresearchd
+scripts/setup.sh
+# shellcheck source=/dev/null
+. "$build/env"
+go build -trimpath -ldflags "-s -w -X main.version=$version -X main.linkedPython=$AUTORESEARCH_PYTHON" -o bin/autoresearchd ./daemon/autoresearchd

@@ -141,7 +141,7 @@ func Default() *Config {
 			Budget:    search.Budget{Seconds: 300},
 			Isolation: "process",
 			Sandbox:   "auto",
-			Processes: 512,
+			Processes: 4096,
 			LogLimit:  16 << 20,
 			Quota:     20 << 30,
 		},

@@ -103,7 +103,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 		defer close(silent)
 		log.copyFrom(printed)
 	}()
-	device, onGPU := cudaIndex(t.Device)
+	device, onGPU := CUDAIndex(t.Device)
 	before := r.deviceMemory(device, onGPU)
 	self := []int{os.Getpid()}
 	begin := time.Now()
@@ -127,6 +127,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 		case <-ctx.Done():
 			end.cancelled, running = true, false
 		case <-sample.C:
+			r.tell(Event{})
 			r.sample(self, device, before, onGPU)
 			if o.Quota > 0 && folderSize(o.Folder(t.ID)) > o.Quota {
 				end.quota, running = true, false

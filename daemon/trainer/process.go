@@ -28,10 +28,6 @@ const (
 	memorySlack = 64 << 20
 )
 
-// ErrQuarantine says that a device must get no new trial: its memory did not
-// come back, or a process on it could not be ended.
-var ErrQuarantine = errors.New("device is quarantined")
-
 // Process runs each trial in a fresh process of this binary.
 type Process struct {
 	options Options
@@ -258,7 +254,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	if err != nil {
 		return search.Outcome{}, err
 	}
-	device, onGPU := cudaIndex(t.Device)
+	device, onGPU := CUDAIndex(t.Device)
 	before := r.deviceMemory(device, onGPU)
 	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), o.marker(t.ID), o.work(t.ID), o.environment(t))
 	if err != nil {
@@ -300,6 +296,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 		case <-ctx.Done():
 			end.cancelled, forced, running = true, true, false
 		case <-sample.C:
+			r.tell(Event{})
 			members := seat.group.members()
 			r.sample(members, device, before, onGPU)
 			// The kernel's own limit is faster, where there is one.
@@ -332,7 +329,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 		back, stuck = r.awaitMemory(device, before)
 	}
 	if len(left) > 0 {
-		stuck = fmt.Errorf("%w: processes %v of trial %d could not be ended", ErrQuarantine, left, t.ID)
+		stuck = &Quarantine{device: device, before: before, leftover: left, reason: fmt.Sprintf("processes %v of trial %d could not be ended", left, t.ID)}
 	}
 	if forced && end.firing != nil {
 		r.tell(Event{Kill: &Kill{Phase: phase, Cause: end.firing.Cause, Seconds: took.Seconds(), GPU: back.Seconds(), Leftover: left}})

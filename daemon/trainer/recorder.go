@@ -120,15 +120,42 @@ func (r *recorder) awaitMemory(device int, before int64) (time.Duration, error) 
 	begin := time.Now()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		used := r.deviceMemory(device, true)
-		if used >= 0 && used <= before+memorySlack {
+		if returned(used, before) {
 			return time.Since(begin), nil
 		}
 		if time.Since(begin) > memoryPatience {
-			return time.Since(begin), fmt.Errorf("%w: cuda:%d holds %d MiB, %d MiB before the trial, and did not give it back within %v",
-				ErrQuarantine, device, used>>20, before>>20, memoryPatience)
+			return time.Since(begin), &Quarantine{device: device, before: before,
+				reason: fmt.Sprintf("it holds %d MiB, %d MiB before the trial, and did not give it back within %v", used>>20, before>>20, memoryPatience)}
 		}
 		time.Sleep(pause)
 	}
+}
+
+func returned(used, before int64) bool { return used >= 0 && used <= before+memorySlack }
+
+// Quarantine is the error of a trial that left its device unfit for another:
+// its memory did not come back, or a process could not be ended.
+type Quarantine struct {
+	device   int
+	before   int64 // bytes in use before the trial; -1: unknown
+	leftover []int
+	reason   string
+}
+
+func (q *Quarantine) Error() string { return "device is quarantined: " + q.reason }
+
+// Lifted reports whether the device is fit again.
+func (q *Quarantine) Lifted(gpu GPU) bool {
+	for _, pid := range q.leftover {
+		if st, ok := stat(pid); ok && st.state != 'Z' && st.state != 'X' {
+			return false
+		}
+	}
+	if gpu == nil || q.before < 0 {
+		return true
+	}
+	used, ok := gpu.MemoryUsed(q.device)
+	return ok && returned(used, q.before)
 }
 
 // folderSize adds up the bytes that a folder takes on disk. Links are not

@@ -52,7 +52,8 @@ func (i Inspection) Fault(budget search.Budget) string {
 	return ""
 }
 
-// Event is something that happened while a trial ran. Exactly one field is set.
+// Event is something that happened while a trial ran. At most one field is
+// set; an empty one says that the trainer is alive.
 type Event struct {
 	Phase    search.Phase // entered
 	Step     *Step
@@ -138,7 +139,7 @@ func (o *Options) environment(t search.Trial) []string {
 	if o.Cache != "" {
 		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
 	}
-	if index, ok := cudaIndex(t.Device); ok {
+	if index, ok := CUDAIndex(t.Device); ok {
 		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+strconv.Itoa(index))
 	} else if t.Device == "cpu" {
 		env = append(env, "CUDA_VISIBLE_DEVICES=")
@@ -150,8 +151,8 @@ const markerName = "AUTORESEARCH_SEAT"
 
 func (o *Options) marker(id int64) string { return fmt.Sprintf("%s/%d", o.Marker, id) }
 
-// cudaIndex returns the number in "cuda:0".
-func cudaIndex(device string) (int, bool) {
+// CUDAIndex returns the number in "cuda:0".
+func CUDAIndex(device string) (int, bool) {
 	number, ok := strings.CutPrefix(device, "cuda:")
 	if !ok {
 		return 0, false

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"autoresearchd/daemon/httpd"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/search"
+)
+
+// verb is one of the commands that change what a running daemon does.
+func (g *globals) verb(name string) *cobra.Command {
+	about := map[string][2]string{
+		"pause":  {"hold the study after the current trial", "paused: the current trial is finished first"},
+		"resume": {"let a paused or ended study go on", "the study goes on"},
+		"cancel": {"end the running trial; it is recorded as interrupted", "the running trial is being ended"},
+		"stop":   {"end the study after the current trial", "the study ends after the current trial"},
+	}[name]
+	return &cobra.Command{Use: name, Short: about[0], Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			state, err := g.stateDir()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			client, err := httpd.Dial(state)
+			if err != nil {
+				return offline(name, state, err, cmd)
+			}
+			call := map[string]func(context.Context) error{"pause": client.Pause, "resume": client.Resume, "cancel": client.Cancel, "stop": client.Stop}[name]
+			if err := call(ctx); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), about[1])
+			return nil
+		}}
+}
+
+// offline does what can be done without a daemon: the flags that the next one
+// reads.
+func offline(name, state string, dialErr error, cmd *cobra.Command) error {
+	if name == "cancel" {
+		return dialErr
+	}
+	r, err := journal.OpenReader(state) // says where there is no study
+	if err != nil {
+		return errors.Join(dialErr, err)
+	}
+	r.Close()
+	j, err := journal.Open(state)
+	if err != nil {
+		return errors.Join(dialErr, err)
+	}
+	defer j.Close()
+	switch name {
+	case "pause":
+		err = j.SetFlag(journal.Paused, true)
+	case "stop":
+		err = j.SetFlag(journal.Ended, true)
+	case "resume":
+		err = errors.Join(j.SetFlag(journal.Paused, false), j.SetFlag(journal.Ended, false))
+	}
+	if err == nil {
+		fmt.Fprintf(cmd.OutOrStdout(), "no daemon is running; noted for the next start (%s)\n", name)
+	}
+	return err
+}
+
+func (g *globals) suggestCommand() *cobra.Command {
+	var set []string
+	c := &cobra.Command{Use: "suggest --set NAME=VALUE…", Short: "values of constants for the next proposal", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{errors.New("suggestions in words need a language model, which is not in this version: use `suggest --set NAME=VALUE`")}
+			}
+			if len(set) == 0 {
+				return usageError{errors.New("nothing is suggested: use `suggest --set NAME=VALUE`, such as --set MATRIX_LR=0.05")}
+			}
+			values := map[string]search.Value{}
+			for _, s := range set {
+				name, text, ok := strings.Cut(s, "=")
+				if !ok || name == "" {
+					return usageError{fmt.Errorf("--set %q: write NAME=VALUE", s)}
+				}
+				v, err := parseLiteral(text)
+				if err != nil {
+					return usageError{fmt.Errorf("--set %q: %w", s, err)}
+				}
+				values[strings.TrimSpace(name)] = v
+			}
+			state, err := g.stateDir()
+			if err != nil {
+				return err
+			}
+			client, err := httpd.Dial(state)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			words, err := client.Suggest(ctx, values)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), words)
+			return nil
+		}}
+	c.Flags().StringArrayVar(&set, "set", nil, "`NAME=VALUE`, a Python literal; 2**18 is one")
+	return c
+}
+
+// parseLiteral reads a Python literal as a person types it: 0.05, 2**18, True,
+// SSSL, "SSSL", (0.8, 0.95).
+func parseLiteral(s string) (search.Value, error) {
+	s = strings.TrimSpace(s)
+	switch s {
+	case "":
+		return search.Value{}, errors.New("there is no value")
+	case "True", "False":
+		return search.BoolValue(s == "True"), nil
+	}
+	if base, power, ok := strings.Cut(s, "**"); ok {
+		b, err1 := strconv.ParseInt(strings.TrimSpace(base), 10, 64)
+		p, err2 := strconv.ParseInt(strings.TrimSpace(power), 10, 64)
+		v := math.Pow(float64(b), float64(p))
+		if err1 != nil || err2 != nil || p < 0 || v > 1<<53 {
+			return search.Value{}, fmt.Errorf("%q is not a whole power", s)
+		}
+		return search.IntValue(int64(v)), nil
+	}
+	text := s
+	if strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")") {
+		text = "[" + strings.TrimSuffix(strings.TrimSpace(s[1:len(s)-1]), ",") + "]"
+	}
+	if strings.HasPrefix(s, "'") && strings.HasSuffix(s, "'") && len(s) > 1 {
+		return search.StringValue(s[1 : len(s)-1]), nil
+	}
+	var v search.Value
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(text, "_", "")), &v); err == nil && v.Kind() != search.None && v.Kind() != search.String {
+		return v, nil
+	}
+	if err := json.Unmarshal([]byte(text), &v); err == nil && v.Kind() == search.String {
+		return v, nil
+	}
+	if strings.ContainsAny(s, "\"'()[]{}\n") {
+		return search.Value{}, fmt.Errorf("%q is not a Python literal", s)
+	}
+	return search.StringValue(s), nil
+}
+
+func (g *globals) checkCommand() *cobra.Command {
+	return &cobra.Command{Use: "check", Short: "validate the configuration: every fault at once", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.load(nil)
+			if err != nil {
+				return err
+			}
+			var faults []error
+			names := []string{c.Search.Strategy}
+			for name := range c.Search.Tables {
+				if name != c.Search.Strategy {
+					names = append(names, name)
+				}
+			}
+			sort.Strings(names[1:])
+			for _, name := range names {
+				factory, err := search.Default.Lookup(name)
+				if err != nil {
+					continue // Validate names unknown tables
+				}
+				if _, err := factory(c.Study.Seed, c.Options(name)); err != nil {
+					faults = append(faults, err)
+				}
+			}
+			if len(faults) > 0 {
+				return usageError{errors.Join(faults...)}
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", c.File())
+			return nil
+		}}
+}
+
+func (g *globals) strategiesCommand() *cobra.Command {
+	return g.reads(&cobra.Command{Use: "strategies", Short: "the search plugins, their options and defaults", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return printStrategies(cmd.OutOrStdout(), g.json)
+		}})
+}

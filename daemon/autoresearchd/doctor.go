@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/httpd"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/metrics/gpu"
+	"autoresearchd/pyembed"
+)
+
+// finding is what doctor says of one part of the machine.
+type finding struct {
+	Part   string `json:"part"`
+	State  string `json:"state"` // "ok", "note" or "fault"
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+func (g *globals) doctorCommand() *cobra.Command {
+	return g.reads(&cobra.Command{Use: "doctor", Short: "look at this machine part by part, with a remedy for each fault", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			c, err := g.load(nil)
+			if err != nil {
+				return err
+			}
+			var all []finding
+			examine(ctx, c, func(f finding) {
+				all = append(all, f)
+				if !g.json {
+					printFinding(cmd.OutOrStdout(), f)
+				}
+			})
+			if g.json {
+				if err := printJSON(cmd.OutOrStdout(), all); err != nil {
+					return err
+				}
+			}
+			for _, f := range all {
+				if f.State == "fault" {
+					return exitError(1)
+				}
+			}
+			return nil
+		}})
+}
+
+func printFinding(w io.Writer, f finding) {
+	fmt.Fprintf(w, "%-5s  %-14s %s\n", f.State, f.Part, f.Text)
+	if f.Remedy != "" {
+		fmt.Fprintf(w, "       %-14s -> %s\n", "", f.Remedy)
+	}
+}
+
+// examine looks at each part in turn. A fault in one does not keep it from
+// looking at the next.
+func examine(ctx context.Context, c *config.Config, tell func(finding)) {
+	ok := func(part, format string, args ...any) {
+		tell(finding{Part: part, State: "ok", Text: fmt.Sprintf(format, args...)})
+	}
+	note := func(part, text, remedy string) { tell(finding{part, "note", text, remedy}) }
+	fault := func(part string, err error, remedy string) { tell(finding{part, "fault", err.Error(), remedy}) }
+
+	ok("configuration", "%s is sound", c.File())
+
+	venv := trainer.CheckVenv(ctx, c.Python())
+	if venv != nil {
+		fault("python", venv, "")
+	} else {
+		ok("python", "%s fits the embedded CPython %s", c.Python(), pyembed.Version())
+	}
+
+	gpus := gpu.Open(ctx)
+	if gpus.Reason() != "" {
+		note("nvml", gpus.Reason(), "on a machine without an NVIDIA GPU this is as it should be")
+	} else {
+		for _, d := range gpus.Devices() {
+			ok("nvml", "GPU %d is %s with %.0f GiB, driver %s", d.Index, d.Name, float64(d.MemoryTotal)/(1<<30), gpus.Driver())
+		}
+	}
+
+	if venv == nil {
+		examineTorch(ctx, c, len(gpus.Devices()) > 0, ok, note, fault)
+	}
+
+	repo, err := lineage.Open(ctx, c.Study.Workspace)
+	if err != nil {
+		fault("workspace", err, "")
+	} else if head, err := repo.Head(ctx); err != nil {
+		fault("workspace", err, "")
+	} else {
+		ok("workspace", "%s is at commit %.7s", c.Study.Workspace, head)
+		if prepare, err := repo.ReadFile(ctx, head, "prepare.py"); err != nil {
+			fault("data", err, "")
+		} else if err := checkData(prepare, c); err != nil {
+			fault("data", err, "")
+		} else {
+			cache, _ := c.CacheDir()
+			ok("data", "shards and tokenizer are in %s", cache)
+		}
+	}
+	if out, err := exec.CommandContext(ctx, "git", "--version").Output(); err != nil {
+		fault("git", fmt.Errorf("git does not run: %w", err), "install git 2.30 or later")
+	} else {
+		ok("git", "%s", strings.TrimSpace(string(out)))
+	}
+
+	examineState(c, ok, note, fault)
+
+	if cg := trainer.FindCgroups(); cg.Why != "" {
+		note("cgroups", cg.Why, "trials are killed by process group instead; under systemd, Delegate=yes gives control groups")
+	} else {
+		ok("cgroups", "each trial gets a control group of its own")
+		cg.Close()
+	}
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		note("systemd", "systemd does not run here", "`autoresearchd run` works in the foreground all the same")
+	} else {
+		ok("systemd", "is running")
+	}
+	if c.HTTP.Listen == "" {
+		note("http", "http.listen is empty: no /metrics", "")
+	} else if l, err := net.Listen("tcp", c.HTTP.Listen); err == nil {
+		l.Close()
+		ok("http", "%s is free", c.HTTP.Listen)
+	} else if client, dialErr := httpd.Dial(c.Study.State); dialErr == nil {
+		_ = client
+		ok("http", "the running daemon has %s", c.HTTP.Listen)
+	} else {
+		fault("http", err, "set http.listen to a free address, or to \"\"")
+	}
+	note("model server", "language models are not in this version", "")
+}
+
+// examineTorch imports torch in the embedded interpreter's own way: through a
+// process of the venv, which is what Inductor does too.
+func examineTorch(ctx context.Context, c *config.Config, gpu bool, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, c.Python(), "-c", "import torch; print(torch.__version__); print(torch.cuda.is_available()); print(torch.version.cuda)").CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(lines) < 3 {
+		fault("torch", fmt.Errorf("import torch fails: %s", trainer.Inert(lines[len(lines)-1])), "make the workspace's venv again with `autoresearchd init`")
+		return
+	}
+	lines = lines[len(lines)-3:]
+	ok("torch", "torch %s imports", lines[0])
+	switch {
+	case lines[1] == "True":
+		ok("cuda", "torch sees CUDA %s", lines[2])
+	case gpu:
+		fault("cuda", fmt.Errorf("NVML sees a GPU, torch (built for CUDA %s) does not", lines[2]), "install a driver that knows this CUDA, or a torch that fits the driver")
+	default:
+		note("cuda", "torch sees no GPU", "trials run on the CPU")
+	}
+}
+
+func examineState(c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	dir := c.Study.State
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == "/" {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	probe, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		fault("state", fmt.Errorf("%s cannot be written: %w", c.Study.State, err), "give it to this user, or set study.state")
+		return
+	}
+	probe.Close()
+	os.Remove(probe.Name())
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		fault("state", err, "")
+		return
+	}
+	free := float64(fs.Bavail) * float64(fs.Bsize) / (1 << 30)
+	if free < 1 {
+		fault("state", fmt.Errorf("%.1f GiB are free under %s", free, dir), "make room: a trial's log and checkpoints need some")
+		return
+	}
+	r, err := journal.OpenReader(c.Study.State)
+	if err != nil {
+		note("state", fmt.Sprintf("no study in %s yet; %.0f GiB free", c.Study.State, free), "")
+		return
+	}
+	defer r.Close()
+	all, err := r.Trials()
+	if err != nil {
+		fault("state", err, "")
+		return
+	}
+	ok("state", "%d trials in %s; %.0f GiB free", len(all), c.Study.State, free)
+}

@@ -1,0 +1,215 @@
+// Command autoresearchd runs autonomous training research: see README.md.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/pyembed"
+	"autoresearchd/search"
+	//_ "autoresearchd/search/evolution"
+	_ "autoresearchd/search/random"
+)
+
+var version = "development" // set by scripts/build.sh
+
+func init() {
+	// CPython's main thread is the seat's first thread.
+	if len(os.Args) > 1 && os.Args[1] == "trainer" {
+		runtime.LockOSThread()
+	}
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "trainer" {
+		os.Exit(trainer.Main())
+	}
+	os.Exit(run(os.Args[1:]))
+}
+
+// usageError is a fault of the command line or of the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// exitError carries a status of its own; its message was printed already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+func run(args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.Execute()
+	var usage usageError
+	var faults config.Faults
+	var exit exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	case errors.As(err, &faults):
+		fmt.Fprintln(os.Stderr, faults.Error())
+		return 2
+	}
+	fmt.Fprintln(os.Stderr, "autoresearchd:", err)
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+// globals are the flags of every command.
+type globals struct {
+	config string
+	state  string
+	json   bool
+}
+
+func newRoot() *cobra.Command {
+	g := &globals{}
+	root := &cobra.Command{
+		Use: "autoresearchd", Short: "runs training experiments all night, keeps what helps, and says what it did",
+		Version: fmt.Sprintf("%s (CPython %s)", version, pyembed.Version()), SilenceErrors: true, SilenceUsage: true,
+	}
+	root.PersistentFlags().StringVar(&g.config, "config", "", "configuration `FILE` (default ./autoresearch.toml, then /etc/autoresearch/autoresearch.toml)")
+	root.PersistentFlags().StringVar(&g.state, "state", "", "state `DIR` (default [study] state)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(),
+		g.diffCommand(), g.logCommand(), g.plotCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"),
+		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand())
+	for _, c := range root.Commands() {
+		args := c.Args
+		c.Args = func(cmd *cobra.Command, given []string) error {
+			if args == nil {
+				return nil
+			}
+			if err := args(cmd, given); err != nil {
+				return usageError{fmt.Errorf("%w: see `autoresearchd %s --help`", err, cmd.Name())}
+			}
+			return nil
+		}
+	}
+	return root
+}
+
+// reads gives a reading command its --json.
+func (g *globals) reads(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&g.json, "json", false, "print JSON")
+	return c
+}
+
+const systemConfig = "/etc/autoresearch/autoresearch.toml"
+
+// configPath finds the configuration file.
+func (g *globals) configPath() (string, error) {
+	if g.config != "" {
+		return g.config, nil
+	}
+	for _, path := range []string{"autoresearch.toml", systemConfig} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", usageError{fmt.Errorf("there is no ./autoresearch.toml and no %s: make one with `autoresearchd init DIR`, or name it with --config FILE", systemConfig)}
+}
+
+func known() config.Known {
+	return config.Known{Strategies: search.Default.Names(), Judges: search.JudgeNames()}
+}
+
+// load reads and validates the configuration; every fault is in the error.
+func (g *globals) load(overrides []string) (*config.Config, error) {
+	path, err := g.configPath()
+	if err != nil {
+		return nil, err
+	}
+	c, err := config.Open(path, overrides, known())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if g.state != "" {
+		if c.Study.State, err = filepath.Abs(g.state); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	return c, nil
+}
+
+// stateDir is enough for reading commands: --state needs no configuration.
+func (g *globals) stateDir() (string, error) {
+	if g.state != "" {
+		return filepath.Abs(g.state)
+	}
+	c, err := g.load(nil)
+	if err != nil {
+		return "", err
+	}
+	return c.Study.State, nil
+}
+
+// options are the trainer's, from the configuration.
+func options(c *config.Config, folder func(int64) string) (trainer.Options, error) {
+	cache, err := c.CacheDir()
+	if err != nil {
+		return trainer.Options{}, err
+	}
+	w := c.Watchdog
+	o := trainer.Options{
+		Python: c.Python(), Cache: cache, Folder: folder, Grace: w.Grace, LogLimit: int64(c.Trial.LogLimit), Quota: int64(c.Trial.Quota),
+		Processes: c.Trial.Processes, Memory: int64(c.Trial.Memory), Marker: supervisor.Marker(c.Study.State),
+	}
+	if c.LLM.KeyEnv != "" {
+		o.Secrets = append(o.Secrets, c.LLM.KeyEnv)
+	}
+	o.Limits.Startup, o.Limits.Compile, o.Limits.Stall, o.Limits.Evaluate, o.Limits.Exit, o.Limits.Total = w.Startup, w.Compile, w.Stall, w.Evaluate, w.Exit, w.Total
+	return o, nil
+}
+
+// checkData returns an error where upstream's layout of data and tokenizer is
+// expected and not there.
+func checkData(prepare []byte, c *config.Config) error {
+	if !strings.Contains(string(prepare), "tokenizer.pkl") {
+		return nil // a prepare.py with a layout of its own
+	}
+	cache, err := c.CacheDir()
+	if err != nil {
+		return err
+	}
+	shards, _ := filepath.Glob(filepath.Join(cache, "data", "shard_*.parquet"))
+	missing := ""
+	for _, name := range []string{"tokenizer/tokenizer.pkl", "tokenizer/token_bytes.pt", "data/shard_06542.parquet"} {
+		if _, err := os.Stat(filepath.Join(cache, name)); err != nil {
+			missing = name
+		}
+	}
+	if missing == "" && len(shards) < 2 {
+		missing = "data/shard_00000.parquet"
+	}
+	if missing != "" {
+		return fmt.Errorf("the data is not prepared: %s is missing in %s: run `cd %s && AUTORESEARCH_CACHE=%s %s prepare.py`", missing, cache, c.Study.Workspace, cache, c.Trial.Python)
+	}
+	return nil
+}
+
+// ago says how long something took or is past, for people.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+}

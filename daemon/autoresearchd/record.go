@@ -1,0 +1,443 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/spf13/cobra"
+
+	"autoresearchd/daemon/httpd"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/plot"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/search"
+)
+
+// trialJSON is one element of `trials --json`.
+type trialJSON struct {
+	ID              int64                    `json:"id"`
+	Commit          string                   `json:"commit"`
+	Parent          int64                    `json:"parent"`
+	Strategy        string                   `json:"strategy"`
+	Description     string                   `json:"description"`
+	Constants       map[string]search.Value  `json:"constants"`
+	Seed            uint64                   `json:"seed"`
+	Status          search.Status            `json:"status"`
+	Decision        search.Verdict           `json:"decision"`
+	Reason          string                   `json:"reason"`
+	ValBPB          *float64                 `json:"val_bpb"`
+	PeakVRAM        int64                    `json:"peak_vram_bytes"`
+	ScriptPeakVRAM  int64                    `json:"script_peak_vram_bytes"`
+	Tokens          int64                    `json:"tokens"`
+	Steps           int                      `json:"num_steps"`
+	TrainingSeconds float64                  `json:"training_seconds"`
+	WallSeconds     float64                  `json:"wall_seconds"`
+	Phases          map[search.Phase]float64 `json:"phases"`
+	StartedAt       time.Time                `json:"started_at"`
+	Stage           search.Stage             `json:"stage"`
+	Detail          string                   `json:"detail,omitempty"`
+	Flags           []string                 `json:"flags,omitempty"`
+	Summary         map[string]string        `json:"summary,omitempty"`
+	ExitCode        int                      `json:"exit_code"`
+}
+
+func toJSON(r journal.Record) trialJSON {
+	t, o := r.Trial, r.Outcome
+	j := trialJSON{
+		ID: t.ID, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
+		Constants: map[string]search.Value{}, Seed: t.Seed, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason,
+		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
+		WallSeconds: o.WallSeconds, Phases: o.Phases, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
+	}
+	changed := map[string]bool{}
+	for _, name := range t.Changed {
+		changed[name] = true
+	}
+	for _, c := range t.Constants {
+		if changed[c.Name] {
+			j.Constants[c.Name] = c.Value
+		}
+	}
+	if o.Status == search.Completed {
+		j.ValBPB = &o.ValBPB
+	}
+	return j
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// reader opens the record of the state directory for reading.
+func (g *globals) reader() (*journal.Reader, string, error) {
+	state, err := g.stateDir()
+	if err != nil {
+		return nil, "", err
+	}
+	r, err := journal.OpenReader(state)
+	return r, state, err
+}
+
+// find resolves an ID: a number, a commit, or "best".
+func find(r *journal.Reader, id string) (journal.Record, error) {
+	if id == "best" {
+		rec, ok, err := r.Champion()
+		if err == nil && !ok {
+			err = errors.New("there is no champion yet")
+		}
+		return rec, err
+	}
+	if n, err := strconv.ParseInt(id, 10, 64); err == nil && len(id) < 7 {
+		rec, err := r.Trial(n)
+		if errors.Is(err, journal.ErrUnknown) {
+			return rec, fmt.Errorf("there is no trial %d: `autoresearchd trials` lists them", n)
+		}
+		return rec, err
+	}
+	all, err := r.Trials()
+	if err != nil {
+		return journal.Record{}, err
+	}
+	var found *journal.Record
+	for i := range all {
+		if len(id) >= 4 && strings.HasPrefix(all[i].Commit, id) && (found == nil || all[i].Commit != found.Commit) {
+			if found != nil {
+				return journal.Record{}, fmt.Errorf("%q fits more than one commit: give more of it", id)
+			}
+			found = &all[i]
+		}
+	}
+	if found == nil {
+		return journal.Record{}, fmt.Errorf("there is no trial %q: give a number, a commit (4 characters or more) or \"best\"", id)
+	}
+	return r.Trial(found.Trial.ID)
+}
+
+func (g *globals) statusCommand() *cobra.Command {
+	return g.reads(&cobra.Command{Use: "status", Short: "champion, running trial, rate, what comes next", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			state, err := g.stateDir()
+			if err != nil {
+				return err
+			}
+			var now supervisor.Status
+			client, dialErr := httpd.Dial(state)
+			if dialErr == nil {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				if err := client.Status(ctx, &now); err != nil {
+					return err
+				}
+			} else {
+				r, err := journal.OpenReader(state)
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				if now, err = supervisor.Past(r); err != nil {
+					return err
+				}
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), now)
+			}
+			printStatus(cmd.OutOrStdout(), now)
+			return nil
+		}})
+}
+
+func printStatus(w io.Writer, now supervisor.Status) {
+	fmt.Fprintf(w, "study     %s (%s), begun %s\n", now.Study.Tag, now.Study.Workspace, now.Study.StartedAt.Local().Format("2 Jan 15:04"))
+	fmt.Fprintf(w, "state     %s\n", trainer.Inert(now.State))
+	if c := now.Champion; c != nil {
+		fmt.Fprintf(w, "champion  %.6f by trial %d (%.7s): %s\n", c.ValBPB, c.ID, c.Commit, trainer.Inert(c.Description))
+		if now.Study.Baseline > 0 {
+			fmt.Fprintf(w, "baseline  %.6f (gain %.6f)\n", now.Study.Baseline, now.Study.Baseline-c.ValBPB)
+		}
+	}
+	if r := now.Running; r != nil {
+		fmt.Fprintf(w, "running   trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far\n", r.ID, r.Phase, trainer.Inert(r.Description), 100*r.Progress, r.Step, ago(time.Duration(r.Seconds*float64(time.Second))))
+	}
+	t := now.Trials
+	fmt.Fprintf(w, "trials    %d: %d keep, %d discard, %d crash; %.1f an hour\n", t.Total, t.Keep, t.Discard, t.Crash, now.Rate)
+	fmt.Fprintf(w, "next      %s\n", now.Next)
+}
+
+func (g *globals) trialsCommand() *cobra.Command {
+	return g.reads(&cobra.Command{Use: "trials", Short: "the table of trials", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, _, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			all, err := r.Trials()
+			if err != nil {
+				return err
+			}
+			if g.json {
+				out := make([]trialJSON, 0, len(all))
+				for _, rec := range all {
+					out = append(out, toJSON(rec))
+				}
+				return printJSON(cmd.OutOrStdout(), out)
+			}
+			tw := tabwriter.NewWriter(cmd.OutOrStdout(), 2, 0, 2, ' ', 0)
+			fmt.Fprintln(tw, "ID\tCOMMIT\tVAL_BPB\tDECISION\tSTATUS\tVRAM\tTIME\tSTRATEGY\tDESCRIPTION")
+			for _, rec := range all {
+				score, vram := "--", "--"
+				if rec.Outcome.Status == search.Completed {
+					score = fmt.Sprintf("%.6f", rec.Outcome.ValBPB)
+				}
+				if v := max(rec.Outcome.PeakVRAM, 0); v > 0 {
+					vram = fmt.Sprintf("%.1f GiB", float64(v)/(1<<30))
+				}
+				status, decision := string(rec.Outcome.Status), string(rec.Decision.Verdict)
+				if status == "" {
+					status, decision = "running", "--"
+				}
+				fmt.Fprintf(tw, "%d\t%.7s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", rec.Trial.ID, rec.Commit, score, decision, status, vram,
+					ago(time.Duration(rec.Outcome.WallSeconds*float64(time.Second))), rec.Trial.Proposal.Strategy, shorten(trainer.Inert(rec.Trial.Proposal.Description), 100))
+			}
+			return tw.Flush()
+		}})
+}
+
+func (g *globals) showCommand() *cobra.Command {
+	return g.reads(&cobra.Command{Use: "show ID", Short: "one trial: what was proposed, what happened, what was concluded", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, state, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			rec, err := find(r, args[0])
+			if err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			if g.json {
+				return printJSON(w, toJSON(rec))
+			}
+			t, o := rec.Trial, rec.Outcome
+			line := func(name, format string, args ...any) {
+				fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+			}
+			line("trial", "%d by %s, from trial %d, seed %d, on %s", t.ID, t.Proposal.Strategy, t.Proposal.Parent, t.Seed, t.Device)
+			line("description", "%s", trainer.Inert(t.Proposal.Description))
+			line("commit", "%s", rec.Commit)
+			line("started", "%s", t.StartedAt.Local().Format(time.RFC1123))
+			if o.Status == "" {
+				line("status", "running")
+				return nil
+			}
+			line("status", "%s", o.Status)
+			if o.Status == search.Completed {
+				line("val_bpb", "%.6f", o.ValBPB)
+				if v := o.Summary["val_bpb_corrected"]; v != "" {
+					line("", "%s with true byte lengths (not comparable with the line above)", trainer.Inert(v))
+				}
+			}
+			line("decision", "%s: %s", rec.Decision.Verdict, rec.Decision.Reason)
+			line("trained", "%.1f s counted, %d steps, %.2f M tokens; %.1f s in all", o.TrainingSeconds, o.Steps, float64(o.Tokens)/1e6, o.WallSeconds)
+			var phases []string
+			for _, p := range search.Phases {
+				if s, ok := o.Phases[p]; ok {
+					phases = append(phases, fmt.Sprintf("%s %.1f s", p, s))
+				}
+			}
+			line("phases", "%s", strings.Join(phases, ", "))
+			if o.PeakVRAM > 0 || o.ScriptPeakVRAM > 0 {
+				line("peak VRAM", "%.1f GiB by NVML, %.1f GiB by the script's allocator", float64(o.PeakVRAM)/(1<<30), float64(o.ScriptPeakVRAM)/(1<<30))
+			}
+			for _, flag := range o.Flags {
+				line("note", "%s", trainer.Inert(flag))
+			}
+			if o.Detail != "" {
+				line("detail", "%s", strings.ReplaceAll(o.Detail, "\n", "\n"+strings.Repeat(" ", 13)))
+			}
+			for _, c := range t.Constants {
+				for _, name := range t.Changed {
+					if name == c.Name {
+						line("changed", "%s = %s", c.Name, c.Value)
+					}
+				}
+			}
+			line("bundle", "%s", supervisor.Folder(state, t.ID))
+			return nil
+		}})
+}
+
+func (g *globals) diffCommand() *cobra.Command {
+	return &cobra.Command{Use: "diff ID [ID]", Short: "what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, _, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			to, err := find(r, args[0])
+			if err != nil {
+				return err
+			}
+			var from []byte
+			name := "parent"
+			switch {
+			case len(args) == 2:
+				other, err := find(r, args[1])
+				if err != nil {
+					return err
+				}
+				// diff A B reads from A to B.
+				from, name = to.Trial.Source, fmt.Sprintf("trial %d", to.Trial.ID)
+				to = other
+			case to.Trial.Proposal.Parent != 0:
+				if from, err = r.Source(to.Trial.Proposal.Parent); err != nil {
+					return err
+				}
+				name = fmt.Sprintf("trial %d", to.Trial.Proposal.Parent)
+			default:
+				study, _, err := r.Study()
+				if err != nil {
+					return err
+				}
+				repo, err := lineage.Open(cmd.Context(), study.Workspace)
+				if err != nil {
+					return err
+				}
+				if from, err = repo.ReadFile(cmd.Context(), to.ParentCommit, "train.py"); err != nil {
+					return err
+				}
+				name = "start"
+			}
+			fmt.Fprint(cmd.OutOrStdout(), udiff.Unified("train.py ("+name+")", fmt.Sprintf("train.py (trial %d)", to.Trial.ID), string(from), string(to.Trial.Source)))
+			return nil
+		}}
+}
+
+func (g *globals) logCommand() *cobra.Command {
+	var follow bool
+	c := &cobra.Command{Use: "log ID", Short: "what a trial printed", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, state, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			rec, err := find(r, args[0])
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(supervisor.Folder(state, rec.Trial.ID), "run.log")
+			f, err := os.Open(path)
+			if err != nil {
+				return fmt.Errorf("trial %d has no log: %w", rec.Trial.ID, err)
+			}
+			defer f.Close()
+			clean := inertWriter{cmd.OutOrStdout()}
+			for {
+				if _, err := io.Copy(clean, f); err != nil {
+					return err
+				}
+				if !follow {
+					return nil
+				}
+				now, err := r.Trial(rec.Trial.ID)
+				if err != nil {
+					return err
+				}
+				if now.Stage.Reached(search.StageEnded) {
+					_, err := io.Copy(clean, f)
+					return err
+				}
+				time.Sleep(300 * time.Millisecond)
+			}
+		}}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the trial ends")
+	return c
+}
+
+// inertWriter makes escape sequences visible; line ends and carriage returns
+// stay.
+type inertWriter struct{ w io.Writer }
+
+func (i inertWriter) Write(p []byte) (int, error) {
+	lines := strings.FieldsFunc(string(p), func(rune) bool { return false })
+	_ = lines
+	var b strings.Builder
+	for _, part := range strings.SplitAfter(string(p), "\n") {
+		for _, piece := range strings.SplitAfter(part, "\r") {
+			body := strings.TrimRight(piece, "\r\n")
+			b.WriteString(trainer.Inert(body))
+			b.WriteString(piece[len(body):])
+		}
+	}
+	if _, err := io.WriteString(i.w, b.String()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (g *globals) plotCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{Use: "plot", Short: "draw the staircase of best scores as a picture", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, state, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			study, _, err := r.Study()
+			if err != nil {
+				return err
+			}
+			all, err := r.Trials()
+			if err != nil {
+				return err
+			}
+			picture := plot.Study{Tag: study.Tag}
+			for _, rec := range all {
+				if rec.Outcome.Status == "" {
+					continue
+				}
+				scored := rec.Outcome.Status == search.Completed
+				if scored && picture.Baseline == 0 {
+					picture.Baseline = rec.Outcome.ValBPB
+				}
+				picture.Trials = append(picture.Trials, plot.Trial{ID: rec.Trial.ID, ValBPB: rec.Outcome.ValBPB, Scored: scored, Verdict: rec.Decision.Verdict, Description: rec.Trial.Proposal.Description})
+			}
+			if out == "" {
+				out = filepath.Join(state, "progress.png")
+			}
+			f, err := os.CreateTemp(filepath.Dir(out), ".progress-*.png")
+			if err != nil {
+				return fmt.Errorf("write the picture: %w", err)
+			}
+			defer os.Remove(f.Name())
+			err = errors.Join(plot.Staircase(f, picture), f.Chmod(0o644), f.Close())
+			if err == nil {
+				err = os.Rename(f.Name(), out)
+			}
+			if err != nil {
+				return fmt.Errorf("write the picture: %w", err)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), out)
+			return nil
+		}}
+	c.Flags().StringVarP(&out, "output", "o", "", "`FILE` (default STATE/progress.png)")
+	return c
+}

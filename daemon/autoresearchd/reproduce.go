@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"autoresearchd/daemon/httpd"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/metrics/gpu"
+	"autoresearchd/search"
+)
+
+func (g *globals) reproduceCommand() *cobra.Command {
+	return g.reads(&cobra.Command{Use: "reproduce ID", Short: "run a trial again from its record and compare", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := g.load(nil)
+			if err != nil {
+				return err
+			}
+			if client, err := httpd.Dial(c.Study.State); err == nil {
+				var now struct{ Running *struct{ ID int64 } }
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				if err := client.Status(ctx, &now); err == nil && now.Running != nil {
+					return fmt.Errorf("trial %d is running, and two at once would slow each other down: `autoresearchd pause`, and try again when it has ended", now.Running.ID)
+				}
+			}
+			r, _, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			rec, err := find(r, args[0])
+			if err != nil {
+				return err
+			}
+			study, _, err := r.Study()
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			if err := trainer.CheckVenv(ctx, c.Python()); err != nil {
+				return err
+			}
+			repo, err := lineage.Open(ctx, study.Workspace)
+			if err != nil {
+				return err
+			}
+			dir, err := os.MkdirTemp("", "autoresearchd-reproduce-")
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(dir)
+			work := filepath.Join(dir, "work")
+			if err := repo.Export(ctx, study.BaseCommit, work, func(p string) bool { return strings.HasSuffix(p, ".py") }); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(work, "train.py"), rec.Trial.Source, 0o640); err != nil {
+				return err
+			}
+			o, err := options(c, func(int64) string { return dir })
+			if err != nil {
+				return err
+			}
+			o.Marker += ":reproduce"
+			o.GPU = gpu.Open(ctx)
+			p, err := trainer.NewProcess(o)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			fmt.Fprintf(os.Stderr, "running trial %d again (seed %d, on %s)\n", rec.Trial.ID, rec.Trial.Seed, rec.Trial.Device)
+			again, err := p.Run(ctx, rec.Trial, nil)
+			if err != nil {
+				return err
+			}
+			first := rec.Outcome
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"trial": rec.Trial.ID, "recorded": toJSON(rec), "status": again.Status, "val_bpb": again.ValBPB, "num_steps": again.Steps, "detail": again.Detail})
+			}
+			w := cmd.OutOrStdout()
+			fmt.Fprintf(w, "          %-14s %s\n", "recorded", "again")
+			fmt.Fprintf(w, "status    %-14s %s\n", first.Status, again.Status)
+			fmt.Fprintf(w, "val_bpb   %-14.6f %.6f\n", first.ValBPB, again.ValBPB)
+			fmt.Fprintf(w, "steps     %-14d %d\n", first.Steps, again.Steps)
+			if again.Status != first.Status {
+				fmt.Fprintln(w, again.Detail)
+				return fmt.Errorf("trial %d ended otherwise this time", rec.Trial.ID)
+			}
+			if first.Status == search.Completed {
+				fmt.Fprintf(w, "difference %+.6f\n", again.ValBPB-first.ValBPB)
+			}
+			return nil
+		}})
+}

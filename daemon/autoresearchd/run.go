@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/httpd"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/notify"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/metrics"
+	"autoresearchd/metrics/gpu"
+	"autoresearchd/pyembed"
+	"autoresearchd/search"
+)
+
+// memoryGoal is where Go's collector begins to work harder: the daemon shares
+// its host with training. SQLite and the interpreter's library come on top.
+const memoryGoal = 32 << 20
+
+func (g *globals) runCommand() *cobra.Command {
+	var trials int
+	var tag string
+	var set []string
+	c := &cobra.Command{
+		Use: "run", Short: "run the loop in the foreground: what the systemd unit starts", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if tag != "" {
+				set = append(set, fmt.Sprintf("study.tag=%q", tag))
+			}
+			if trials < 0 {
+				return usageError{fmt.Errorf("--trials %d: give a positive number", trials)}
+			}
+			load := func() (*config.Config, error) { return g.load(set) }
+			c, err := load()
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, load, trials)
+		},
+	}
+	c.Flags().IntVar(&trials, "trials", 0, "end after `N` more trials")
+	c.Flags().StringVar(&tag, "tag", "", "the study's tag: branch autoresearch/`T`")
+	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the configuration for this run: `KEY=VALUE`")
+	return c
+}
+
+// serve is the daemon.
+func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), trials int) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	debug.SetMemoryLimit(memoryGoal)
+	screen := newScreen(os.Stdout, os.Stderr)
+	var level slog.LevelVar
+	setLevel(&level, c.Log.Level, screen)
+	log := slog.New(slog.NewTextHandler(screen.log(), &slog.HandlerOptions{Level: &level}))
+	notifier := notify.New(log)
+
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	go func() { // a second signal is not waited for
+		<-ctx.Done()
+		stop()
+		notifier.Stopping()
+	}()
+
+	if err := trainer.CheckVenv(ctx, c.Python()); err != nil {
+		return err
+	}
+	repo, err := lineage.Open(ctx, c.Study.Workspace)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(c.Study.State)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	gpus := gpu.Open(ctx)
+	device := chooseDevice(c, gpus)
+	o, err := options(c, func(id int64) string { return supervisor.Folder(c.Study.State, id) })
+	if err != nil {
+		return err
+	}
+	o.Log, o.GPU = log, gpus
+	o.Seat = func(id int64, cgroup string) {
+		if err := j.SetSeat(id, supervisor.Seat(cgroup)); err != nil {
+			log.Error("the trial's place could not be recorded", "trial", id, "err", err)
+		}
+	}
+	tr, err := newTrainer(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	head, err := repo.Head(ctx)
+	if err != nil {
+		return err
+	}
+	prepare, err := repo.ReadFile(ctx, head, "prepare.py")
+	if err != nil {
+		return err
+	}
+	if err := checkData(prepare, c); err != nil {
+		return err
+	}
+	meter := &lateMeter{}
+	j.Observe = func(seconds float64) { meter.journal(seconds) }
+	s, err := supervisor.New(ctx, supervisor.Options{
+		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Trials: trials,
+		Stay: notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	meter.set(metrics.New(s, gpus, metrics.Build{Version: version, Python: pyembed.Version()}))
+
+	control, err := httpd.Control(c.Study.State, s, log)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	public, err := httpd.Listen(c.HTTP.Listen, httpd.Public{Metrics: meter.page(), Ready: s.Ready, Log: log})
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	go func() {
+		for range reload {
+			notifier.Reloading()
+			next, err := load()
+			if err == nil {
+				err = s.Reload(next)
+			}
+			if err != nil {
+				log.Error("the configuration was not reloaded; the old one stays in force", "err", err)
+			} else {
+				setLevel(&level, next.Log.Level, screen)
+			}
+			notifier.Ready()
+		}
+	}()
+	go notifier.Watch(ctx, 2*time.Minute)
+	go reportStatus(ctx, s, notifier, screen)
+
+	log.Info("ready", "study", s.Now().Study.Tag, "device", device, "python", pyembed.Version(), "listen", public.Addr())
+	screen.begin(s, device, public.Addr())
+	notifier.Progress()
+	notifier.Ready()
+	err = s.Run(ctx)
+	screen.end(s)
+	switch {
+	case errors.Is(err, trainer.ErrRestart):
+		log.Warn("this process ends itself, since a trial in it could not be ended alone; it comes back and goes on")
+		return exitError(trainer.RestartStatus)
+	case errors.Is(err, supervisor.ErrEnded):
+		log.Info("the study has ended; `autoresearchd resume` lets it go on")
+		return nil
+	}
+	return err
+}
+
+func newTrainer(ctx context.Context, c *config.Config, o trainer.Options) (trainer.Trainer, error) {
+	if c.Trial.Isolation == "inprocess" {
+		if err := trainer.Supervised(os.Getenv); err != nil {
+			return nil, usageError{err}
+		}
+		return trainer.NewInProcess(o)
+	}
+	p, err := trainer.NewProcess(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.SelfTest(ctx); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// chooseDevice takes the first GPU where the configuration leaves it open.
+func chooseDevice(c *config.Config, gpus gpu.GPUs) string {
+	if d := c.Trial.Devices[0]; d != "auto" {
+		return d
+	}
+	if len(gpus.Devices()) > 0 {
+		return "cuda:0"
+	}
+	return "cpu"
+}
+
+func setLevel(v *slog.LevelVar, name string, s *screen) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		level = slog.LevelInfo
+	}
+	if s.live && level == slog.LevelInfo {
+		level = slog.LevelWarn // a person watches the live line
+	}
+	v.Set(level)
+}
+
+// reportStatus tells systemd and the screen what happens. Twice a second is
+// seldom enough not to be felt by a trial on the same cores.
+func reportStatus(ctx context.Context, s *supervisor.Supervisor, n *notify.Notifier, screen *screen) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	if !screen.live {
+		tick.Reset(5 * time.Second)
+	}
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := s.Now()
+		screen.draw(now)
+		if line := sentence(now); line != last {
+			n.Status("%s", line)
+			last = line
+		}
+	}
+}

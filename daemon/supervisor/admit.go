@@ -1,0 +1,189 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/faultpoint"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/pyembed"
+	"autoresearchd/search"
+)
+
+var (
+	bundled = faultpoint.New("supervisor.bundle.after")
+	ranOnce = faultpoint.New("supervisor.run.after")
+	cleaned = faultpoint.New("supervisor.clean.after")
+)
+
+// Folder is where a trial's bundle lies under a state directory.
+func Folder(state string, id int64) string {
+	return filepath.Join(state, "trials", strconv.FormatInt(id, 10))
+}
+
+// admit turns a proposal into a trial: its full source, every constant
+// resolved, its seed, and its folder, durably begun.
+func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error) {
+	s.say("preparing the trial")
+	source, parentCommit, constants, err := s.parent(ctx, p.Parent)
+	if err != nil {
+		return search.Trial{}, err
+	}
+	if p.Source != nil {
+		source = p.Source
+		i, err := s.o.Trainer.Inspect(ctx, source)
+		if err != nil {
+			return search.Trial{}, err
+		}
+		if constants = i.Constants; i.Error != "" {
+			return search.Trial{}, fmt.Errorf("proposal %q of %s: train.py: %s", p.Description, p.Strategy, i.Error)
+		}
+	}
+	if source, err = search.Patch(source, constants, p.Values); err != nil {
+		return search.Trial{}, fmt.Errorf("proposal %q of %s: %w", p.Description, p.Strategy, err)
+	}
+	i, err := s.o.Trainer.Inspect(ctx, source)
+	if err != nil {
+		return search.Trial{}, err
+	}
+	if fault := i.Fault(s.config.Trial.Budget); fault != "" {
+		return search.Trial{}, fmt.Errorf("train.py cannot be a trial: %s", fault)
+	}
+	id, err := s.o.Journal.NextID()
+	if err != nil {
+		return search.Trial{}, err
+	}
+	t := search.Trial{
+		ID: id, Proposal: p.Proposal, Source: source, Constants: i.Constants, Changed: search.Changed(constants, i.Constants),
+		Seed: p.Seed, Budget: s.config.Trial.Budget, Device: s.o.Device, StartedAt: time.Now().UTC(),
+	}
+	if t.Seed == 0 {
+		t.Seed = s.study.Seed
+	}
+	t.Proposal.Source = nil // the journal keeps the full one
+	if err := s.bundle(ctx, t); err != nil {
+		return search.Trial{}, err
+	}
+	bundled.Hit()
+	if err := s.o.Journal.Begin(t, parentCommit, p.suggestion); err != nil {
+		return search.Trial{}, err
+	}
+	return t, nil
+}
+
+// parent returns the source that a proposal starts from.
+func (s *Supervisor) parent(ctx context.Context, id int64) (source []byte, commit string, constants []search.Constant, err error) {
+	if id == 0 {
+		source, err = s.o.Repo.ReadFile(ctx, s.study.BaseCommit, "train.py")
+		if err != nil {
+			return nil, "", nil, err
+		}
+		i, err := s.o.Trainer.Inspect(ctx, source)
+		return source, s.study.BaseCommit, i.Constants, err
+	}
+	r, err := s.o.Journal.Trial(id)
+	if err != nil {
+		return nil, "", nil, fmt.Errorf("find the parent of a proposal: %w", err)
+	}
+	source, err = s.o.Journal.Source(id)
+	return source, r.Commit, r.Trial.Constants, err
+}
+
+// bundle writes what reproduces a trial into its folder, and the working
+// directory that it runs in.
+func (s *Supervisor) bundle(ctx context.Context, t search.Trial) error {
+	dir := Folder(s.config.Study.State, t.ID)
+	work := filepath.Join(dir, "work")
+	if err := os.RemoveAll(work); err != nil {
+		return full(fmt.Errorf("empty the trial's folder: %w", err))
+	}
+	if err := s.o.Repo.Export(ctx, s.study.BaseCommit, work, func(path string) bool { return strings.HasSuffix(path, ".py") }); err != nil {
+		return full(err)
+	}
+	constants := map[string]search.Value{}
+	for _, c := range t.Constants {
+		constants[c.Name] = c.Value
+	}
+	files := map[string]any{"constants.json": constants, "environment.json": s.environment(t)}
+	for name, content := range files {
+		data, err := json.MarshalIndent(content, "", "  ")
+		if err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o640); err != nil {
+			return full(fmt.Errorf("write the trial's bundle: %w", err))
+		}
+	}
+	for _, path := range []string{filepath.Join(dir, "train.py"), filepath.Join(work, "train.py")} {
+		if err := os.WriteFile(path, t.Source, 0o640); err != nil {
+			return full(fmt.Errorf("write the trial's bundle: %w", err))
+		}
+	}
+	return nil
+}
+
+// environment is what a trial ran with, for whoever repeats it.
+func (s *Supervisor) environment(t search.Trial) map[string]any {
+	var uts unix.Utsname
+	_ = unix.Uname(&uts)
+	var packages []string
+	python := s.config.Python()
+	dists, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Dir(python)), "lib", "python*", "site-packages", "*.dist-info"))
+	for _, d := range dists {
+		packages = append(packages, strings.Replace(strings.TrimSuffix(filepath.Base(d), ".dist-info"), "-", "==", 1))
+	}
+	sort.Strings(packages)
+	return map[string]any{
+		"base_commit": s.study.BaseCommit, "seed": t.Seed, "budget": t.Budget, "device": t.Device, "embedded_python": pyembed.Version(),
+		"interpreter": python, "kernel": unix.ByteSliceToString(uts.Release[:]), "architecture": runtime.GOARCH, "cpus": runtime.NumCPU(), "packages": packages,
+	}
+}
+
+// full marks an error of a full disk as the journal's, so that the loop waits
+// for room in the same way.
+func full(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return errors.Join(journal.ErrDiskFull, err)
+	}
+	return err
+}
+
+// suggested turns a person's suggestion into a proposal.
+func (s *Supervisor) suggested(g journal.Suggestion, champion *journal.Record) search.Proposal {
+	return search.Proposal{
+		Strategy: "suggestion", Description: "suggested: " + describe(champion.Trial.Constants, g.Values),
+		Parent: champion.Trial.ID, Values: g.Values,
+	}
+}
+
+// describe says in one line what a suggestion changes.
+func describe(from []search.Constant, values map[string]search.Value) string {
+	to := append([]search.Constant(nil), from...)
+	for i, c := range to {
+		if v, ok := values[c.Name]; ok {
+			to[i].Value = v
+		}
+	}
+	return search.Describe(from, to)
+}
+
+// overrides are the axes of [search.space].
+func overrides(c *config.Config) map[string]search.Override {
+	out := map[string]search.Override{}
+	for name, a := range c.Search.Space {
+		out[name] = search.Override{Low: a.Low, High: a.High, Log: a.Log, Integer: a.Integer, Choices: a.Choices, Fixed: a.Fixed}
+	}
+	return out
+}

@@ -1,0 +1,391 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sort"
+	"time"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/metrics"
+	"autoresearchd/search"
+)
+
+// running is what is known of the trial in progress.
+type running struct {
+	trial    search.Trial
+	phase    search.Phase
+	since    time.Time // when the phase began
+	step     trainer.Step
+	progress trainer.Progress
+}
+
+// share returns the part of the budget that is spent, 0 to 1.
+func (r *running) share() float64 {
+	switch b := r.trial.Budget; {
+	case b.Steps > 0:
+		return min(1, float64(max(0, r.step.Number-trainer.Uncounted))/float64(b.Steps))
+	case b.Seconds > 0:
+		return min(1, r.step.Counted/b.Seconds)
+	}
+	return 0
+}
+
+// observe takes in what the trainer tells.
+func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
+	s.o.Progress()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.running
+	if r == nil {
+		return
+	}
+	enter := func(p search.Phase) {
+		if r.phase != p {
+			r.phase, r.since = p, time.Now()
+			log.Debug("phase", "phase", p)
+		}
+	}
+	switch {
+	case e.Phase != "":
+		enter(e.Phase)
+	case e.Step != nil:
+		enter(search.Train)
+		r.step = *e.Step
+	case e.Progress != nil:
+		r.progress = *e.Progress
+	case e.Kill != nil:
+		log.Warn("the watchdog killed the trial", "phase", e.Kill.Phase, "cause", e.Kill.Cause, "seconds", e.Kill.Seconds, "gpu seconds", e.Kill.GPU)
+		if s.o.Meter != nil {
+			s.o.Meter.ObserveKill(e.Kill.Phase, e.Kill.Cause, time.Duration(e.Kill.Seconds*float64(time.Second)))
+		}
+	}
+}
+
+// Status is what `status --json` prints.
+type Status struct {
+	Study    StudyStatus    `json:"study"`
+	State    string         `json:"state"`
+	Champion *TrialStatus   `json:"champion"`
+	Running  *RunningStatus `json:"running"`
+	Trials   TrialCounts    `json:"trials"`
+	Rate     float64        `json:"rate_per_hour"`
+	Next     string         `json:"next"`
+}
+
+// StudyStatus names the study.
+type StudyStatus struct {
+	Tag       string    `json:"tag"`
+	Workspace string    `json:"workspace"`
+	Strategy  string    `json:"strategy"`
+	StartedAt time.Time `json:"started_at"`
+	Baseline  float64   `json:"baseline_val_bpb,omitempty"`
+}
+
+// TrialStatus is one trial in brief.
+type TrialStatus struct {
+	ID          int64   `json:"id"`
+	Commit      string  `json:"commit"`
+	ValBPB      float64 `json:"val_bpb"`
+	Description string  `json:"description"`
+}
+
+// RunningStatus is the trial in progress. Loss and throughput are as the
+// script printed them.
+type RunningStatus struct {
+	ID           int64        `json:"id"`
+	Strategy     string       `json:"strategy"`
+	Description  string       `json:"description"`
+	Phase        search.Phase `json:"phase"`
+	PhaseSeconds float64      `json:"phase_seconds"`
+	Seconds      float64      `json:"seconds"`
+	Progress     float64      `json:"progress"` // 0 to 1 of the budget
+	Step         int          `json:"step"`
+	Loss         float64      `json:"loss,omitempty"`
+	TokPerSec    float64      `json:"tokens_per_second,omitempty"`
+}
+
+// TrialCounts counts finished trials.
+type TrialCounts struct {
+	Total   int `json:"total"`
+	Keep    int `json:"keep"`
+	Discard int `json:"discard"`
+	Crash   int `json:"crash"`
+}
+
+// Status returns a picture of now.
+func (s *Supervisor) Status() any { return s.Now() }
+
+// Now is Status with its type.
+func (s *Supervisor) Now() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{
+		Study: StudyStatus{Tag: s.study.Tag, Workspace: s.study.Workspace, Strategy: s.config.Search.Strategy, StartedAt: s.study.StartedAt},
+		State: s.state, Next: "the next proposal of " + s.config.Search.Strategy,
+	}
+	switch {
+	case s.ended:
+		st.Next = "nothing: the study has ended"
+	case s.paused:
+		st.Next = "nothing until `autoresearchd resume`"
+	case s.champion == nil:
+		st.Next = "the baseline"
+	}
+	var first, last time.Time
+	finished := 0
+	for _, r := range s.done {
+		st.Trials.Total++
+		switch r.Decision.Verdict {
+		case search.Keep:
+			st.Trials.Keep++
+		case search.Discard:
+			st.Trials.Discard++
+		default:
+			st.Trials.Crash++
+		}
+		if st.Study.Baseline == 0 && r.Outcome.Status == search.Completed {
+			st.Study.Baseline = r.Outcome.ValBPB
+		}
+		if r.Outcome.WallSeconds > 0 {
+			if finished == 0 {
+				first = r.Trial.StartedAt
+			}
+			finished++
+			last = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
+		}
+	}
+	if span := last.Sub(first).Hours(); finished > 0 && span > 0 {
+		st.Rate = float64(finished) / span
+	}
+	if c := s.champion; c != nil {
+		st.Champion = &TrialStatus{ID: c.Trial.ID, Commit: c.Commit, ValBPB: c.Outcome.ValBPB, Description: c.Trial.Proposal.Description}
+	}
+	if r := s.running; r != nil {
+		st.Running = &RunningStatus{
+			ID: r.trial.ID, Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
+			PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
+			Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec,
+		}
+	}
+	return st
+}
+
+// Snapshot is what a scrape reads.
+func (s *Supervisor) Snapshot() metrics.Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := metrics.Snapshot{Decisions: map[search.Verdict]int64{}, ConfigReload: s.reloaded, Quarantined: map[int]bool{}}
+	counts := map[metrics.TrialCount]int64{}
+	for _, r := range s.done {
+		counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
+		m.Decisions[r.Decision.Verdict]++
+		m.Tokens += r.Outcome.Tokens
+		if r.Outcome.Status == search.Completed {
+			m.ValBPB = metrics.Some(r.Outcome.ValBPB)
+			if m.BaselineValBPB == nil {
+				m.BaselineValBPB = m.ValBPB
+			}
+		}
+		if r.Outcome.PeakVRAM > 0 {
+			m.PeakVRAM = metrics.Some(float64(r.Outcome.PeakVRAM))
+		}
+		if r.Decision.Verdict == search.Keep {
+			m.LastKeep = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
+		}
+	}
+	for key, n := range counts {
+		key.Count = n
+		m.Trials = append(m.Trials, key)
+	}
+	sort.Slice(m.Trials, func(i, j int) bool {
+		a, b := m.Trials[i], m.Trials[j]
+		return a.Status < b.Status || a.Status == b.Status && a.Strategy < b.Strategy
+	})
+	if c := s.champion; c != nil {
+		m.BestValBPB, m.Champion = metrics.Some(c.Outcome.ValBPB), c.Commit
+	}
+	trained := s.trained
+	if r := s.running; r != nil {
+		trained += r.step.Counted
+		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
+		if p := r.progress; p.Step > 0 || p.Loss > 0 {
+			run.TrainLoss, run.TokensPerSecond, run.MFU = metrics.Some(p.Loss), metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
+		}
+		m.Running = run
+	}
+	if up := time.Since(s.started).Seconds(); up > 0 && trained > 0 {
+		m.Duty = metrics.Some(min(1, trained/up))
+	}
+	if s.quarantine != nil {
+		if index, ok := trainer.CUDAIndex(s.o.Device); ok {
+			m.Quarantined[index] = true
+		}
+	}
+	return m
+}
+
+// Pause stops the loop after the current trial; it stays so over restarts.
+func (s *Supervisor) Pause(context.Context) error { return s.hold(true) }
+
+// Resume lets a paused or ended study go on.
+func (s *Supervisor) Resume(context.Context) error { return s.hold(false) }
+
+func (s *Supervisor) hold(paused bool) error {
+	if err := s.o.Journal.SetFlag(journal.Paused, paused); err != nil {
+		return err
+	}
+	if !paused {
+		if err := s.o.Journal.SetFlag(journal.Ended, false); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paused, s.ended = paused, s.ended && paused
+	s.poke()
+	return nil
+}
+
+// Cancel ends the running trial, which is recorded as interrupted.
+func (s *Supervisor) Cancel(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel == nil {
+		return fmt.Errorf("no trial is running: the study is %s", s.state)
+	}
+	s.cancel()
+	return nil
+}
+
+// Stop ends the study after the current trial.
+func (s *Supervisor) Stop(context.Context) error {
+	if err := s.o.Journal.SetFlag(journal.Ended, true); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.poke()
+	return nil
+}
+
+// Suggest queues values of constants for the next proposal and says in words
+// what was queued.
+func (s *Supervisor) Suggest(_ context.Context, values map[string]search.Value) (string, error) {
+	s.mu.Lock()
+	champion := s.champion
+	s.mu.Unlock()
+	if champion == nil {
+		return "", fmt.Errorf("there is no champion to change yet: suggest again after the baseline")
+	}
+	// What cannot be applied is refused now, not when its turn comes.
+	source, err := s.o.Journal.Source(champion.Trial.ID)
+	if err != nil {
+		return "", err
+	}
+	if _, err := search.Patch(source, champion.Trial.Constants, values); err != nil {
+		return "", err
+	}
+	words := describe(champion.Trial.Constants, values)
+	if _, err := s.o.Journal.Suggest(journal.Suggestion{Kind: "values", Text: words, Values: values, At: time.Now()}); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.poke()
+	return "queued: " + words, nil
+}
+
+// poke wakes the loop. mu is held.
+func (s *Supervisor) poke() {
+	close(s.wake)
+	s.wake = make(chan struct{})
+}
+
+// Reload puts a configuration in force between two trials. It is refused, and
+// the old one stays, where it changes what needs a restart.
+func (s *Supervisor) Reload(c *config.Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := config.Reloadable(s.config, c); err != nil {
+		return err
+	}
+	if _, _, err := s.plugins(c); err != nil {
+		return err
+	}
+	s.next = c
+	s.poke()
+	return nil
+}
+
+// reload is the loop's side of Reload.
+func (s *Supervisor) reload() {
+	s.mu.Lock()
+	c := s.next
+	s.next = nil
+	done := s.done
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	strategy, judge, err := s.plugins(c)
+	if err != nil {
+		s.o.Log.Error("the new configuration was not put in force", "err", err)
+		return
+	}
+	for _, r := range done {
+		strategy.Tell(r)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config, s.strategy, s.judge, s.reloaded = c, strategy, judge, time.Now()
+	s.o.Log.Info("configuration reloaded", "strategy", c.Search.Strategy, "judge", c.Judge.Rule)
+}
+
+// Ready returns why the loop is not at work, or nil.
+func (s *Supervisor) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state == "starting":
+		return fmt.Errorf("starting")
+	case s.quarantine != nil:
+		return s.quarantine
+	}
+	return nil
+}
+
+// Past is the status of a study that no daemon runs now, from its journal.
+func Past(r *journal.Reader) (Status, error) {
+	study, ok, err := r.Study()
+	if err != nil {
+		return Status{}, err
+	}
+	if !ok {
+		return Status{}, fmt.Errorf("%w here yet: start one with `autoresearchd run`", journal.ErrNoStudy)
+	}
+	s := &Supervisor{study: study, config: config.Default(), commits: map[int64]string{}, state: "not running"}
+	s.config.Search.Strategy = ""
+	if s.paused, err = r.Flag(journal.Paused); err != nil {
+		return Status{}, err
+	}
+	if s.ended, err = r.Flag(journal.Ended); err != nil {
+		return Status{}, err
+	}
+	records, err := r.Trials()
+	if err != nil {
+		return Status{}, err
+	}
+	for _, rec := range records {
+		if rec.Stage.Reached(search.StageDecided) {
+			s.note(rec)
+		}
+	}
+	now := s.Now()
+	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
+	return now, nil
+}

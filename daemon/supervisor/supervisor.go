@@ -1,0 +1,385 @@
+// Package supervisor is the loop: ask, admit, run, judge, record, tell. It
+// never stops by itself and never asks anybody; a restart goes on from the
+// journal.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/search"
+)
+
+// ErrEnded says that the study was ended by `stop`.
+var ErrEnded = errors.New("the study has ended")
+
+// Meter is told what nobody else keeps. metrics.Metrics is one.
+type Meter interface {
+	ObservePhase(p search.Phase, d time.Duration)
+	ObserveKill(p search.Phase, cause string, d time.Duration)
+	ObserveAsk(strategy string, d time.Duration)
+}
+
+// Options are what the loop works with.
+type Options struct {
+	Config   *config.Config
+	Journal  *journal.Journal
+	Repo     *lineage.Repo
+	Trainer  trainer.Trainer
+	Registry *search.Registry
+	Meter    Meter
+	GPU      trainer.GPU            // nil: none
+	Device   string                 // where trials run: "cpu", "cuda:0"
+	Trials   int                    // end after so many more trials; 0: never
+	Stay     bool                   // wait at the end instead of returning: a service manager would only start the daemon again
+	Progress func()                 // called as the loop moves on
+	Finished func(r journal.Record) // called when a trial is recorded
+	Log      *slog.Logger
+}
+
+// Supervisor runs a study. Its methods may be called from any goroutine.
+type Supervisor struct {
+	o     Options
+	study journal.Study
+	tsv   *lineage.Results
+
+	// Of the loop's goroutine alone.
+	config   *config.Config
+	strategy search.Strategy
+	judge    search.Judge
+	crashes  int // in a row
+	ran      int // trials of this run
+
+	mu         sync.Mutex
+	wake       chan struct{} // closed and replaced when something below changes
+	next       *config.Config
+	paused     bool
+	ended      bool
+	state      string // what the loop does now, for people
+	running    *running
+	cancel     context.CancelFunc // of the running trial
+	done       []search.Result    // without sources and curves
+	commits    map[int64]string
+	champion   *journal.Record
+	quarantine *trainer.Quarantine // nil: the device is fit
+	reloaded   time.Time
+	started    time.Time
+	trained    float64        // counted training seconds of this run
+	listed     map[int64]bool // trials whose row is in results.tsv
+}
+
+// New opens the study, or begins one.
+func New(ctx context.Context, o Options) (*Supervisor, error) {
+	s := &Supervisor{o: o, config: o.Config, wake: make(chan struct{}), commits: map[int64]string{}, listed: map[int64]bool{}, state: "starting", started: time.Now(), reloaded: time.Now()}
+	if s.o.Log == nil {
+		s.o.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.o.Progress == nil {
+		s.o.Progress = func() {}
+	}
+	if s.o.Finished == nil {
+		s.o.Finished = func(journal.Record) {}
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	strategy, judge, err := s.plugins(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	s.strategy, s.judge = strategy, judge
+	return s, nil
+}
+
+// plugins builds the strategy and the judge that a configuration names.
+func (s *Supervisor) plugins(c *config.Config) (search.Strategy, search.Judge, error) {
+	factory, err := s.o.Registry.Lookup(c.Search.Strategy)
+	if err != nil {
+		return nil, nil, err
+	}
+	strategy, err := factory(s.study.Seed, c.Options(c.Search.Strategy))
+	if err != nil {
+		return nil, nil, fmt.Errorf("make strategy %s: %w", c.Search.Strategy, err)
+	}
+	judge, err := search.LookupJudge(c.Judge.Rule)
+	if err != nil {
+		return nil, nil, err
+	}
+	return strategy, judge, nil
+}
+
+// Run runs the loop until ctx ends, the study is ended, or the trials that
+// were asked for are done. A cancelled ctx ends the running trial, which is
+// recorded as interrupted.
+func (s *Supervisor) Run(ctx context.Context) error {
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	for _, r := range s.done {
+		s.strategy.Tell(r)
+	}
+	for {
+		if over, err := s.idle(ctx); over || err != nil {
+			return err
+		}
+		s.reload()
+		if err := s.turn(ctx); err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				return nil
+			}
+			if err := s.survive(ctx, err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// turn is one trial: a Proposal becomes a Trial, a Trial yields an Outcome, an
+// Outcome gets a Decision.
+func (s *Supervisor) turn(ctx context.Context) error {
+	p, err := s.ask(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := s.admit(ctx, p)
+	if err != nil {
+		return err
+	}
+	o, runErr := s.run(ctx, t)
+	if errors.Is(runErr, errBroken) {
+		return runErr
+	}
+	// What happened is kept even while the daemon is being stopped.
+	r, err := s.record(context.WithoutCancel(ctx), t, o)
+	if err != nil {
+		return err
+	}
+	s.strategy.Tell(r)
+	s.ran++
+	s.mu.Lock()
+	s.trained += r.Outcome.TrainingSeconds
+	s.mu.Unlock()
+	if runErr != nil {
+		return runErr
+	}
+	return s.backOff(ctx, r)
+}
+
+// idle waits while the study is paused or its device is quarantined. It
+// reports whether the loop is over.
+func (s *Supervisor) idle(ctx context.Context) (over bool, err error) {
+	for {
+		s.o.Progress()
+		s.mu.Lock()
+		wake, paused, ended, quarantined := s.wake, s.paused, s.ended, s.quarantine != nil
+		count := len(s.done)
+		s.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+			return true, nil
+		case ended:
+			s.say("ended")
+			if !s.o.Stay {
+				return true, ErrEnded
+			}
+		case s.o.Trials > 0 && s.ran >= s.o.Trials, s.config.Study.Trials > 0 && count >= s.config.Study.Trials:
+			s.say("done: the trials that were asked for have run")
+			if !s.o.Stay {
+				return true, nil
+			}
+		case quarantined && !s.recovered():
+			s.say("waiting for the GPU, which is quarantined")
+		case paused:
+			s.say("paused")
+		default:
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// ask gets the next proposal: the baseline while there is no score to beat, a
+// person's suggestion, or the strategy's.
+func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
+	s.o.Progress()
+	s.mu.Lock()
+	champion := s.champion
+	s.mu.Unlock()
+	if champion == nil {
+		return proposed{Proposal: search.Proposal{Strategy: "baseline", Description: "baseline"}}, nil
+	}
+	suggestion, ok, err := s.o.Journal.NextSuggestion()
+	if err != nil {
+		return proposed{}, err
+	}
+	if ok {
+		return proposed{Proposal: s.suggested(suggestion, champion), suggestion: suggestion.ID}, nil
+	}
+	h, err := s.history(champion)
+	if err != nil {
+		return proposed{}, err
+	}
+	name := s.config.Search.Strategy
+	s.say("asking " + name)
+	begin := time.Now()
+	p, err := s.strategy.Ask(ctx, h)
+	if s.o.Meter != nil {
+		s.o.Meter.ObserveAsk(name, time.Since(begin))
+	}
+	if err != nil {
+		return proposed{}, fmt.Errorf("ask strategy %s: %w", name, err)
+	}
+	p.Strategy = name
+	return proposed{Proposal: p}, nil
+}
+
+// proposed is a proposal and the suggestion that it came from, if any.
+type proposed struct {
+	search.Proposal
+	suggestion int64
+}
+
+// history is what strategies may know.
+func (s *Supervisor) history(champion *journal.Record) (search.History, error) {
+	space, err := search.NewSpace(champion.Trial.Constants, overrides(s.config))
+	if err != nil {
+		return search.History{}, fmt.Errorf("read the search space out of train.py: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return search.History{Champion: champion.Trial, Space: space, Done: s.done}, nil
+}
+
+var errBroken = errors.New("the trainer is broken")
+
+// run runs an admitted trial. Its error is not the trial's fault.
+func (s *Supervisor) run(ctx context.Context, t search.Trial) (search.Outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.cancel = cancel
+	s.running = &running{trial: t, phase: search.Startup, since: time.Now()}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.cancel, s.running = nil, nil
+		s.mu.Unlock()
+	}()
+	s.say("running")
+	log := s.o.Log.With("trial", t.ID)
+	log.Info("trial begins", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description)
+	o, err := s.o.Trainer.Run(ctx, t, func(e trainer.Event) { s.observe(log, e) })
+	var quarantine *trainer.Quarantine
+	if errors.As(err, &quarantine) {
+		log.Error("no new trial is begun", "device", t.Device, "err", err)
+		s.mu.Lock()
+		s.quarantine = quarantine
+		s.mu.Unlock()
+		err = nil
+	}
+	if err != nil && !errors.Is(err, trainer.ErrRestart) {
+		return o, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if s.o.Meter != nil {
+		for phase, seconds := range o.Phases {
+			s.o.Meter.ObservePhase(phase, time.Duration(seconds*float64(time.Second)))
+		}
+	}
+	return o, err
+}
+
+// backOff waits after crashes in a row: 10 s after the fifth, doubling up to
+// ten minutes. Running out of memory or diverging is a search's daily bread.
+func (s *Supervisor) backOff(ctx context.Context, r search.Result) error {
+	switch r.Outcome.Status {
+	case search.Crashed:
+		s.crashes++
+	case search.Interrupted:
+		return nil
+	default:
+		s.crashes = 0
+	}
+	patience := 5
+	if r.Trial.Proposal.Strategy == "baseline" {
+		patience = 1 // nothing else can be tried
+	}
+	if s.crashes < patience {
+		return nil
+	}
+	wait := min(10*time.Second<<min(s.crashes-patience, 10), 10*time.Minute)
+	s.o.Log.Error("trials crash one after another", "in a row", s.crashes, "waiting", wait, "last", r.Outcome.Detail)
+	return s.sleep(ctx, wait, fmt.Sprintf("waiting %v after %d crashes in a row", wait, s.crashes))
+}
+
+// survive decides whether the loop goes on after an error that is no trial's.
+func (s *Supervisor) survive(ctx context.Context, err error) error {
+	if errors.Is(err, trainer.ErrRestart) || errors.Is(err, journal.ErrIO) || errors.Is(err, lineage.ErrMoved) {
+		return err
+	}
+	s.crashes++
+	wait := min(5*time.Second<<min(s.crashes-1, 10), 10*time.Minute)
+	state := fmt.Sprintf("waiting %v: %v", wait, err)
+	if errors.Is(err, journal.ErrDiskFull) {
+		wait, state = 5*time.Second, "waiting for room on the disk: "+err.Error()
+	}
+	s.o.Log.Error("the study waits", "err", err, "for", wait)
+	if s.sleep(ctx, wait, state) != nil {
+		return nil // the loop sees by itself that ctx is done
+	}
+	// What was begun is finished before anything new is.
+	if err := s.resume(ctx); err != nil {
+		return s.survive(ctx, err)
+	}
+	return nil
+}
+
+// sleep waits, moving on early when somebody speaks to the loop.
+func (s *Supervisor) sleep(ctx context.Context, d time.Duration, state string) error {
+	s.say(state)
+	end := time.Now().Add(d)
+	s.mu.Lock()
+	wake := s.wake
+	s.mu.Unlock()
+	for left := d; left > 0; left = time.Until(end) {
+		s.o.Progress()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wake:
+			return nil
+		case <-time.After(min(left, 5*time.Second)):
+		}
+	}
+	return nil
+}
+
+// recovered looks whether a quarantined device gave its memory back.
+func (s *Supervisor) recovered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.quarantine.Lifted(s.o.GPU)
+	if free {
+		s.quarantine = nil
+		s.o.Log.Info("device is back", "device", s.o.Device)
+	}
+	return free
+}
+
+// say sets what the loop does, for people.
+func (s *Supervisor) say(state string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = state
+}
