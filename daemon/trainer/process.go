@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ const (
 	// memorySlack is the GPU memory in bytes that may differ from before.
 	memorySlack = 64 << 20
 )
+
+var seats atomic.Int64 // started by this process
 
 // Process runs each trial in a fresh process of this binary.
 type Process struct {
@@ -91,7 +94,8 @@ func (p *Process) spawn(name, marker, dir string, env []string) (*process, error
 		}
 	}
 	defer closeAll(theirs)
-	g := p.cgroups.make(name, markerName+"="+marker, p.options.Processes, p.options.Memory)
+	// Two seats never share a group, or the end of one were the other's.
+	g := p.cgroups.make(fmt.Sprintf("%s.%d", name, seats.Add(1)), markerName+"="+marker, p.options.Processes, p.options.Memory)
 	cmd := exec.Command(p.binary, "trainer")
 	cmd.Args[0] = "autoresearchd"
 	cmd.Dir, cmd.Env = dir, env
