@@ -36,6 +36,9 @@ func natural(name string, v Value, c Constant) *Dimension {
 	case Bool:
 		return &Dimension{Name: name, Start: v, Scale: Grid, Choices: []Value{BoolValue(false), BoolValue(true)}}
 	case String:
+		if t := v.Text(); !has("PATTERN") && !repeatsLetter(t) { // "FP", "CPU" and the like
+			return nil
+		}
 		return pattern(name, v, c.Comment)
 	case Int:
 		return naturalInt(name, v, c, has("STEPS"))
@@ -163,6 +166,15 @@ func pattern(name string, v Value, comment string) *Dimension {
 		d.Choices = append(d.Choices, StringValue(w))
 	}
 	return d
+}
+
+func repeatsLetter(s string) bool {
+	for i := range len(s) {
+		if strings.IndexByte(s[i+1:], s[i]) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func repeats(w string) bool { return len(w) > 1 && strings.Contains((w + w)[1:2*len(w)-1], w) }

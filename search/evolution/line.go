@@ -1,0 +1,138 @@
+package evolution
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"autoresearchd/search"
+)
+
+// line is what moves of one constant alone have taught about it.
+type line struct {
+	dir   float64 // next direction, +1 or -1
+	step  float64 // next step, in parts of the range
+	fails int     // moves since the last that helped
+}
+
+// moves replays every trial that differs from its parent in one dimension,
+// whoever proposed it.
+func (m *model) moves(h search.History, r *rand.Rand) {
+	m.lines = make([]line, len(m.dims))
+	for i := range m.lines {
+		m.lines[i] = line{dir: m.favour(i, r), step: m.o.Step}
+	}
+	at := map[int64]int{}
+	for i, t := range m.trials {
+		at[t.id] = i
+		if t.parent < 0 {
+			continue
+		}
+		p := m.trials[t.parent]
+		m.hot = -1
+		if i, by := single(p.u, t.u); i >= 0 {
+			m.moved(i, by, t.ok && p.ok && t.score < p.score)
+		}
+	}
+	for _, t := range h.Pending { // counted as no help until they say otherwise
+		p, ok := at[t.Proposal.Parent]
+		if !ok {
+			continue
+		}
+		if i, by := single(m.trials[p].u, m.space.Encode(t.Constants)); i >= 0 {
+			m.moved(i, by, false)
+		}
+	}
+}
+
+func (m *model) moved(i int, by float64, helped bool) {
+	l := &m.lines[i]
+	dir := 1.0
+	if by < 0 {
+		dir = -1
+	}
+	if helped {
+		*l = line{dir: dir, step: math.Min(0.35, 1.5*math.Max(math.Abs(by), 0.02))}
+		m.hot = i
+		m.weight[i] = math.Min(6, m.weight[i]*1.5)
+		return
+	}
+	l.dir = -dir
+	if l.fails++; l.fails%2 == 0 {
+		l.step = math.Max(0.02, l.step*0.5)
+		m.weight[i] = math.Max(0.3, m.weight[i]*0.8)
+	}
+	if m.hot == i {
+		m.hot = -1
+	}
+}
+
+// favour is the direction that is tried first: faster learning, smaller
+// batches and less decay are what short budgets reward.
+func (m *model) favour(i int, r *rand.Rand) float64 {
+	coin := r.IntN(2)*2 - 1
+	switch m.rank[i] {
+	case 0:
+		return 1
+	case 1:
+		return -1
+	}
+	return float64(coin)
+}
+
+// single returns the only dimension in which two points differ, and by how
+// much; -1 if there is none or more than one.
+func single(a, b []float64) (dim int, by float64) {
+	dim = -1
+	for i := range a {
+		if d := b[i] - a[i]; math.Abs(d) > 1e-9 {
+			if dim >= 0 {
+				return -1, 0
+			}
+			dim, by = i, d
+		}
+	}
+	return dim, by
+}
+
+// lineDone reports whether every dimension's next single move has been refused.
+func (m *model) lineDone(tried int) bool { return tried >= 2*len(m.dims) }
+
+// line moves one constant of the champion: the one that just helped further,
+// else the one with the fewest vain moves, by rank. tried counts the moves
+// that were refused in this Ask.
+func (m *model) line(r *rand.Rand, tried int) (child, bool) {
+	order := make([]int, len(m.dims))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		la, lb := m.lines[a], m.lines[b]
+		return cmp.Or(-boolCompare(a == m.hot, b == m.hot), cmp.Compare(la.fails/2, lb.fails/2), -cmp.Compare(la.fails%2, lb.fails%2), cmp.Compare(m.rank[a], m.rank[b]))
+	})
+	i := order[tried/2%len(order)]
+	d, l := &m.dims[i], m.lines[i]
+	if tried%2 == 1 {
+		l.dir = -l.dir
+	}
+	c := child{u: m.space.Start(), memo: memo{Op: opLine, Parents: []int64{m.champion.id}}}
+	if d.Scale == search.Grid && !d.Ordered {
+		c.u[i] = d.Mutate(r, c.u[i], l.step)
+		return c, true
+	}
+	step := math.Max(l.step, 1.01*d.Notch(c.u[i]))
+	c.u[i] = math.Min(1, math.Max(0, c.u[i]+l.dir*step))
+	m.inherit(r, &c, m.champion)
+	return c, true
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
