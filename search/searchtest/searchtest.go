@@ -1,0 +1,355 @@
+// Package searchtest is the suite that every strategy passes, and the simulated
+// studies that it and the strategies' own tests run on.
+package searchtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"testing"
+
+	"autoresearchd/search"
+)
+
+// Run holds a strategy, with the options of an empty table, to the contract.
+func Run(t *testing.T, factory search.Factory) {
+	t.Run("Replay", func(t *testing.T) { replay(t, factory) })
+	t.Run("Contract", func(t *testing.T) { contract(t, factory) })
+	t.Run("UnaskedTells", func(t *testing.T) { unasked(t, factory) })
+	t.Run("Failures", func(t *testing.T) { failures(t, factory) })
+	t.Run("ChangingSpace", func(t *testing.T) { changing(t, factory) })
+	t.Run("Pending", func(t *testing.T) { pending(t, factory) })
+	t.Run("SmallSpaces", func(t *testing.T) { small(t, factory) })
+	t.Run("Cancelled", func(t *testing.T) { cancelled(t, factory) })
+}
+
+func build(t testing.TB, factory search.Factory) search.Strategy {
+	t.Helper()
+	s, err := factory(7, func(any) error { return nil })
+	if err != nil {
+		t.Fatalf("build it with default options: %v", err)
+	}
+	return s
+}
+
+func start(t testing.TB, factory search.Factory, task Task) *Study {
+	t.Helper()
+	s, err := NewStudy(task, build(t, factory), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// turn asks, checks and finishes one trial; a nil outcome is the task's own.
+func turn(t testing.TB, s *Study, outcome *search.Outcome) search.Trial {
+	t.Helper()
+	trial, err := s.Ask()
+	if err != nil {
+		t.Fatalf("ask after %d trials: %v", len(s.History.Done), err)
+	}
+	check(t, s, trial)
+	o := s.Outcome(trial)
+	if outcome != nil {
+		o = *outcome
+	}
+	if err := s.Finish(trial, o); err != nil {
+		t.Fatal(err)
+	}
+	return trial
+}
+
+// check is what holds for every admitted proposal.
+func check(t testing.TB, s *Study, trial search.Trial) {
+	t.Helper()
+	p := trial.Proposal
+	if p.Strategy == "" || p.Description == "" || bytes.ContainsAny([]byte(p.Description), "\n\t") {
+		t.Fatalf("proposal of %q says %q: it must name its strategy and describe itself in one line", p.Strategy, p.Description)
+	}
+	if len(p.Values) == 0 || len(trial.Changed) == 0 {
+		t.Fatalf("proposal %q changes nothing", p.Description)
+	}
+	if len(p.Memo) > 0 && !json.Valid(p.Memo) {
+		t.Fatalf("proposal %q: its memo is not JSON: %s", p.Description, p.Memo)
+	}
+	print := search.Fingerprint(trial.Constants)
+	for _, r := range s.History.Done {
+		if search.Fingerprint(r.Trial.Constants) == print {
+			t.Fatalf("trial %d, %q, has the constants of trial %d", trial.ID, p.Description, r.Trial.ID)
+		}
+	}
+	for _, r := range s.History.Pending {
+		if search.Fingerprint(r.Constants) == print {
+			t.Fatalf("trial %d, %q, has the constants of trial %d, which is pending", trial.ID, p.Description, r.ID)
+		}
+	}
+	u := s.History.Space.Encode(trial.Constants)
+	inside := s.History.Space.Decode(u)
+	for _, d := range s.History.Space.Dimensions() {
+		got, want := Values(trial.Constants)[d.Constant], inside[d.Constant]
+		if !got.Equal(want) {
+			t.Fatalf("proposal %q: %s = %s is outside the space, which has %s there", p.Description, d.Constant, got, want)
+		}
+	}
+	for _, name := range search.Changed(s.History.Champion.Constants, trial.Constants) {
+		if _, ok := inside[name]; !ok {
+			t.Fatalf("proposal %q changes %s, which is fixed", p.Description, name)
+		}
+	}
+}
+
+func same(t testing.TB, what string, a, b search.Proposal) {
+	t.Helper()
+	if !reflect.DeepEqual(a, b) {
+		t.Fatalf("%s: proposed\n%+v, then\n%+v", what, a, b)
+	}
+}
+
+// replay proves that a strategy built anew in the middle, and told the past
+// again, goes on as the first would have.
+func replay(t *testing.T, factory search.Factory) {
+	s := start(t, factory, NewTask(1, 5e-4))
+	for n := range 40 {
+		first, err := s.strategy.Ask(context.Background(), s.History)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%6 == 3 {
+			again := build(t, factory)
+			for _, r := range s.History.Done {
+				again.Tell(viaJSON(t, r))
+			}
+			second, err := again.Ask(context.Background(), s.History)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "rebuilt from the journal", first, second)
+			s.strategy = again
+		}
+		trial, err := s.Admit(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Finish(trial, s.Outcome(trial)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, err := factory(8, func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range s.History.Done {
+		other.Tell(r)
+	}
+	if _, err := other.Ask(context.Background(), s.History); err != nil {
+		t.Fatalf("ask with another seed: %v", err)
+	}
+}
+
+// viaJSON is a result as the journal gives it back; its source lies elsewhere.
+func viaJSON(t testing.TB, r search.Result) search.Result {
+	t.Helper()
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out search.Result
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func contract(t *testing.T, factory search.Factory) {
+	for _, task := range []Task{NewTask(2, 5e-4), Cpu(2, 0.002)} {
+		s := start(t, factory, task)
+		for range 60 {
+			turn(t, s, nil)
+		}
+	}
+}
+
+// unasked mixes in trials of people and of other strategies.
+func unasked(t *testing.T, factory search.Factory) {
+	s := start(t, factory, NewTask(3, 5e-4))
+	for n := range 30 {
+		if n%3 == 0 {
+			p := search.Proposal{Strategy: "suggestion", Description: "by hand", Parent: 1 + int64(n/3)%s.History.Champion.ID,
+				Values: map[string]search.Value{"MATRIX_LR": search.FloatValue(0.04 + float64(n+1)*0.00137), "WARMUP_RATIO": search.FloatValue(0.9)},
+				Memo:   []byte(`{"op": 5, "theirs": [1, 2]}`)}
+			trial, err := s.Admit(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Finish(trial, s.Outcome(trial)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		turn(t, s, nil)
+	}
+}
+
+func failures(t *testing.T, factory search.Factory) {
+	outcomes := []search.Outcome{
+		{Status: search.OutOfMemory}, {Status: search.Crashed, Detail: "ValueError"}, {Status: search.Diverged, ValBPB: math.NaN()},
+		{Status: search.TimedOut}, {Status: search.Pruned, ValBPB: 1.1}, {Status: search.Tampered, ValBPB: 0.01},
+		{Status: search.Interrupted}, {Status: search.Completed, ValBPB: math.NaN()}, {Status: search.Completed, ValBPB: math.Inf(1)},
+		{Status: search.Completed, ValBPB: math.Inf(-1)}, {Status: search.Completed}, {Status: search.Completed, ValBPB: 1e9}, {},
+	}
+	for i := range outcomes {
+		s := start(t, factory, NewTask(4, 0))
+		for range 8 { // nothing but this
+			turn(t, s, &outcomes[i])
+		}
+		if s.History.Champion.ID != 1 {
+			t.Errorf("%+v became the champion", outcomes[i])
+		}
+	}
+	s := start(t, factory, NewTask(4, 0))
+	s.History.Done[0].Outcome, s.History.Done[0].Decision = search.Outcome{Status: search.Crashed}, search.Decision{Verdict: search.Crash}
+	for n := range 40 { // not even the baseline has a score, then a few have
+		if n%5 == 4 && n > 20 {
+			turn(t, s, nil)
+		} else {
+			turn(t, s, &outcomes[n%len(outcomes)])
+		}
+	}
+}
+
+// changing edits the champion's code: constants come, go and change their type.
+func changing(t *testing.T, factory search.Factory) {
+	s := start(t, factory, NewTask(5, 0))
+	s.Task.True = nil
+	edits := []func([]Line) []Line{
+		func(l []Line) []Line { return append(l, Line{"ROPE_BASE", "200_000.0", search.FloatValue(200000), ""}) },
+		func(l []Line) []Line { return append(l[:1:1], l[3:]...) },
+		func(l []Line) []Line {
+			l[0] = Line{"ASPECT_RATIO", "0.5", search.FloatValue(0.5), "now a float"}
+			return l
+		},
+		func(l []Line) []Line {
+			for i := range l {
+				if l[i].Name == "ADAM_BETAS" {
+					l[i] = Line{"ADAM_BETAS", "(0.8, 0.95, True)", search.TupleValue(search.FloatValue(0.8), search.FloatValue(0.95), search.BoolValue(true)), ""}
+				}
+			}
+			return l
+		},
+		func(l []Line) []Line {
+			for i := range l {
+				if l[i].Name == "ADAM_BETAS" {
+					l[i] = Line{"ADAM_BETAS", "0.9", search.FloatValue(0.9), ""}
+				}
+			}
+			return append(l, Line{"USE_GATES", "False", search.BoolValue(false), ""}, Line{"NAME", `"run"`, search.StringValue("run"), ""})
+		},
+		func(l []Line) []Line { return l[len(l)-4:] },
+	}
+	bpb := 0.99
+	finish := func(trial search.Trial, better bool) {
+		t.Helper()
+		o := search.Outcome{Status: search.Completed, ValBPB: bpb + 0.01}
+		if better {
+			bpb -= 0.001
+			o.ValBPB = bpb
+		}
+		if err := s.Finish(trial, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, edit := range edits {
+		for k := range 6 {
+			trial, err := s.Ask()
+			if err != nil {
+				t.Fatalf("ask after edit %d: %v", n, err)
+			}
+			check(t, s, trial)
+			finish(trial, k == 2)
+		}
+		var lines []Line
+		for _, c := range s.History.Champion.Constants {
+			lines = append(lines, Line{c.Name, c.Text, c.Value, c.Comment})
+		}
+		source, consts := Source(edit(lines))
+		edited := search.Trial{ID: s.next, Source: source, Constants: consts,
+			Proposal: search.Proposal{Strategy: "llm", Description: "an edit", Parent: s.History.Champion.ID}}
+		s.next++
+		finish(edited, true)
+	}
+	trial, err := s.Ask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, s, trial)
+}
+
+func pending(t *testing.T, factory search.Factory) {
+	s := start(t, factory, NewTask(6, 5e-4))
+	for range 5 {
+		turn(t, s, nil)
+	}
+	for range 8 {
+		trial, err := s.Ask()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, s, trial)
+		s.History.Pending = append(s.History.Pending, trial)
+	}
+	for _, trial := range s.History.Pending {
+		if err := s.Finish(trial, s.Outcome(trial)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.History.Pending = nil
+	turn(t, s, nil)
+}
+
+func small(t *testing.T, factory search.Factory) {
+	one := Task{Lines: []Line{{"MATRIX_LR", "0.04", search.FloatValue(0.04), ""}, {"SEED", "42", search.IntValue(42), ""}},
+		True: func(v map[string]search.Value) (float64, search.Status) {
+			return 1 + math.Pow(math.Log(v["MATRIX_LR"].Number()/0.1), 2), search.Completed
+		}}
+	s := start(t, factory, one)
+	for range 25 {
+		turn(t, s, nil)
+	}
+	flag := Task{Lines: []Line{{"USE_GATES", "False", search.BoolValue(false), ""}},
+		True: func(map[string]search.Value) (float64, search.Status) { return 1, search.Completed }}
+	s = start(t, factory, flag)
+	turn(t, s, nil)
+	if _, err := s.Ask(); !errors.Is(err, search.ErrExhausted) {
+		t.Errorf("ask when both values of the only flag are tried: %v, want ErrExhausted", err)
+	}
+	nothing := Task{Lines: []Line{{"SEED", "42", search.IntValue(42), ""}}, True: flag.True}
+	s = start(t, factory, nothing)
+	if _, err := s.Ask(); !errors.Is(err, search.ErrNoDimension) {
+		t.Errorf("ask with nothing to search: %v, want ErrNoDimension", err)
+	}
+}
+
+func cancelled(t *testing.T, factory search.Factory) {
+	s := start(t, factory, NewTask(7, 0))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.strategy.Ask(ctx, s.History); !errors.Is(err, context.Canceled) {
+		t.Errorf("ask with a cancelled context: %v", err)
+	}
+	turn(t, s, nil)
+}
+
+// Benchmark measures one Ask at so many trials of upstream's constants.
+func Benchmark(b *testing.B, factory search.Factory, trials int) {
+	s, err := Simulate(NewTask(1, 5e-4), factory, trials, 7)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := s.strategy.Ask(context.Background(), s.History); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
