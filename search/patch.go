@@ -123,7 +123,7 @@ func convert(v, old Value) (Value, error) {
 	}
 	switch {
 	case v.Kind() == Float && (math.IsNaN(v.num) || math.IsInf(v.num, 0)):
-		return Value{}, fmt.Errorf("%s is not a finite number", v)
+		return Value{}, fmt.Errorf("%s is not a finite number", number(v.num))
 	case old.Kind() == Tuple && v.Kind() == Tuple:
 		if len(v.items) != len(old.items) {
 			return Value{}, fmt.Errorf("%s has %d elements, but train.py has %s with %d", v, len(v.items), old, len(old.items))

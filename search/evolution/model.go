@@ -24,11 +24,10 @@ type trial struct {
 
 // member is a trial of the population.
 type member struct {
-	id     int64
-	u      []float64
-	score  float64
-	sigma  map[string]float64
-	weight float64
+	id    int64
+	u     []float64
+	score float64
+	sigma map[string]float64
 }
 
 // model is what the history teaches, rebuilt at each Ask.
