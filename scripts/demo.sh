@@ -26,7 +26,7 @@ if (exec 3<>/dev/tcp/127.0.0.1/9797) 2>/dev/null; then quiet=(--set 'http.listen
 
 echo
 "$daemon" --config "$config" trials
-"$daemon" --config "$config" plot -o demo/state/progress.png
+"$daemon" --config "$config" plot -o demo/state/progress.png >/dev/null
 cat <<EOF
 
 the picture:   demo/state/progress.png
