@@ -91,13 +91,15 @@ func (m *model) hints() {
 func (m *model) read(h search.History) {
 	at := make(map[int64]int, len(h.Done))
 	recent, helped := 0.0, 0.0
-	for _, r := range h.Done {
+	recall := max(m.o.Lifetime, 150) // older notes no longer count, and reading them takes most of an Ask
+	for n, r := range h.Done {
 		t := trial{id: r.Trial.ID, u: m.space.Encode(r.Trial.Constants), status: r.Outcome.Status, parent: -1}
 		t.score, t.ok = r.Score()
 		if p, ok := at[r.Trial.Proposal.Parent]; ok {
 			t.parent = p
 		}
-		if r.Trial.Proposal.Strategy == Name && json.Unmarshal(r.Trial.Proposal.Memo, &t.memo) == nil {
+		noted := n >= len(h.Done)-recall || t.id == m.champion.id
+		if noted && r.Trial.Proposal.Strategy == Name && json.Unmarshal(r.Trial.Proposal.Memo, &t.memo) == nil {
 			m.uses[t.memo.Op]++
 			gain := 0.0
 			if r.Decision.Verdict == search.Keep {
@@ -121,7 +123,6 @@ func (m *model) read(h search.History) {
 	}
 	// Rechenberg's rule: longer steps while more than a fifth of them help.
 	m.scale = math.Exp(1.2 * ((helped+0.6)/(recent+3) - 0.2))
-	m.scale *= math.Pow(0.9, math.Max(0, recent-5))
 }
 
 // populate takes the best of those that are not too old, and the champion.
