@@ -336,6 +336,11 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 		stuck = &Quarantine{device: device, before: before, leftover: left, reason: fmt.Sprintf("processes %v of trial %d could not be ended", left, t.ID)}
 	}
 	if forced && end.firing != nil {
+		note := fmt.Sprintf("nothing of it was left %.2f s after the deadline", took.Seconds())
+		if onGPU {
+			note += fmt.Sprintf(", its GPU memory was back %.2f s later", back.Seconds())
+		}
+		end.flags = append(end.flags, note)
 		r.tell(Event{Kill: &Kill{Phase: phase, Cause: end.firing.Cause, Seconds: took.Seconds(), GPU: back.Seconds(), Leftover: left}})
 	}
 	if broken != "" && r.collector.exit == nil {

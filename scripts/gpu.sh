@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# What concerns CUDA, shown on a machine with an NVIDIA GPU:
+#
+#   scripts/gpu.sh [part…]     parts: data hang ten upstream starter speed
+#
+#   data      prepares data out of the text of the installed Python packages
+#   hang      a trial that waits for a kernel that never ends is killed, and its
+#             40 GiB are back within a second
+#   ten       ten trials in a row leave the GPU's memory where it was
+#   upstream  an unmodified clone of karpathy/autoresearch (UPSTREAM=DIR) runs
+#             two trials under the daemon
+#   starter   our own workspace likewise
+#   speed     train.py embedded against `python train.py`, in alternation
+#
+# Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
+# UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
+# each trial's counted training time. Leaves its record under WORK.
+# shellcheck disable=SC2317,SC2015
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+PYTHON=${PYTHON:-$(command -v python3)}
+WORK=${WORK:-/tmp/autoresearchd-gpu}
+BUDGET=${BUDGET:-30s}
+UPSTREAM=${UPSTREAM:-}
+export AUTORESEARCH_CACHE=${AUTORESEARCH_CACHE:-$HOME/.cache/autoresearch}
+bin=$root/bin/autoresearchd
+mkdir -p "$WORK"
+
+failed=0
+verdict() { # verdict NAME CONDITION TEXT
+  if [ "$2" = 1 ]; then echo "PASS $1: $3"; else echo "FAIL $1: $3"; failed=1; fi
+}
+used() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; }
+commit() { # commit DIR: a git tree of what is in it
+  git -C "$1" init -q && git -C "$1" add -A &&
+    git -C "$1" -c user.name=gpu -c user.email=gpu@localhost commit -qm start
+}
+configure() { # configure NAME WORKSPACE BUDGET EXTRA: writes $WORK/NAME/autoresearch.toml
+  mkdir -p "$WORK/$1"
+  cat >"$WORK/$1/autoresearch.toml" <<EOF
+[study]
+tag = "gpu"
+workspace = "$2"
+state = "state"
+[trial]
+python = "$PYTHON"
+devices = ["cuda:0"]
+budget = "$3"
+[http]
+listen = ""
+$4
+EOF
+  rm -rf "${WORK:?}/$1/state"
+}
+daemon() { # daemon NAME COMMAND…
+  local name=$1
+  shift
+  "$bin" --config "$WORK/$name/autoresearch.toml" "$@"
+}
+
+part_data() {
+  [ ! -f "$AUTORESEARCH_CACHE/tokenizer/token_bytes.pt" ] || return 0
+  local packages corpus=$WORK/corpus
+  packages=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  mkdir -p "$corpus"
+  # Text only, each file once, 400 MB at the most.
+  (cd "$packages" && find . \( -name '*.py' -o -name '*.h' -o -name '*.hpp' -o -name '*.cuh' -o -name '*.md' -o -name '*.txt' -o -name '*.rst' \) -size +1k -size -400k -print0 |
+    sort -z | xargs -0 cat --) | head -c 400M | split -b 200k -d -a 5 --additional-suffix=.txt - "$corpus/part"
+  (cd configs/workspace && "$PYTHON" prepare.py --corpus "$corpus")
+  rm -rf "$corpus"
+}
+
+tiny() { # tiny NAME SCRIPT
+  rm -rf "${WORK:?}/$1" && mkdir -p "$WORK/$1/workspace"
+  cp scripts/gpu/tiny/prepare.py "$WORK/$1/workspace/prepare.py"
+  cp "scripts/gpu/tiny/$2" "$WORK/$1/workspace/train.py"
+  commit "$WORK/$1/workspace"
+}
+
+part_hang() {
+  tiny hang hang.py
+  configure hang "$WORK/hang/workspace" 30s $'[watchdog]\nstall = "5s"'
+  local before after
+  before=$(used)
+  daemon hang run --trials 1 --set search.strategy=random
+  after=$(used)
+  daemon hang show 1
+  "$PYTHON" - "$WORK/hang/state" "$before" "$after" <<'EOF' && verdict hang 1 "killed, memory back within 1 s" || verdict hang 0 "see above"
+import json, re, subprocess, sys
+state, before, after = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", state, "trials", "--json"]))[0]
+note = " ".join(trial["flags"])
+seconds = [float(s) for s in re.findall(r"([0-9.]+) s", note)]
+print(f"MiB in use before {before}, after {after}; peak by NVML {trial['peak_vram_bytes'] >> 20} MiB; {note}")
+assert trial["status"] == "timed out", trial["status"]
+assert trial["peak_vram_bytes"] > 40 << 30, "the trial did not hold its memory"
+assert seconds[1] <= 1.0 and abs(after - before) <= 64, (seconds, before, after)
+EOF
+}
+
+part_ten() {
+  tiny ten brief.py
+  configure ten "$WORK/ten/workspace" 30s ""
+  local before after
+  before=$(used)
+  daemon ten run --trials 10 --set search.strategy=random
+  after=$(used)
+  daemon ten trials
+  echo "MiB in use before $before, after $after"
+  local scored
+  scored=$(daemon ten trials --json | grep -c '"status": "completed"')
+  verdict ten "$([ "$scored" = 10 ] && [ $((after - before)) -le 64 ] && [ $((before - after)) -le 64 ] && echo 1)" "$scored of 10 trials scored, $before MiB before, $after MiB after"
+}
+
+two_trials() { # two_trials NAME WORKSPACE SPACE
+  configure "$1" "$2" "$BUDGET" "$3"
+  daemon "$1" run --trials 2 --set search.strategy=random
+  daemon "$1" trials
+  for id in 1 2; do daemon "$1" show "$id"; done
+  local scored
+  scored=$(daemon "$1" trials --json | grep -c '"status": "completed"')
+  verdict "$1" "$([ "$scored" = 2 ] && echo 1)" "$scored of 2 trials scored under the daemon"
+}
+
+part_upstream() {
+  [ -n "$UPSTREAM" ] || { verdict upstream 0 "UPSTREAM names no clone of karpathy/autoresearch"; return; }
+  rm -rf "$WORK/clone" && cp -r "$UPSTREAM" "$WORK/clone"
+  PYTHONPATH=${SITE:-} two_trials upstream "$WORK/clone" $'[search.space]\nDEPTH = "fixed"\nASPECT_RATIO = "fixed"\nHEAD_DIM = "fixed"\nWINDOW_PATTERN = "fixed"\nTOTAL_BATCH_SIZE = "fixed"\nDEVICE_BATCH_SIZE = "fixed"'
+  verdict upstream-unmodified "$([ -z "$(git -C "$WORK/clone" status --porcelain)" ] && echo 1)" "the clone's files are as they were"
+}
+
+part_starter() {
+  rm -rf "$WORK/ours" && cp -r configs/workspace "$WORK/ours" && commit "$WORK/ours"
+  two_trials starter "$WORK/ours" $'[search.space]\nDEPTH = "fixed"\nMODEL_DIM = "fixed"\nHEAD_DIM = "fixed"\nWINDOW_PATTERN = "fixed"\nTOTAL_BATCH_SIZE = "fixed"\nDEVICE_BATCH_SIZE = "fixed"\nMLP_RATIO = "fixed"\nSHORT_WINDOW = "fixed"\nGATE_CHANNELS = "fixed"'
+}
+
+part_speed() {
+  "$PYTHON" scripts/embed_vs_python.py --binary "$bin" --python "$PYTHON" --workspace configs/workspace --seconds "${SPEED_SECONDS:-15}" --pairs "${PAIRS:-3}" --warm-up --at-least 0.995 &&
+    verdict speed 1 "embedded at 0.995 of python or better" || verdict speed 0 "embedded below 0.995 of python"
+}
+
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+"$bin" --version
+for part in "${@:-data}"; do
+  echo "== $part"
+  "part_$part"
+done
+exit $failed
