@@ -1,8 +1,8 @@
 // Package evolution is a steady-state population search: one child at a time,
 // bred from the best of the recent trials, so that it fits one GPU.
 //
-// It opens with single-constant moves on the champion, learning rates first,
-// which find an improvement within a handful of trials. Then four operators
+// It opens with single-constant moves on the champion, a smaller batch and the
+// learning rates first, which find an improvement within a handful of trials. Then four operators
 // compete, each drawn by how often it has improved the champion: line (one
 // constant, in the direction that helped), mutate, cross and fit (a step on a
 // separable quadratic fitted to the scores). Parents are drawn by
@@ -39,7 +39,7 @@ type Options struct {
 }
 
 // Defaults are the options of an empty table.
-func Defaults() Options { return Options{Population: 16, Lifetime: 64, Step: 0.15, Opening: 8} }
+func Defaults() Options { return Options{Population: 16, Lifetime: 64, Step: 0.15, Opening: 24} }
 
 func init() { search.Default.Register(Name, New, Defaults()) }
 
@@ -148,7 +148,7 @@ func (m *model) breed(r *rand.Rand, tried int) (child, bool) {
 	switch {
 	case tried >= 2*len(m.dims):
 		op = opMutate
-	case m.known > m.o.Opening || tried > 0 && m.known > 1 && m.lineDone(tried):
+	case m.known > m.o.Opening:
 		op = m.operator(r)
 	}
 	switch op {

@@ -106,9 +106,9 @@ func (m *model) regress() *surface {
 		}
 	}
 	for k := range d {
-		a[1+k][1+k] += 0.3
-		a[1+d+k][1+d+k] += 2
-		a[1+d+k][n] += 2 * prior
+		a[1+k][1+k] += 0.1
+		a[1+d+k][1+d+k] += 0.7
+		a[1+d+k][n] += 0.7 * prior
 	}
 	a[0][0] += 1e-3
 	b := solve(a)

@@ -26,7 +26,7 @@ func (m *model) moves(h search.History, r *rand.Rand) {
 	at := map[int64]int{}
 	for i, t := range m.trials {
 		at[t.id] = i
-		if t.parent < 0 {
+		if t.parent < 0 || t.status == search.Interrupted {
 			continue
 		}
 		p := m.trials[t.parent]
@@ -73,10 +73,10 @@ func (m *model) moved(i int, by float64, helped bool) {
 func (m *model) favour(i int, r *rand.Rand) float64 {
 	coin := r.IntN(2)*2 - 1
 	switch m.rank[i] {
-	case 0:
-		return 1
-	case 1:
+	case rankBatch:
 		return -1
+	case rankRate:
+		return 1
 	}
 	return float64(coin)
 }
@@ -96,9 +96,6 @@ func single(a, b []float64) (dim int, by float64) {
 	return dim, by
 }
 
-// lineDone reports whether every dimension's next single move has been refused.
-func (m *model) lineDone(tried int) bool { return tried >= 2*len(m.dims) }
-
 // line moves one constant of the champion: the one that just helped further,
 // else the one with the fewest vain moves, by rank. tried counts the moves
 // that were refused in this Ask.
@@ -109,7 +106,7 @@ func (m *model) line(r *rand.Rand, tried int) (child, bool) {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		la, lb := m.lines[a], m.lines[b]
-		return cmp.Or(-boolCompare(a == m.hot, b == m.hot), cmp.Compare(la.fails/2, lb.fails/2), -cmp.Compare(la.fails%2, lb.fails%2), cmp.Compare(m.rank[a], m.rank[b]))
+		return cmp.Or(-boolCompare(a == m.hot, b == m.hot), cmp.Compare(la.fails/2, lb.fails/2), cmp.Compare(m.turn(a), m.turn(b)))
 	})
 	i := order[tried/2%len(order)]
 	d, l := &m.dims[i], m.lines[i]
@@ -125,6 +122,19 @@ func (m *model) line(r *rand.Rand, tried int) (child, bool) {
 	c.u[i] = math.Min(1, math.Max(0, c.u[i]+l.dir*step))
 	m.inherit(r, &c, m.champion)
 	return c, true
+}
+
+// turn is a dimension's rank in the opening. After a vain move its other
+// direction comes next, as that is where the optimum probably lies; but a
+// larger batch waits, as it seldom pays.
+func (m *model) turn(i int) int {
+	switch {
+	case m.lines[i].fails%2 == 0:
+		return m.rank[i]
+	case m.rank[i] == rankBatch:
+		return rankShare
+	}
+	return -1
 }
 
 func boolCompare(a, b bool) int {

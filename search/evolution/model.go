@@ -66,6 +66,15 @@ func learn(o Options, h search.History, r *rand.Rand) *model {
 	return m
 }
 
+// The ranks of the opening.
+const (
+	rankBatch = iota
+	rankRate
+	rankShare
+	rankOther
+	rankLast
+)
+
 // hints orders the constants by what most often pays, from their names.
 func (m *model) hints() {
 	for i := range m.dims {
@@ -73,16 +82,16 @@ func (m *model) hints() {
 		has := func(list ...string) bool {
 			return slices.ContainsFunc(list, func(w string) bool { return slices.Contains(words, w) })
 		}
-		rank, weight := 3, 1.0
+		rank, weight := rankOther, 1.0
 		switch {
 		case has("DEVICE", "EPS", "MICRO"):
-			rank, weight = 5, 0.4
+			rank, weight = rankLast, 0.4
 		case has("RATIO", "FRAC", "DECAY", "WD", "WARMDOWN", "WARMUP", "DEPTH", "LAYERS"):
-			rank, weight = 2, 1.5
+			rank, weight = rankShare, 1.5
 		case has("LR", "RATE"):
-			rank, weight = 0, 2.5
+			rank, weight = rankRate, 2.5
 		case has("BATCH"):
-			rank, weight = 1, 2
+			rank, weight = rankBatch, 2
 		}
 		m.rank, m.weight = append(m.rank, rank), append(m.weight, weight)
 	}
