@@ -14,6 +14,7 @@ type line struct {
 	dir   float64 // next direction, +1 or -1
 	step  float64 // next step, in parts of the range
 	fails int     // moves since the last that helped
+	won   bool    // one has helped
 }
 
 // moves replays every trial that differs from its parent in one dimension,
@@ -53,12 +54,15 @@ func (m *model) moved(i int, by float64, helped bool) {
 		dir = -1
 	}
 	if helped {
-		*l = line{dir: dir, step: math.Min(0.35, 1.5*math.Max(math.Abs(by), 0.02))}
+		*l = line{dir: dir, step: math.Min(0.3, 1.3*math.Max(math.Abs(by), 0.02)), won: true}
 		m.hot = i
 		m.weight[i] = math.Min(6, m.weight[i]*1.5)
 		return
 	}
 	l.dir = -dir
+	if l.won && l.fails == 0 { // it went too far: the best lies around here
+		l.step = math.Max(0.02, l.step*0.5)
+	}
 	if l.fails++; l.fails%2 == 0 {
 		l.step = math.Max(0.02, l.step*0.5)
 		m.weight[i] = math.Max(0.3, m.weight[i]*0.8)
@@ -119,6 +123,9 @@ func (m *model) line(r *rand.Rand, tried int) (child, bool) {
 		return c, true
 	}
 	step := math.Max(l.step, 1.01*d.Notch(c.u[i]))
+	if d.Scale == search.Grid { // whole notches
+		step = d.Notch(c.u[i]) * math.Max(1, math.Floor(l.step*float64(len(d.Choices))))
+	}
 	c.u[i] = math.Min(1, math.Max(0, c.u[i]+l.dir*step))
 	m.inherit(r, &c, m.champion)
 	return c, true
@@ -126,12 +133,12 @@ func (m *model) line(r *rand.Rand, tried int) (child, bool) {
 
 // turn is a dimension's rank in the opening. After a vain move its other
 // direction comes next, as that is where the optimum probably lies; but a
-// larger batch waits, as it seldom pays.
+// larger batch waits, as it seldom pays, and so does what has helped already.
 func (m *model) turn(i int) int {
 	switch {
 	case m.lines[i].fails%2 == 0:
 		return m.rank[i]
-	case m.rank[i] == rankBatch:
+	case m.rank[i] == rankBatch, m.lines[i].won:
 		return rankShare
 	}
 	return -1
