@@ -49,6 +49,8 @@ devices = ["cuda:0"]
 budget = "$3"
 [http]
 listen = ""
+[search]
+strategy = "random"
 $4
 EOF
   rm -rf "${WORK:?}/$1/state"
@@ -65,8 +67,9 @@ part_data() {
   packages=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   mkdir -p "$corpus"
   # Text only, each file once, 400 MB at the most.
+  # cat is cut off by head, which is no fault.
   (cd "$packages" && find . \( -name '*.py' -o -name '*.h' -o -name '*.hpp' -o -name '*.cuh' -o -name '*.md' -o -name '*.txt' -o -name '*.rst' \) -size +1k -size -400k -print0 |
-    sort -z | xargs -0 cat --) | head -c 400M | split -b 200k -d -a 5 --additional-suffix=.txt - "$corpus/part"
+    sort -z | xargs -0 cat -- 2>/dev/null || true) | head -c 400M | split -b 200k -d -a 5 --additional-suffix=.txt - "$corpus/part"
   (cd configs/workspace && "$PYTHON" prepare.py --corpus "$corpus")
   rm -rf "$corpus"
 }
@@ -83,7 +86,7 @@ part_hang() {
   configure hang "$WORK/hang/workspace" 30s $'[watchdog]\nstall = "5s"'
   local before after
   before=$(used)
-  daemon hang run --trials 1 --set search.strategy=random
+  daemon hang run --trials 1
   after=$(used)
   daemon hang show 1
   "$PYTHON" - "$WORK/hang/state" "$before" "$after" <<'EOF' && verdict hang 1 "killed, memory back within 1 s" || verdict hang 0 "see above"
@@ -104,7 +107,7 @@ part_ten() {
   configure ten "$WORK/ten/workspace" 30s ""
   local before after
   before=$(used)
-  daemon ten run --trials 10 --set search.strategy=random
+  daemon ten run --trials 10
   after=$(used)
   daemon ten trials
   echo "MiB in use before $before, after $after"
@@ -115,7 +118,7 @@ part_ten() {
 
 two_trials() { # two_trials NAME WORKSPACE SPACE
   configure "$1" "$2" "$BUDGET" "$3"
-  daemon "$1" run --trials 2 --set search.strategy=random
+  daemon "$1" run --trials 2
   daemon "$1" trials
   for id in 1 2; do daemon "$1" show "$id"; done
   local scored

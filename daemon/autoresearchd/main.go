@@ -17,7 +17,7 @@ import (
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
-	//_ "autoresearchd/search/evolution"
+	_ "autoresearchd/search/evolution"
 	_ "autoresearchd/search/random"
 )
 

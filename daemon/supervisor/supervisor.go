@@ -52,11 +52,12 @@ type Supervisor struct {
 	tsv   *lineage.Results
 
 	// Of the loop's goroutine alone.
-	config   *config.Config
-	strategy search.Strategy
-	judge    search.Judge
-	crashes  int // in a row
-	ran      int // trials of this run
+	config    *config.Config
+	strategy  search.Strategy
+	judge     search.Judge
+	crashes   int    // in a row
+	complaint string // the last about [search.space], so that it is said once
+	ran       int    // trials of this run
 
 	mu         sync.Mutex
 	wake       chan struct{} // closed and replaced when something below changes
@@ -227,10 +228,7 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 	if ok {
 		return proposed{Proposal: s.suggested(suggestion, champion), suggestion: suggestion.ID}, nil
 	}
-	h, err := s.history(champion)
-	if err != nil {
-		return proposed{}, err
-	}
+	h := s.history(champion)
 	name := s.config.Search.Strategy
 	s.say("asking " + name)
 	begin := time.Now()
@@ -252,14 +250,17 @@ type proposed struct {
 }
 
 // history is what strategies may know.
-func (s *Supervisor) history(champion *journal.Record) (search.History, error) {
+func (s *Supervisor) history(champion *journal.Record) search.History {
+	// A kept edit may have dropped a constant that an override names: the rest
+	// of the space is sound, and the study goes on in it.
 	space, err := search.NewSpace(champion.Trial.Constants, overrides(s.config))
-	if err != nil {
-		return search.History{}, fmt.Errorf("read the search space out of train.py: %w", err)
+	if err != nil && err.Error() != s.complaint {
+		s.complaint = err.Error()
+		s.o.Log.Warn("some of [search.space] does not fit the champion any more", "err", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return search.History{Champion: champion.Trial, Space: space, Done: s.done}, nil
+	return search.History{Champion: champion.Trial, Space: space, Done: s.done}
 }
 
 var errBroken = errors.New("the trainer is broken")
