@@ -82,6 +82,7 @@ def main():
     p.add_argument("--cache")
     p.add_argument("--seconds", type=int, default=20)
     p.add_argument("--steps", type=int, default=0)
+    p.add_argument("--eval-tokens", type=int, help="of prepare.py: the evaluation is not what is compared")
     p.add_argument("--pairs", type=int, default=3)
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--at-least", type=float, default=0.0)
@@ -103,6 +104,8 @@ def main():
         prepare = (work / "prepare.py").read_text()
         prepare = re.sub(r"(?m)^TIME_BUDGET = [^#\n]*", f"TIME_BUDGET = {args.seconds} ", prepare)
         prepare = re.sub(r"(?m)^STEP_BUDGET = [^#\n]*", f"STEP_BUDGET = {args.steps} ", prepare)
+        if args.eval_tokens:
+            prepare = re.sub(r"(?m)^EVAL_TOKENS = [^#\n]*", f"EVAL_TOKENS = {args.eval_tokens} ", prepare)
         (work / "prepare.py").write_text(prepare)
         runs = {"python": run_python, "embedded": run_embedded}
         if args.warm_up:

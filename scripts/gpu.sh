@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
-#   scripts/gpu.sh [part…]     parts: data hang ten upstream starter speed
+#   scripts/gpu.sh [part…]     parts: data hang ten upstream starter causal speed
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
@@ -10,6 +10,7 @@
 #   upstream  an unmodified clone of karpathy/autoresearch (UPSTREAM=DIR) runs
 #             two trials under the daemon
 #   starter   our own workspace likewise
+#   causal    the compiled starter sees no future token
 #   speed     train.py embedded against `python train.py`, in alternation
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
@@ -138,8 +139,12 @@ part_starter() {
   two_trials starter "$WORK/ours" $'[search.space]\nDEPTH = "fixed"\nMODEL_DIM = "fixed"\nHEAD_DIM = "fixed"\nWINDOW_PATTERN = "fixed"\nTOTAL_BATCH_SIZE = "fixed"\nDEVICE_BATCH_SIZE = "fixed"\nMLP_RATIO = "fixed"\nSHORT_WINDOW = "fixed"\nGATE_CHANNELS = "fixed"'
 }
 
+part_causal() {
+  "$PYTHON" scripts/gpu/causal.py && verdict causal 1 "no loss depends on a later token" || verdict causal 0 "see above"
+}
+
 part_speed() {
-  "$PYTHON" scripts/embed_vs_python.py --binary "$bin" --python "$PYTHON" --workspace configs/workspace --seconds "${SPEED_SECONDS:-15}" --pairs "${PAIRS:-3}" --warm-up --at-least 0.995 &&
+  "$PYTHON" scripts/embed_vs_python.py --binary "$bin" --python "$PYTHON" --workspace configs/workspace --seconds "${SPEED_SECONDS:-15}" --eval-tokens 524288 --pairs "${PAIRS:-3}" --warm-up --at-least 0.995 &&
     verdict speed 1 "embedded at 0.995 of python or better" || verdict speed 0 "embedded below 0.995 of python"
 }
 
