@@ -90,6 +90,7 @@ def main():
     p.add_argument("--warm-up", action="store_true", help="one run first that is not measured (compile caches)")
     args = p.parse_args()
     args.binary = os.path.abspath(args.binary)
+    args.python = os.path.abspath(args.python)
 
     env = dict(os.environ)
     if args.cache:
