@@ -1,0 +1,146 @@
+package gp
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/mat"
+)
+
+// kernel is amp·Matérn 5/2(r), with r² the sum over axes of weight·apart, plus
+// a linear kernel on the ordered axes around a centre.
+type kernel struct {
+	axes   []axis
+	amp    float64
+	weight []float64 // 1/length² by axis
+	linear float64   // variance of the slope along each axis; 0: none
+	centre []float64
+}
+
+const root5 = 2.23606797749979
+
+// matern is the kernel at a squared distance, with its derivative by it.
+func matern(square float64) (k, slope float64) {
+	r := root5 * math.Sqrt(square)
+	e := math.Exp(-r)
+	return (1 + r + r*r/3) * e, -5. / 6 * (1 + r) * e
+}
+
+func (k *kernel) square(x, y []float64) float64 {
+	sum := 0.0
+	for a := range k.axes {
+		if k.axes[a].kind == ordered {
+			by := x[a] - y[a]
+			sum += k.weight[a] * by * by
+		} else {
+			sum += k.weight[a] * k.axes[a].apart(x[a], y[a])
+		}
+	}
+	return sum
+}
+
+func (k *kernel) dot(x, y []float64) float64 {
+	sum := 0.0
+	for a := range k.axes {
+		if k.axes[a].kind == ordered {
+			sum += (x[a] - k.centre[a]) * (y[a] - k.centre[a])
+		}
+	}
+	return sum
+}
+
+func (k *kernel) at(x, y []float64) float64 {
+	v, _ := matern(k.square(x, y))
+	v *= k.amp
+	if k.linear > 0 {
+		v += k.linear * k.dot(x, y)
+	}
+	return v
+}
+
+// matrix is the kernel between all pairs, without noise.
+func (k *kernel) matrix(x [][]float64) *mat.SymDense {
+	m := mat.NewSymDense(len(x), nil)
+	for i := range x {
+		for j := range i + 1 {
+			m.SetSym(i, j, k.at(x[i], x[j]))
+		}
+	}
+	return m
+}
+
+// invert returns the inverse of a positive definite matrix and the logarithm
+// of its determinant, adding to its diagonal what rounding has taken.
+func invert(m *mat.SymDense) (inverse *mat.SymDense, logDet float64) {
+	n := m.SymmetricDim()
+	var c mat.Cholesky
+	for jitter := 1e-9; !c.Factorize(m); jitter *= 10 {
+		for i := range n {
+			m.SetSym(i, i, m.At(i, i)*(1+jitter)+jitter)
+		}
+	}
+	inverse = mat.NewSymDense(n, nil)
+	_ = c.InverseTo(inverse) // its error is a warning about the condition, which the noise bounds
+	return inverse, c.LogDet()
+}
+
+// gaussian is a posterior process: mean k·alpha, variance k(x,x) - k·inverse·k.
+type gaussian struct {
+	kernel
+	x       [][]float64
+	mean    float64 // of the prior
+	alpha   []float64
+	inverse *mat.SymDense
+
+	k, slope, beta []float64 // scratch
+}
+
+func (g *gaussian) ready() {
+	n := len(g.x)
+	g.k, g.slope, g.beta = make([]float64, n), make([]float64, n), make([]float64, n)
+}
+
+// predict returns the posterior mean and variance at x and, where dmean and
+// dvariance are not nil, their gradients along the ordered axes.
+func (g *gaussian) predict(x []float64, dmean, dvariance []float64) (mean, variance float64) {
+	mean = g.mean
+	for j, y := range g.x {
+		v, s := matern(g.square(x, y))
+		g.k[j], g.slope[j] = g.amp*v, g.amp*s
+		if g.linear > 0 {
+			g.k[j] += g.linear * g.dot(x, y)
+		}
+		mean += g.alpha[j] * g.k[j]
+	}
+	blas64.Symv(1, g.inverse.RawSymmetric(), blas64.Vector{N: len(g.k), Data: g.k, Inc: 1}, 0, blas64.Vector{N: len(g.k), Data: g.beta, Inc: 1})
+	prior := g.amp
+	if g.linear > 0 {
+		prior += g.linear * g.dot(x, x)
+	}
+	variance = prior
+	for j, k := range g.k {
+		variance -= k * g.beta[j]
+	}
+	if dmean != nil {
+		for a := range g.axes {
+			if g.axes[a].kind != ordered {
+				dmean[a], dvariance[a] = 0, 0
+				continue
+			}
+			dm, dv := 0.0, 0.0
+			for j, y := range g.x {
+				dk := 2 * g.slope[j] * g.weight[a] * (x[a] - y[a])
+				if g.linear > 0 {
+					dk += g.linear * (y[a] - g.centre[a])
+				}
+				dm += g.alpha[j] * dk
+				dv -= 2 * g.beta[j] * dk
+			}
+			if g.linear > 0 {
+				dv += 2 * g.linear * (x[a] - g.centre[a])
+			}
+			dmean[a], dvariance[a] = dm, dv
+		}
+	}
+	return mean, math.Max(variance, 1e-10*prior)
+}
