@@ -33,6 +33,9 @@ func Folder(state string, id int64) string {
 	return filepath.Join(state, "trials", strconv.FormatInt(id, 10))
 }
 
+// errUnfit says that a proposal cannot be applied to its parent.
+var errUnfit = errors.New("it does not fit its parent")
+
 // admit turns a proposal into a trial: its full source, every constant
 // resolved, its seed, and its folder, durably begun.
 func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error) {
@@ -52,7 +55,7 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 		}
 	}
 	if source, err = search.Patch(source, constants, p.Values); err != nil {
-		return search.Trial{}, fmt.Errorf("proposal %q of %s: %w", p.Description, p.Strategy, err)
+		return search.Trial{}, fmt.Errorf("proposal %q of %s: %w: %w", p.Description, p.Strategy, errUnfit, err)
 	}
 	i, err := s.o.Trainer.Inspect(ctx, source)
 	if err != nil {
@@ -154,8 +157,11 @@ func (s *Supervisor) environment(t search.Trial) map[string]any {
 // full marks an error of a full disk as the journal's, so that the loop waits
 // for room in the same way.
 func full(err error) error {
+	if errors.Is(err, journal.ErrDiskFull) {
+		return err
+	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return errors.Join(journal.ErrDiskFull, err)
+		return fmt.Errorf("%w: %w", journal.ErrDiskFull, err)
 	}
 	return err
 }

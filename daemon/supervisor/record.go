@@ -110,10 +110,11 @@ func budgetText(b search.Budget) string {
 	return fmt.Sprintf("%gs", b.Seconds)
 }
 
-// resume finishes what a stopped daemon had begun: a trial without an outcome
-// was interrupted, and every later stage goes on from where it was.
-func (s *Supervisor) resume(ctx context.Context) error {
-	if n, err := s.recorded(); err != nil || n {
+// resume finishes what had been begun when the daemon or the loop was stopped:
+// a trial without an outcome was interrupted, by what why says, and every later
+// stage goes on from where it was.
+func (s *Supervisor) resume(ctx context.Context, why string) error {
+	if n, err := s.recorded(ctx); err != nil || n {
 		return err
 	}
 	unfinished, err := s.o.Journal.Unfinished()
@@ -122,11 +123,15 @@ func (s *Supervisor) resume(ctx context.Context) error {
 	}
 	for _, r := range unfinished {
 		if !r.Stage.Reached(search.StageEnded) {
-			var at seat
-			_ = json.Unmarshal([]byte(r.Seat), &at) // without it the marker finds them
-			swept := trainer.Sweep(Marker(s.config.Study.State)+"/", at.Cgroup)
-			s.o.Log.Warn("a trial was interrupted", "trial", r.Trial.ID, "processes ended", swept)
-			r.Outcome = search.Outcome{Status: search.Interrupted, Detail: "the daemon ended while it ran"}
+			if s.config.Study.Baseline.Recorded && r.Trial.Proposal.Description == recordedBaseline {
+				r.Outcome = s.recordedOutcome() // it was never to run
+			} else {
+				var at seat
+				_ = json.Unmarshal([]byte(r.Seat), &at) // without it the marker finds them
+				swept := trainer.Sweep(Marker(s.config.Study.State)+"/", at.Cgroup)
+				s.o.Log.Warn("a trial was interrupted", "trial", r.Trial.ID, "processes ended", swept, "why", why)
+				r.Outcome = search.Outcome{Status: search.Interrupted, Detail: why}
+			}
 			if err := s.o.Journal.End(r.Trial.ID, r.Outcome); err != nil {
 				return err
 			}
@@ -139,29 +144,38 @@ func (s *Supervisor) resume(ctx context.Context) error {
 	return nil
 }
 
+const recordedBaseline = "baseline (recorded, not measured)"
+
 // recorded admits a baseline that the configuration gives as a number.
-func (s *Supervisor) recorded() (bool, error) {
-	b := s.config.Study.Baseline
+func (s *Supervisor) recorded(ctx context.Context) (bool, error) {
 	id, err := s.o.Journal.NextID()
-	if err != nil || !b.Recorded || id != 1 {
+	if err != nil || !s.config.Study.Baseline.Recorded || id != 1 {
 		return false, err
 	}
-	ctx := context.Background()
-	t, err := s.admit(ctx, proposed{Proposal: search.Proposal{Strategy: "baseline", Description: "baseline (recorded, not measured)"}})
+	t, err := s.admit(ctx, proposed{Proposal: search.Proposal{Strategy: "baseline", Description: recordedBaseline}})
 	if err != nil {
 		return false, err
 	}
-	o := search.Outcome{Status: search.Completed, ValBPB: b.ValBPB, Flags: []string{"recorded in the configuration (study.baseline), not measured"}}
-	_, err = s.record(ctx, t, o)
+	_, err = s.record(ctx, t, s.recordedOutcome())
 	return true, err
+}
+
+func (s *Supervisor) recordedOutcome() search.Outcome {
+	return search.Outcome{
+		Status: search.Completed, ValBPB: s.config.Study.Baseline.ValBPB,
+		Flags: []string{"recorded in the configuration (study.baseline), not measured"},
+	}
 }
 
 // Marker identifies the seats of the daemon that owns a state directory.
 func Marker(state string) string { return "autoresearchd:" + state }
 
-// record makes an outcome durable, judges it, and finishes the trial.
+// record makes an outcome durable, judges it, and finishes the trial, even
+// while the daemon is being stopped: then it only does not wait for room on the
+// disk.
 func (s *Supervisor) record(ctx context.Context, t search.Trial, o search.Outcome) (search.Result, error) {
 	ranOnce.Hit()
+	always := context.WithoutCancel(ctx)
 	if err := s.persist(ctx, func() error { return s.o.Journal.End(t.ID, o) }); err != nil {
 		return search.Result{}, err
 	}
@@ -172,7 +186,7 @@ func (s *Supervisor) record(ctx context.Context, t search.Trial, o search.Outcom
 	var result search.Result
 	err = s.persist(ctx, func() error {
 		var err error
-		result, err = s.finish(ctx, r)
+		result, err = s.finish(always, r)
 		if err != nil {
 			// The next try goes on from the stage that was reached.
 			if again, e := s.o.Journal.Trial(t.ID); e == nil {
@@ -184,6 +198,9 @@ func (s *Supervisor) record(ctx context.Context, t search.Trial, o search.Outcom
 	return result, err
 }
 
+// room is how long the loop waits before it looks again for room on the disk.
+const room = 5 * time.Second
+
 // persist repeats a step while the disk is full.
 func (s *Supervisor) persist(ctx context.Context, step func() error) error {
 	for {
@@ -191,8 +208,8 @@ func (s *Supervisor) persist(ctx context.Context, step func() error) error {
 		if !errors.Is(err, journal.ErrDiskFull) {
 			return err
 		}
-		s.o.Log.Error("the disk is full: nothing new is begun until there is room", "err", err)
-		if err := s.sleep(ctx, 5*time.Second, "waiting for room on the disk: "+err.Error()); err != nil {
+		s.wait(err, room)
+		if err := s.sleep(ctx, room, "waiting for room on the disk: "+err.Error()); err != nil {
 			return err
 		}
 	}

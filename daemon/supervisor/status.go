@@ -327,7 +327,7 @@ func (s *Supervisor) reload() {
 	s.mu.Lock()
 	c := s.next
 	s.next = nil
-	done := s.done
+	done := s.done[:s.told]
 	s.mu.Unlock()
 	if c == nil {
 		return

@@ -55,9 +55,12 @@ type Supervisor struct {
 	config    *config.Config
 	strategy  search.Strategy
 	judge     search.Judge
-	crashes   int    // in a row
-	complaint string // the last about [search.space], so that it is said once
-	ran       int    // trials of this run
+	crashes   int            // in a row
+	trouble   string         // the last that the loop waited for, so that it is logged once
+	complaint string         // the last about [search.space], so that it is said once
+	told      int            // how many of done the strategy knows
+	ran       int            // trials of this run
+	refused   map[int64]bool // suggestions that do not fit the champion any more
 
 	mu         sync.Mutex
 	wake       chan struct{} // closed and replaced when something below changes
@@ -79,7 +82,7 @@ type Supervisor struct {
 
 // New opens the study, or begins one.
 func New(ctx context.Context, o Options) (*Supervisor, error) {
-	s := &Supervisor{o: o, config: o.Config, wake: make(chan struct{}), commits: map[int64]string{}, listed: map[int64]bool{}, state: "starting", started: time.Now(), reloaded: time.Now()}
+	s := &Supervisor{o: o, config: o.Config, wake: make(chan struct{}), commits: map[int64]string{}, listed: map[int64]bool{}, refused: map[int64]bool{}, state: "starting", started: time.Now(), reloaded: time.Now()}
 	if s.o.Log == nil {
 		s.o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -121,12 +124,16 @@ func (s *Supervisor) plugins(c *config.Config) (search.Strategy, search.Judge, e
 // were asked for are done. A cancelled ctx ends the running trial, which is
 // recorded as interrupted.
 func (s *Supervisor) Run(ctx context.Context) error {
-	if err := s.resume(ctx); err != nil {
-		return err
+	if err := s.resume(ctx, "the daemon ended while it ran"); err != nil {
+		if err := s.survive(ctx, err); err != nil {
+			return err
+		}
 	}
-	for _, r := range s.done {
-		s.strategy.Tell(r)
-	}
+	s.learn()
+	s.ran = 0 // those were an earlier run's
+	s.mu.Lock()
+	s.trained = 0
+	s.mu.Unlock()
 	for {
 		if over, err := s.idle(ctx); over || err != nil {
 			return err
@@ -151,27 +158,45 @@ func (s *Supervisor) turn(ctx context.Context) error {
 		return err
 	}
 	t, err := s.admit(ctx, p)
+	if errors.Is(err, errUnfit) && p.suggestion != 0 {
+		// A champion came between that has not its constants: the study must not wait for it.
+		s.refused[p.suggestion] = true
+		s.o.Log.Error("a suggestion is passed over", "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	s.trouble = ""
 	o, runErr := s.run(ctx, t)
 	if errors.Is(runErr, errBroken) {
 		return runErr
 	}
-	// What happened is kept even while the daemon is being stopped.
-	r, err := s.record(context.WithoutCancel(ctx), t, o)
+	r, err := s.record(ctx, t, o)
 	if err != nil {
 		return err
 	}
-	s.strategy.Tell(r)
-	s.ran++
-	s.mu.Lock()
-	s.trained += r.Outcome.TrainingSeconds
-	s.mu.Unlock()
+	s.learn()
 	if runErr != nil {
 		return runErr
 	}
 	return s.backOff(ctx, r)
+}
+
+// learn tells the strategy what it has not been told yet, in the order of
+// History.Done, whichever way a trial was finished.
+func (s *Supervisor) learn() {
+	s.mu.Lock()
+	fresh := s.done[s.told:]
+	s.told = len(s.done)
+	for _, r := range fresh {
+		s.ran++
+		s.trained += r.Outcome.TrainingSeconds
+	}
+	s.mu.Unlock()
+	for _, r := range fresh {
+		s.strategy.Tell(r)
+	}
 }
 
 // idle waits while the study is paused or its device is quarantined. It
@@ -221,12 +246,14 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 	if champion == nil {
 		return proposed{Proposal: search.Proposal{Strategy: "baseline", Description: "baseline"}}, nil
 	}
-	suggestion, ok, err := s.o.Journal.NextSuggestion()
+	suggestions, err := s.o.Journal.Suggestions()
 	if err != nil {
 		return proposed{}, err
 	}
-	if ok {
-		return proposed{Proposal: s.suggested(suggestion, champion), suggestion: suggestion.ID}, nil
+	for _, g := range suggestions {
+		if g.Trial == 0 && !s.refused[g.ID] {
+			return proposed{Proposal: s.suggested(g, champion), suggestion: g.ID}, nil
+		}
 	}
 	h := s.history(champion)
 	name := s.config.Search.Strategy
@@ -302,48 +329,63 @@ func (s *Supervisor) run(ctx context.Context, t search.Trial) (search.Outcome, e
 }
 
 // backOff waits after crashes in a row: 10 s after the fifth, doubling up to
-// ten minutes. Running out of memory or diverging is a search's daily bread.
+// ten minutes. Running out of memory or diverging is a search's daily bread,
+// but not a baseline's: without its score nothing else can be tried.
 func (s *Supervisor) backOff(ctx context.Context, r search.Result) error {
-	switch r.Outcome.Status {
-	case search.Crashed:
-		s.crashes++
-	case search.Interrupted:
+	failed, patience := r.Outcome.Status == search.Crashed, 5
+	if r.Trial.Proposal.Strategy == "baseline" {
+		failed, patience = r.Decision.Verdict != search.Keep, 1
+	}
+	switch {
+	case r.Outcome.Status == search.Interrupted:
 		return nil
+	case failed:
+		s.crashes++
 	default:
 		s.crashes = 0
-	}
-	patience := 5
-	if r.Trial.Proposal.Strategy == "baseline" {
-		patience = 1 // nothing else can be tried
 	}
 	if s.crashes < patience {
 		return nil
 	}
 	wait := min(10*time.Second<<min(s.crashes-patience, 10), 10*time.Minute)
-	s.o.Log.Error("trials crash one after another", "in a row", s.crashes, "waiting", wait, "last", r.Outcome.Detail)
-	return s.sleep(ctx, wait, fmt.Sprintf("waiting %v after %d crashes in a row", wait, s.crashes))
+	s.o.Log.Error("trials crash one after another", "in a row", s.crashes, "waiting", wait, "last", r.Decision.Reason)
+	return s.sleep(ctx, wait, fmt.Sprintf("waiting %v: %d in a row failed, the last %s", wait, s.crashes, r.Decision.Reason))
 }
 
-// survive decides whether the loop goes on after an error that is no trial's.
+// survive decides whether the loop goes on after an error that is no trial's,
+// and then waits and finishes what was begun before anything new is.
 func (s *Supervisor) survive(ctx context.Context, err error) error {
-	if errors.Is(err, trainer.ErrRestart) || errors.Is(err, journal.ErrIO) || errors.Is(err, lineage.ErrMoved) {
-		return err
+	for {
+		if errors.Is(err, trainer.ErrRestart) || errors.Is(err, journal.ErrIO) || errors.Is(err, lineage.ErrMoved) {
+			return err
+		}
+		var wait time.Duration
+		var state string
+		if errors.Is(err, journal.ErrDiskFull) { // no crash: what comes after must not wait for it
+			wait, state = room, "waiting for room on the disk: "+err.Error()
+		} else {
+			s.crashes++
+			wait = min(5*time.Second<<min(s.crashes-1, 10), 10*time.Minute)
+			state = fmt.Sprintf("waiting %v: %v", wait, err)
+		}
+		s.wait(err, wait)
+		if s.sleep(ctx, wait, state) != nil {
+			return nil // the loop sees by itself that ctx is done
+		}
+		if err = s.resume(ctx, err.Error()); err == nil {
+			s.learn()
+			return nil
+		}
 	}
-	s.crashes++
-	wait := min(5*time.Second<<min(s.crashes-1, 10), 10*time.Minute)
-	state := fmt.Sprintf("waiting %v: %v", wait, err)
-	if errors.Is(err, journal.ErrDiskFull) {
-		wait, state = 5*time.Second, "waiting for room on the disk: "+err.Error()
+}
+
+// wait logs that the loop waits, once for the same reason: the log may lie on
+// the disk that is full.
+func (s *Supervisor) wait(err error, d time.Duration) {
+	if err.Error() != s.trouble {
+		s.trouble = err.Error()
+		s.o.Log.Error("the study waits", "err", err, "for", d)
 	}
-	s.o.Log.Error("the study waits", "err", err, "for", wait)
-	if s.sleep(ctx, wait, state) != nil {
-		return nil // the loop sees by itself that ctx is done
-	}
-	// What was begun is finished before anything new is.
-	if err := s.resume(ctx); err != nil {
-		return s.survive(ctx, err)
-	}
-	return nil
 }
 
 // sleep waits, moving on early when somebody speaks to the loop.
@@ -369,13 +411,16 @@ func (s *Supervisor) sleep(ctx context.Context, d time.Duration, state string) e
 // recovered looks whether a quarantined device gave its memory back.
 func (s *Supervisor) recovered() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	free := s.quarantine.Lifted(s.o.GPU)
-	if free {
-		s.quarantine = nil
-		s.o.Log.Info("device is back", "device", s.o.Device)
+	q := s.quarantine
+	s.mu.Unlock()
+	if !q.Lifted(s.o.GPU) { // asks the driver, which may take its time: not under mu
+		return false
 	}
-	return free
+	s.mu.Lock()
+	s.quarantine = nil
+	s.mu.Unlock()
+	s.o.Log.Info("device is back", "device", s.o.Device)
+	return true
 }
 
 // say sets what the loop does, for people.

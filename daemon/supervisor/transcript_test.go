@@ -1,0 +1,553 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/search"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.txt with what the studies now do")
+
+// TestTranscripts plays testdata/*.txt: whole studies as people see them. A
+// line "> command" is followed by what it brings about: the log since, and the
+// command's answer. Times are counted from the first start. The commands are
+// in (*play).commands.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		// One after another: trainer.Sweep, which a restart calls, reaps whatever
+		// child of this process leads a group, and lineage's git does.
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			must(t, err)
+			dir := scratch(t)
+			newWorkspace(t, dir)
+			got := ""
+			synctest.Test(t, func(t *testing.T) { got = transcribe(t, dir, string(want)) })
+			if *update {
+				must(t, os.WriteFile(file, []byte(got), 0o644))
+			} else if got != string(want) {
+				t.Errorf("%s: the study went otherwise (-update rewrites it):\n%s", file, firstDifference(string(want), got))
+			}
+			verify(t, dir)
+		})
+	}
+}
+
+func firstDifference(want, got string) string {
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, a[i], b[i])
+		}
+	}
+	return fmt.Sprintf("%d lines instead of %d", len(b), len(a))
+}
+
+// play is a study under a transcript's command.
+type play struct {
+	t        *testing.T
+	dir      string
+	strategy *scripted
+	stage    *stage
+	gpu      *fakeGPU
+	began    time.Time
+
+	journal *journal.Journal
+	super   *Supervisor
+	cancel  context.CancelFunc
+	ended   chan error
+
+	mu  sync.Mutex
+	out strings.Builder
+}
+
+func transcribe(t *testing.T, dir, script string) string {
+	p := &play{t: t, dir: dir, strategy: &scripted{}, stage: &stage{do: make(chan act)}, gpu: &fakeGPU{}, began: time.Now()}
+	var result strings.Builder
+	for line := range strings.Lines(script) {
+		command, ok := strings.CutPrefix(line, "> ")
+		if !ok { // comments and blank lines stay; the rest is written anew
+			if strings.HasPrefix(line, "#") || line == "\n" {
+				result.WriteString(line)
+			}
+			continue
+		}
+		result.WriteString(line)
+		if err := p.command(strings.TrimSpace(command)); err != nil {
+			p.print("error: " + err.Error())
+		}
+		synctest.Wait()
+		result.WriteString(p.flush())
+	}
+	p.shutdown()
+	if p.journal != nil {
+		must(t, p.journal.Close())
+		p.told()
+	}
+	return result.String()
+}
+
+// told proves that the strategy was told of every finished trial once, in order.
+func (p *play) told() {
+	r, err := journal.OpenReader(filepath.Join(p.dir, "state"))
+	must(p.t, err)
+	defer r.Close()
+	records, err := r.Trials()
+	must(p.t, err)
+	var done []int64
+	for _, rec := range records {
+		if rec.Stage == search.StageDone {
+			done = append(done, rec.Trial.ID)
+		}
+	}
+	if told := p.strategy.told; p.super.config.Search.Strategy == "scripted" && !slices.Equal(told, done) {
+		p.t.Errorf("the strategy was told of trials %v, done are %v", told, done)
+	}
+}
+
+func (p *play) print(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.WriteString(strings.TrimRight(line, "\n") + "\n")
+}
+
+func (p *play) flush() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := p.out.String()
+	p.out.Reset()
+	return p.stable(text)
+}
+
+var hashes = regexp.MustCompile(`\b([0-9a-f]{40}|[0-9a-f]{7})\b`)
+
+// stable replaces what differs from run to run or would change with every
+// word of a commit message: folders by <dir>, commits by the trial they are of.
+func (p *play) stable(text string) string {
+	text = strings.ReplaceAll(text, p.dir, "<dir>")
+	names := map[string]string{}
+	if p.journal != nil {
+		if study, ok, err := p.journal.Study(); err == nil && ok {
+			names[study.BaseCommit] = "base"
+		}
+		records, err := p.journal.Trials()
+		must(p.t, err)
+		for _, r := range records {
+			if r.Commit != "" && names[r.Commit] == "" {
+				names[r.Commit] = fmt.Sprintf("trial%d", r.Trial.ID)
+			}
+		}
+	}
+	refs, err := gitIn(filepath.Join(p.dir, "workspace"), "for-each-ref", "--format=%(objectname) trial%(refname:lstrip=4)", "refs/autoresearch")
+	must(p.t, err)
+	for line := range strings.Lines(refs) { // those that the journal does not have yet
+		if commit, name, _ := strings.Cut(strings.TrimSpace(line), " "); names[commit] == "" {
+			names[commit] = name
+		}
+	}
+	for commit, name := range names {
+		names[commit[:7]] = name
+	}
+	return hashes.ReplaceAllStringFunc(text, func(hash string) string {
+		if name, ok := names[hash]; ok {
+			return name
+		}
+		return hash
+	})
+}
+
+// command does one line of a transcript.
+func (p *play) command(line string) error {
+	name, rest, _ := strings.Cut(line, " ")
+	rest = strings.TrimSpace(rest)
+	do, ok := p.commands()[name]
+	if !ok {
+		p.t.Fatalf("unknown command %q", line)
+	}
+	return do(rest)
+}
+
+func (p *play) commands() map[string]func(string) error {
+	ctx := context.Background()
+	return map[string]func(string) error{
+		"start":  p.start, // [--trials=N] [--stay] [KEY=VALUE]…: the daemon starts
+		"down":   func(string) error { p.shutdown(); return nil },
+		"run":    p.run,  // what comes of the running trial, and after how long (see stage)
+		"runs":   p.runs, // N …: the next N trials end so, each as soon as it begins
+		"event":  p.event,
+		"wait":   p.wait,
+		"ask":    p.ask,
+		"pause":  func(string) error { return p.super.Pause(ctx) },
+		"resume": func(string) error { return p.super.Resume(ctx) },
+		"cancel": func(string) error { return p.super.Cancel(ctx) },
+		"stop":   func(string) error { return p.super.Stop(ctx) },
+		"suggest": func(rest string) error {
+			name, text, _ := strings.Cut(rest, "=")
+			v, ok := literal(text)
+			if !ok {
+				v = search.StringValue(text)
+			}
+			words, err := p.super.Suggest(ctx, map[string]search.Value{name: v})
+			if err == nil {
+				p.print(words)
+			}
+			return err
+		},
+		"reload": func(rest string) error {
+			c, err := settings(p.dir, strings.Fields(rest)...)
+			if err != nil {
+				return err
+			}
+			return p.super.Reload(c)
+		},
+		"gpu": func(rest string) error { // GiB in use
+			n, err := strconv.ParseInt(rest, 10, 64)
+			p.gpu.set(n << 30)
+			return err
+		},
+		"full": func(rest string) error { // writing this file of the state directory meets a full disk
+			path := filepath.Join(p.dir, "state", rest)
+			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink("/dev/full", path))
+		},
+		"remove": func(rest string) error { return os.Remove(filepath.Join(p.dir, rest)) },
+		"write": func(rest string) error {
+			file, text, _ := strings.Cut(rest, " ")
+			return os.WriteFile(filepath.Join(p.dir, file), []byte(text+"\n"), 0o644)
+		},
+		"truncate": func(rest string) error { // FILE BYTES
+			file, count, _ := strings.Cut(rest, " ")
+			n, err := strconv.ParseInt(count, 10, 64)
+			return errors.Join(err, os.Truncate(filepath.Join(p.dir, file), n))
+		},
+		"git": func(rest string) error {
+			out, err := gitIn(filepath.Join(p.dir, "workspace"), strings.Fields(rest)...)
+			if out != "" {
+				p.print(out)
+			}
+			return err
+		},
+		"refs":    p.refs,
+		"results": p.results,
+		"status":  p.status,
+		"ready": func(string) error {
+			err := p.super.Ready()
+			if err == nil {
+				p.print("ready")
+			}
+			return err
+		},
+		"second": func(string) error { // a second daemon on the same state directory
+			_, err := journal.Open(filepath.Join(p.dir, "state"))
+			if err != nil {
+				return errors.New(strings.ReplaceAll(err.Error(), fmt.Sprint("pid ", os.Getpid()), "pid <first>"))
+			}
+			return nil
+		},
+	}
+}
+
+func (p *play) start(rest string) error {
+	o := Options{Device: "cuda:0", Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Log: slog.New(&lines{p: p})}
+	var overrides []string
+	for _, field := range strings.Fields(rest) {
+		if n, ok := strings.CutPrefix(field, "--trials="); ok {
+			var err error
+			if o.Trials, err = strconv.Atoi(n); err != nil {
+				return err
+			}
+		} else if field == "--stay" {
+			o.Stay = true
+		} else {
+			overrides = append(overrides, field)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	err := p.open(ctx, &o, overrides)
+	if err == nil {
+		p.super, err = New(ctx, o)
+	}
+	if err != nil {
+		cancel()
+		return err
+	}
+	ended, super := make(chan error, 1), p.super
+	go func() {
+		err := super.Run(ctx)
+		p.print(p.clock() + "the loop ends: " + fmt.Sprint(err))
+		ended <- err
+	}()
+	p.cancel, p.ended = cancel, ended
+	return nil
+}
+
+func (p *play) open(ctx context.Context, o *Options, overrides []string) (err error) {
+	if o.Config, err = settings(p.dir, overrides...); err != nil {
+		return err
+	}
+	if o.Repo, err = lineage.Open(ctx, o.Config.Study.Workspace); err != nil {
+		return err
+	}
+	if p.journal == nil {
+		if p.journal, err = journal.Open(o.Config.Study.State); err != nil {
+			return err
+		}
+	}
+	o.Journal = p.journal
+	return nil
+}
+
+// shutdown is what SIGTERM does.
+func (p *play) shutdown() {
+	if p.cancel != nil {
+		p.cancel()
+		<-p.ended
+		p.cancel = nil
+	}
+}
+
+func (p *play) clock() string { return fmt.Sprintf("%-10s", time.Since(p.began).Round(time.Second)) }
+
+func (p *play) wait(rest string) error {
+	d, err := time.ParseDuration(rest)
+	time.Sleep(d)
+	return err
+}
+
+func (p *play) run(rest string) error {
+	a := act{outcome: parseOutcome(rest)}
+	seconds := 325 * time.Second
+	if a.outcome.Status == search.Crashed || a.outcome.Status == search.OutOfMemory {
+		seconds = 30 * time.Second
+	}
+	what, text, _ := strings.Cut(rest, " ")
+	switch what {
+	case "broken":
+		a = act{err: errors.New(text)}
+		seconds = 0
+	case "quarantine": // the trial ends as the rest says, its device does not
+		a = act{outcome: parseOutcome(text), err: &trainer.Quarantine{}}
+	case "restart":
+		a = act{outcome: parseOutcome(text), err: fmt.Errorf("a thread is stuck: %w", trainer.ErrRestart)}
+	}
+	a.outcome.WallSeconds = seconds.Seconds()
+	time.Sleep(seconds)
+	synctest.Wait()
+	return p.perform(a)
+}
+
+func (p *play) runs(rest string) error {
+	count, what, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
+	for n > 0 {
+		if p.perform(act{outcome: parseOutcome(what)}) == nil {
+			n--
+		} else {
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+	}
+	return nil
+}
+
+var errIdle = errors.New("no trial is running")
+
+func (p *play) perform(a act) error {
+	select {
+	case p.stage.do <- a:
+		return nil
+	default:
+		return errIdle
+	}
+}
+
+func (p *play) event(rest string) error {
+	var e trainer.Event
+	what, text, _ := strings.Cut(rest, " ")
+	switch what {
+	case "step":
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		e.Step = &trainer.Step{Number: n, Counted: float64(n - trainer.Uncounted)}
+	case "kill":
+		e.Kill = &trainer.Kill{Phase: search.Train, Cause: text, Seconds: 0.5, GPU: 0.25}
+	default:
+		e.Phase = search.Phase(what)
+	}
+	return p.perform(act{event: &e})
+}
+
+// ask scripts the strategy's next answer.
+func (p *play) ask(rest string) error {
+	what, text, _ := strings.Cut(rest, " ")
+	p.strategy.push(func(h search.History) (search.Proposal, error) {
+		switch name, value, _ := strings.Cut(what, "="); what {
+		case "error":
+			return search.Proposal{}, errors.New(text)
+		case "exhausted":
+			return search.Proposal{}, search.ErrExhausted
+		case "source": // the champion's lines, without those that hold text, and with what follows ->
+			drop, add, _ := strings.Cut(text, " -> ")
+			var kept []string
+			for line := range strings.Lines(trainPy) {
+				if !strings.Contains(line, drop) {
+					kept = append(kept, line)
+				}
+			}
+			return search.Proposal{Description: rest, Parent: h.Champion.ID, Source: []byte(strings.Join(kept, "") + add + "\n")}, nil
+		default:
+			v, _ := literal(value)
+			return propose(h, name, v), nil
+		}
+	})
+	return nil
+}
+
+func (p *play) refs(string) error {
+	out, err := gitIn(filepath.Join(p.dir, "workspace"), "for-each-ref", "--format=%(refname) %(objectname)", "refs/autoresearch", "refs/heads/autoresearch")
+	p.print(out)
+	return err
+}
+
+func (p *play) results(string) error {
+	data, err := os.ReadFile(filepath.Join(p.dir, "state", "results.tsv"))
+	for line := range strings.Lines(string(data)) {
+		p.print(strings.ReplaceAll(line, "\t", "  "))
+	}
+	return err
+}
+
+func (p *play) status(string) error {
+	s := p.super.Now()
+	p.print("state: " + s.State)
+	p.print("next: " + s.Next)
+	if c := s.Champion; c != nil {
+		p.print(fmt.Sprintf("champion: trial %d, %.6f, %s", c.ID, c.ValBPB, c.Description))
+	}
+	if r := s.Running; r != nil {
+		p.print(fmt.Sprintf("running: trial %d, %s, %.0fs, %s for %.0fs, step %d, %.0f%%", r.ID, r.Strategy, r.Seconds, r.Phase, r.PhaseSeconds, r.Step, 100*r.Progress))
+	}
+	p.print(fmt.Sprintf("trials: %d (%d keep, %d discard, %d crash), %.1f an hour", s.Trials.Total, s.Trials.Keep, s.Trials.Discard, s.Trials.Crash, s.Rate))
+	return nil
+}
+
+// stage is a trainer that does what the transcript says.
+type stage struct{ do chan act }
+
+// act is one thing that a running trial does: an event, or its end.
+type act struct {
+	event   *trainer.Event
+	outcome search.Outcome
+	err     error
+}
+
+func (s *stage) Inspect(_ context.Context, source []byte) (trainer.Inspection, error) {
+	return inspect(source), nil
+}
+
+func (s *stage) Run(ctx context.Context, _ search.Trial, observe func(trainer.Event)) (search.Outcome, error) {
+	observe(trainer.Event{Phase: search.Startup})
+	for {
+		select {
+		case <-ctx.Done():
+			return search.Outcome{Status: search.Interrupted, Detail: "ended from outside"}, nil
+		case a := <-s.do:
+			if a.event == nil {
+				return a.outcome, a.err
+			}
+			observe(*a.event)
+		}
+	}
+}
+
+func (s *stage) Close() error { return nil }
+
+// parseOutcome reads "0.9812", "0.9812 44GiB", or a status with its detail, in
+// which \n stands for a new line.
+func parseOutcome(text string) search.Outcome {
+	word, rest, _ := strings.Cut(text, " ")
+	if v, err := strconv.ParseFloat(word, 64); err == nil {
+		gib, _ := strconv.ParseInt(strings.TrimSuffix(rest, "GiB"), 10, 64)
+		return search.Outcome{Status: search.Completed, ValBPB: v, TrainingSeconds: 300, Steps: 891, PeakVRAM: gib << 30}
+	}
+	statuses := map[string]search.Status{"crash": search.Crashed, "oom": search.OutOfMemory, "diverged": search.Diverged, "timeout": search.TimedOut, "tampered": search.Tampered}
+	return search.Outcome{Status: statuses[word], Detail: strings.ReplaceAll(rest, `\n`, "\n"), ExitCode: 1}
+}
+
+type fakeGPU struct {
+	mu   sync.Mutex
+	used int64
+}
+
+func (g *fakeGPU) set(used int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.used = used
+}
+
+func (g *fakeGPU) MemoryUsed(int) (int64, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.used, true
+}
+
+func (g *fakeGPU) ProcessMemory(map[int]bool) (int64, bool) { return 0, false }
+
+// lines is a slog.Handler that writes a transcript's lines.
+type lines struct {
+	p     *play
+	attrs []slog.Attr
+}
+
+func (l *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (l *lines) WithGroup(string) slog.Handler                    { return l }
+func (l *lines) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &lines{l.p, append(slices.Clone(l.attrs), attrs...)}
+}
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	line := l.p.clock()
+	if r.Level > slog.LevelInfo {
+		line += r.Level.String() + " "
+	}
+	line += r.Message
+	add := func(a slog.Attr) bool {
+		text := a.Value.String()
+		if strings.ContainsAny(text, " \n\"") || text == "" {
+			text = strconv.Quote(text)
+		}
+		line += " " + a.Key + "=" + text
+		return true
+	}
+	for _, a := range l.attrs {
+		add(a)
+	}
+	r.Attrs(add)
+	l.p.print(line)
+	return nil
+}
