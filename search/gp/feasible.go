@@ -8,38 +8,41 @@ import (
 
 // feasibility is the probability that a trial does not fail. It is a Gaussian
 // process classifier with the probit likelihood, by Laplace's approximation
-// (Rasmussen and Williams, Gaussian Processes for Machine Learning, 3.4). Its
-// kernel has a linear part, as memory is nearly linear in the logarithms of
-// sizes: what goes further than a failure, in its direction, fails too. The
-// Matérn part adds what is not a half-space: batches that do not divide.
+// (Rasmussen and Williams, Gaussian Processes for Machine Learning, 3.4). A
+// few constants decide on failure, each in one direction, and failures are
+// few: so the kernel has a length scale a constant, long a priori, which makes
+// it nearly linear, as memory is in the logarithms of sizes; and it still
+// bends where failures are no half-space, as of batches that do not divide.
+// The length scales are those of a regression on the labels, whose evidence
+// has a closed form.
 type feasibility struct {
-	latent              *gaussian // nil: nothing has failed
-	dmean, dvariance    []float64
-	failures, completed int
+	e                *encoder
+	theta            *hyper
+	latent           *gaussian // nil: nothing has failed
+	dmean, dvariance []float64
 }
 
 const (
-	believed    = 1.3 // prior mean: 9 of 10 trials do not fail
-	maxLabels   = 160
-	steepness   = 16.0 // variance of the slope: two standard deviations in half a range
-	wiggle      = 1.0
-	labelLength = 0.5 // of the Matérn part, by √axes
+	believed  = 1.3 // prior mean: 9 of 10 trials do not fail
+	maxLabels = 120
+	latentAmp = 9.0 // prior variance
 )
 
-func newFeasibility(e *encoder, d *data) *feasibility {
-	f := &feasibility{dmean: make([]float64, len(e.axes)), dvariance: make([]float64, len(e.axes))}
-	var tried []label
+func newFeasibility(e *encoder, d *data, last *notes) *feasibility {
+	f := &feasibility{e: e, dmean: make([]float64, len(e.axes)), dvariance: make([]float64, len(e.axes))}
+	failures := 0
 	for _, t := range d.tried {
 		if !t.ok {
-			f.failures++
+			failures++
 		}
 	}
-	if f.failures == 0 {
+	if failures == 0 {
 		return f
 	}
+	var tried []label
 	// All failures of late, and the newest of the rest.
 	room := maxLabels
-	failed := min(f.failures, room/2)
+	failed := min(failures, room/2)
 	for i := len(d.tried) - 1; i >= 0 && room > 0; i-- {
 		switch t := d.tried[i]; {
 		case !t.ok && failed > 0:
@@ -51,13 +54,37 @@ func newFeasibility(e *encoder, d *data) *feasibility {
 			room--
 		}
 	}
-	k := kernel{axes: e.axes, amp: wiggle, linear: steepness, centre: e.point(e.space.Start())}
-	length := labelLength * math.Sqrt(float64(len(e.axes)))
-	for range e.axes {
-		k.weight = append(k.weight, 1/(length*length))
+	var x [][]float64
+	var y []float64
+	mean := 0.0
+	for _, t := range tried {
+		x = append(x, t.x)
+		if t.ok {
+			mean += 1 / float64(len(tried))
+		}
+	}
+	for _, t := range tried {
+		v := -mean
+		if t.ok {
+			v = 1 - mean
+		}
+		y = append(y, v/math.Sqrt(mean*(1-mean)+1e-3))
+	}
+	theta := fit(newEvidence(e, x, y, false), last.on(e))
+	f.theta = &theta
+	k := kernel{axes: e.axes, amp: latentAmp}
+	for _, l := range theta.length {
+		k.weight = append(k.weight, math.Exp(-2*l))
 	}
 	f.latent = laplace(k, tried)
 	return f
+}
+
+func (f *feasibility) note() *notes {
+	if f.theta == nil {
+		return nil
+	}
+	return note(f.e, *f.theta)
 }
 
 // laplace finds the mode of the latent function by Newton's method, and

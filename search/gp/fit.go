@@ -10,78 +10,112 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// hyper are the surrogate's hyperparameters, by their logarithms.
+// hyper are the hyperparameters of a process, by their logarithms.
 type hyper struct {
 	length []float64 // by axis, in parts of its range
-	amp    float64   // variance of the function; the scores' is 1
+	amp    float64   // variance of the function beside the trend; the scores' is 1
 	noise  float64   // variance of the noise
+	trend  []float64 // curvature of the bowl; empty: there is none
 }
 
-// memo is what a proposal carries: where the next fit may start.
+func (t hyper) bowl() float64 {
+	if len(t.trend) == 0 {
+		return 0
+	}
+	return math.Exp(t.trend[0])
+}
+
+// memo is what a proposal carries: where the next fits may start.
 type memo struct {
+	Score   *notes `json:"score,omitempty"`
+	Failure *notes `json:"failure,omitempty"`
+}
+
+// notes are hyperparameters by the name of the axis, as axes come and go.
+type notes struct {
 	Length map[string]float64 `json:"length"`
 	Amp    float64            `json:"amp"`
 	Noise  float64            `json:"noise"`
+	Trend  []float64          `json:"trend,omitempty"`
 }
 
 func rounded(x float64) float64 { return math.Round(x*1e3) / 1e3 }
 
-func note(e *encoder, t hyper) memo {
-	m := memo{Length: map[string]float64{}, Amp: rounded(t.amp), Noise: rounded(t.noise)}
+func note(e *encoder, t hyper) *notes {
+	n := &notes{Length: map[string]float64{}, Amp: rounded(t.amp), Noise: rounded(t.noise)}
 	for i, a := range e.axes {
-		m.Length[a.name] = rounded(t.length[i])
+		n.Length[a.name] = rounded(t.length[i])
 	}
-	return m
+	for _, x := range t.trend {
+		n.Trend = append(n.Trend, rounded(x))
+	}
+	return n
 }
 
-func recall(e *encoder, h search.History) (hyper, bool) {
-	last := func(t *search.Trial) (hyper, bool) {
-		var m memo
-		if t.Proposal.Strategy != Name || len(t.Proposal.Memo) == 0 || json.Unmarshal(t.Proposal.Memo, &m) != nil || len(m.Length) == 0 {
-			return hyper{}, false
+// on returns the noted hyperparameters for the axes of e; nil if there are none.
+func (n *notes) on(e *encoder) *hyper {
+	if n == nil {
+		return nil
+	}
+	t := &hyper{amp: n.Amp, noise: n.Noise, trend: n.Trend}
+	for _, a := range e.axes {
+		l, ok := n.Length[a.name]
+		if !ok {
+			l = lengthMean(len(e.axes))
 		}
-		out := hyper{amp: m.Amp, noise: m.Noise}
-		for _, a := range e.axes {
-			l, ok := m.Length[a.name]
-			if !ok {
-				l = lengthMean(len(e.axes))
-			}
-			out.length = append(out.length, l)
+		t.length = append(t.length, l)
+	}
+	return t
+}
+
+// recall reads the last memo that this strategy wrote.
+func recall(h search.History) memo {
+	var m memo
+	read := func(t *search.Trial) bool {
+		if t.Proposal.Strategy != Name || len(t.Proposal.Memo) == 0 {
+			return false
 		}
-		return out, true
+		m = memo{}
+		return json.Unmarshal(t.Proposal.Memo, &m) == nil
 	}
 	for i := range slices.Backward(h.Pending) {
-		if t, ok := last(&h.Pending[i]); ok {
-			return t, true
+		if read(&h.Pending[i]) {
+			return m
 		}
 	}
 	for i := range slices.Backward(h.Done) {
-		if t, ok := last(&h.Done[i].Trial); ok {
-			return t, true
+		if read(&h.Done[i].Trial) {
+			return m
 		}
 	}
-	return hyper{}, false
+	return memo{}
 }
 
 // The priors, of logarithms: Hvarfner's for the length scales; scores have
-// variance 1, and most of it is not noise.
+// variance 1, and most of it is not noise. A bowl of trendMean explains all of
+// the variance in ten dimensions.
 const (
 	lengthSpread           = math.Sqrt2 * 1.2247448713915889 // √3
 	ampMean, ampSpread     = 0.0, 1.0
 	noiseMean, noiseSpread = -4.0, 1.5
+	trendSpread            = 1.0
 )
 
 func lengthMean(axes int) float64 { return math.Sqrt2 + 0.5*math.Log(float64(axes)) }
+
+func trendMean(axes int) float64 { return math.Log(2) + 0.5*math.Log(10/float64(axes)) }
 
 // evidence is the negative logarithm of the posterior density of the
 // hyperparameters, and its gradient.
 type evidence struct {
 	e     *encoder
 	y     []float64
-	pairs []float64 // squared distances by pair (j < i) and axis
+	pairs []float64     // squared distances by pair (j < i) and axis
+	trend *mat.SymDense // nil: there is none
+	base  []float64
 }
 
-func newEvidence(e *encoder, x [][]float64, y []float64) *evidence {
+func newEvidence(e *encoder, x [][]float64, y []float64, trend bool) *evidence {
 	v := &evidence{e: e, y: y}
 	for i := range x {
 		for j := range i {
@@ -90,14 +124,26 @@ func newEvidence(e *encoder, x [][]float64, y []float64) *evidence {
 			}
 		}
 	}
+	if trend {
+		k := kernel{axes: e.axes}
+		v.trend = mat.NewSymDense(len(x), nil)
+		for i := range x {
+			v.base = append(v.base, k.base(x[i]))
+			for j := range i + 1 {
+				v.trend.SetSym(i, j, k.trend(x[i], x[j]))
+			}
+		}
+	}
 	return v
 }
 
-func pack(t hyper) []float64 { return append(slices.Clone(t.length), t.amp, t.noise) }
+func pack(t hyper) []float64 {
+	return append(append(slices.Clone(t.length), t.amp, t.noise), t.trend...)
+}
 
-func unpack(p []float64) hyper {
-	d := len(p) - 2
-	return hyper{slices.Clone(p[:d]), p[d], p[d+1]}
+func (v *evidence) unpack(p []float64) hyper {
+	d := len(v.e.axes)
+	return hyper{slices.Clone(p[:d]), p[d], p[d+1], slices.Clone(p[d+2:])}
 }
 
 func (v *evidence) at(p, gradient []float64) float64 {
@@ -124,14 +170,21 @@ func (v *evidence) at(p, gradient []float64) float64 {
 			at++
 		}
 	}
+	over := mat.NewVecDense(n, slices.Clone(v.y))
+	bowl := 0.0
+	if v.trend != nil {
+		bowl = math.Exp(p[d+2])
+		for i, t := range v.trend.RawSymmetric().Data {
+			raw[i] += bowl * bowl * t
+		}
+		over.AddScaledVec(over, -bowl, mat.NewVecDense(n, v.base))
+	}
 	inverse, logDet := invert(k)
 	alpha := mat.NewVecDense(n, nil)
-	alpha.MulVec(inverse, mat.NewVecDense(n, v.y))
+	alpha.MulVec(inverse, over)
 	al := alpha.RawVector().Data
-	value := 0.5 * logDet
-	for i, y := range v.y {
-		value += 0.5 * y * al[i]
-	}
+	fit := mat.Dot(over, alpha)
+	value := 0.5*logDet + 0.5*fit
 	// dV/dθ = ½ Σ (K⁻¹ - αα')ᵢⱼ dKᵢⱼ/dθ
 	clear(gradient)
 	inv := inverse.RawSymmetric().Data
@@ -152,12 +205,22 @@ func (v *evidence) at(p, gradient []float64) float64 {
 		gradient[a] *= weight[a]
 	}
 	gradient[d+1] = 0.5 * noise * (trace - square)
-	// Σ (K⁻¹ - αα')ᵢⱼ Kᵢⱼ = n - y'α, of which the noise's part is known.
-	fit := 0.0
-	for i, y := range v.y {
-		fit += y * al[i]
-	}
+	// Σ (K⁻¹ - αα')ᵢⱼ Kᵢⱼ = n - y'α, of which the other parts are known.
 	gradient[d] = 0.5*(float64(n)-fit) - gradient[d+1]
+	if v.trend != nil {
+		t := v.trend.RawSymmetric().Data
+		part, base := 0.0, 0.0
+		for i := range n {
+			part += 0.5 * (inv[i*n+i] - al[i]*al[i]) * t[i*n+i]
+			base += al[i] * v.base[i]
+			for j := range i {
+				part += (inv[j*n+i] - al[i]*al[j]) * t[j*n+i]
+			}
+		}
+		part *= bowl * bowl
+		gradient[d] -= part
+		gradient[d+2] = 2*part - bowl*base
+	}
 
 	prior := func(i int, mean, spread float64) {
 		z := (p[i] - mean) / spread
@@ -169,55 +232,61 @@ func (v *evidence) at(p, gradient []float64) float64 {
 	}
 	prior(d, ampMean, ampSpread)
 	prior(d+1, noiseMean, noiseSpread)
+	if v.trend != nil {
+		prior(d+2, trendMean(d), trendSpread)
+	}
 	return value
 }
 
 // fit finds the hyperparameters of highest posterior density from a few
 // starts: where the last fit ended, the middle of the prior, and a function
 // that changes quickly.
-func fit(e *encoder, d *data, h search.History) hyper {
-	v := newEvidence(e, d.x, d.y)
-	axes := len(e.axes)
-	low, high := make([]float64, axes+2), make([]float64, axes+2)
+func fit(v *evidence, last *hyper) hyper {
+	axes := len(v.e.axes)
+	low, high := make([]float64, axes, axes+3), make([]float64, axes, axes+3)
 	for a := range axes {
 		low[a], high[a] = -3.5, 8
 	}
-	low[axes], high[axes] = -4, 5
-	low[axes+1], high[axes+1] = -12, 1.5
-	start := func(length, noise float64) []float64 {
-		p := make([]float64, axes+2)
+	low, high = append(low, -5, -12), append(high, 5, 1.5)
+	if v.trend != nil {
+		low, high = append(low, -6), append(high, 4)
+	}
+	start := func(length, noise, trend float64) []float64 {
+		p := make([]float64, len(low))
 		for a := range axes {
 			p[a] = length
 		}
 		p[axes+1] = noise
+		if v.trend != nil {
+			p[axes+2] = trend
+		}
 		return p
 	}
 	var starts [][]float64
-	last, ok := recall(e, h)
-	if ok {
-		p := pack(last)
-		for i := range p {
-			p[i] = math.Min(high[i], math.Max(low[i], p[i]))
+	if last != nil {
+		if p := pack(*last); len(p) == len(low) {
+			for i := range p {
+				p[i] = math.Min(high[i], math.Max(low[i], p[i]))
+			}
+			starts = append(starts, p)
 		}
-		starts = append(starts, p)
 	}
 	// Many trials change little from one to the next, and are dear.
-	evaluations := 40
-	if n := len(d.y); ok && n > 60 {
-		evaluations = 15
+	n := len(v.y)
+	few := n <= 60 || len(starts) == 0
+	evaluations := 15
+	if few {
+		evaluations = 40
 	}
-	if n := len(d.y); !ok || n <= 60 || n%8 == 0 && n < d.limit {
-		starts = append(starts, start(lengthMean(axes)-1, noiseMean), start(-1, noiseMean+2))
+	if few || n%8 == 0 && n < 150 {
+		starts = append(starts, start(lengthMean(axes)-1, noiseMean, trendMean(axes)), start(-1, noiseMean+2, trendMean(axes)-2))
 	}
 	best := math.Inf(1)
-	var theta []float64
+	theta := start(lengthMean(axes), noiseMean, trendMean(axes))
 	for _, p := range starts {
 		if value := descend(p, low, high, evaluations, v.at); value < best {
 			best, theta = value, p
 		}
 	}
-	if theta == nil {
-		theta = start(lengthMean(axes)-1, noiseMean)
-	}
-	return unpack(theta)
+	return v.unpack(theta)
 }

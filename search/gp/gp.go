@@ -104,8 +104,9 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	known := len(h.Done) + len(h.Pending)
 	e := newEncoder(h.Space)
 	d := read(e, h, s.o.Memory)
+	last := recall(h)
+	f := newFeasibility(e, d, last.Failure)
 	if known <= s.o.Opening || len(d.y) < least {
-		f := newFeasibility(e, d)
 		for n := range 20 {
 			u := h.Space.Snap(s.open(h.Space, known+n*s.o.Opening))
 			if fresh(u) && f.probability(e.point(u)) > 0.4 {
@@ -114,8 +115,8 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 		}
 		return s.stray(ctx, h, r, fresh)
 	}
-	theta := fit(e, d, h)
-	m := newModel(e, d, theta)
+	theta := fit(newEvidence(e, d.x, d.y, true), last.Score.on(e))
+	m := newModel(e, d, theta, f)
 	u := m.maximise(r, s.o, fresh)
 	if err := ctx.Err(); err != nil {
 		return search.Proposal{}, err
@@ -125,7 +126,7 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	}
 	p := h.Propose(Name, u)
 	var err error
-	p.Memo, err = json.Marshal(note(e, theta))
+	p.Memo, err = json.Marshal(memo{note(e, theta), f.note()})
 	return p, err
 }
 

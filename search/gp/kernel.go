@@ -7,14 +7,48 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// kernel is amp·Matérn 5/2(r), with r² the sum over axes of weight·apart, plus
-// a linear kernel on the ordered axes around a centre.
+// kernel is amp·Matérn 5/2(r), with r² the sum over axes of weight·apart, and
+// beside it the trend: a bowl of curvature bowl along each ordered axis, whose
+// bottom and curvature are uncertain. Far from where it is good, a train.py is
+// worse; a stationary kernel alone would have to learn that in every corner.
 type kernel struct {
 	axes   []axis
 	amp    float64
 	weight []float64 // 1/length² by axis
-	linear float64   // variance of the slope along each axis; 0: none
-	centre []float64
+	bowl   float64   // 0: no trend
+}
+
+// The trend is Σ over axes of bowl·(l² - 1/12), with l = x - ½, plus a slope
+// and a curvature of mean 0: the bottom of the bowl is about a quarter of the
+// range from the middle, and the curvature on an axis as uncertain as large.
+const (
+	slopeShare = 2 * 0.25 * 2 * 0.25
+	bendShare  = 1.0
+	middle     = 1. / 12
+)
+
+// trend is the covariance of the trend between two inputs, by bowl².
+func (k *kernel) trend(x, y []float64) float64 {
+	sum := 0.0
+	for a := range k.axes {
+		if k.axes[a].kind == ordered {
+			l, m := x[a]-0.5, y[a]-0.5
+			sum += slopeShare*l*m + bendShare*(l*l-middle)*(m*m-middle)
+		}
+	}
+	return sum
+}
+
+// base is the mean of the trend, by bowl.
+func (k *kernel) base(x []float64) float64 {
+	sum := 0.0
+	for a := range k.axes {
+		if k.axes[a].kind == ordered {
+			l := x[a] - 0.5
+			sum += l*l - middle
+		}
+	}
+	return sum
 }
 
 const root5 = 2.23606797749979
@@ -39,21 +73,11 @@ func (k *kernel) square(x, y []float64) float64 {
 	return sum
 }
 
-func (k *kernel) dot(x, y []float64) float64 {
-	sum := 0.0
-	for a := range k.axes {
-		if k.axes[a].kind == ordered {
-			sum += (x[a] - k.centre[a]) * (y[a] - k.centre[a])
-		}
-	}
-	return sum
-}
-
 func (k *kernel) at(x, y []float64) float64 {
 	v, _ := matern(k.square(x, y))
 	v *= k.amp
-	if k.linear > 0 {
-		v += k.linear * k.dot(x, y)
+	if k.bowl > 0 {
+		v += k.bowl * k.bowl * k.trend(x, y)
 	}
 	return v
 }
@@ -84,11 +108,11 @@ func invert(m *mat.SymDense) (inverse *mat.SymDense, logDet float64) {
 	return inverse, c.LogDet()
 }
 
-// gaussian is a posterior process: mean k·alpha, variance k(x,x) - k·inverse·k.
+// gaussian is a posterior process: mean k·alpha over the prior's, variance k(x,x) - k·inverse·k.
 type gaussian struct {
 	kernel
 	x       [][]float64
-	mean    float64 // of the prior
+	mean    float64 // of the prior, beside the trend's
 	alpha   []float64
 	inverse *mat.SymDense
 
@@ -103,19 +127,23 @@ func (g *gaussian) ready() {
 // predict returns the posterior mean and variance at x and, where dmean and
 // dvariance are not nil, their gradients along the ordered axes.
 func (g *gaussian) predict(x []float64, dmean, dvariance []float64) (mean, variance float64) {
+	bowl := g.bowl
 	mean = g.mean
+	if bowl > 0 {
+		mean += bowl * g.base(x)
+	}
 	for j, y := range g.x {
 		v, s := matern(g.square(x, y))
 		g.k[j], g.slope[j] = g.amp*v, g.amp*s
-		if g.linear > 0 {
-			g.k[j] += g.linear * g.dot(x, y)
+		if bowl > 0 {
+			g.k[j] += bowl * bowl * g.trend(x, y)
 		}
 		mean += g.alpha[j] * g.k[j]
 	}
 	blas64.Symv(1, g.inverse.RawSymmetric(), blas64.Vector{N: len(g.k), Data: g.k, Inc: 1}, 0, blas64.Vector{N: len(g.k), Data: g.beta, Inc: 1})
 	prior := g.amp
-	if g.linear > 0 {
-		prior += g.linear * g.dot(x, x)
+	if bowl > 0 {
+		prior += bowl * bowl * g.trend(x, x)
 	}
 	variance = prior
 	for j, k := range g.k {
@@ -127,17 +155,16 @@ func (g *gaussian) predict(x []float64, dmean, dvariance []float64) (mean, varia
 				dmean[a], dvariance[a] = 0, 0
 				continue
 			}
-			dm, dv := 0.0, 0.0
+			l := x[a] - 0.5
+			dm, dv := 2*bowl*l, bowl*bowl*(2*slopeShare*l+4*bendShare*(l*l-middle)*l)
 			for j, y := range g.x {
 				dk := 2 * g.slope[j] * g.weight[a] * (x[a] - y[a])
-				if g.linear > 0 {
-					dk += g.linear * (y[a] - g.centre[a])
+				if bowl > 0 {
+					m := y[a] - 0.5
+					dk += bowl * bowl * (slopeShare*m + 2*bendShare*l*(m*m-middle))
 				}
 				dm += g.alpha[j] * dk
 				dv -= 2 * g.beta[j] * dk
-			}
-			if g.linear > 0 {
-				dv += 2 * g.linear * (x[a] - g.centre[a])
 			}
 			dmean[a], dvariance[a] = dm, dv
 		}

@@ -18,8 +18,8 @@ type model struct {
 	dmean, dvariance, dlog []float64 // scratch
 }
 
-func newModel(e *encoder, d *data, t hyper) *model {
-	k := kernel{axes: e.axes, amp: math.Exp(t.amp)}
+func newModel(e *encoder, d *data, t hyper, f *feasibility) *model {
+	k := kernel{axes: e.axes, amp: math.Exp(t.amp), bowl: t.bowl()}
 	for _, l := range t.length {
 		k.weight = append(k.weight, math.Exp(-2*l))
 	}
@@ -38,7 +38,7 @@ func newModel(e *encoder, d *data, t hyper) *model {
 		}
 		m.score = condition(k, x, y, noise)
 	}
-	m.feasible = newFeasibility(e, d)
+	m.feasible = f
 	m.dmean, m.dvariance, m.dlog = make([]float64, len(e.axes)), make([]float64, len(e.axes)), make([]float64, len(e.axes))
 	return m
 }
@@ -51,8 +51,12 @@ func condition(k kernel, x [][]float64, y []float64, noise float64) *gaussian {
 		m.SetSym(i, i, m.At(i, i)+noise)
 	}
 	g.inverse, _ = invert(m)
+	over := mat.NewVecDense(len(y), nil)
+	for i := range y {
+		over.SetVec(i, y[i]-k.bowl*k.base(x[i]))
+	}
 	alpha := mat.NewVecDense(len(y), nil)
-	alpha.MulVec(g.inverse, mat.NewVecDense(len(y), y))
+	alpha.MulVec(g.inverse, over)
 	g.alpha = alpha.RawVector().Data
 	g.ready()
 	return g
