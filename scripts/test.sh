@@ -5,6 +5,7 @@
 #   scripts/test.sh go       Go's tests, against the chosen interpreter
 #   scripts/test.sh embed    pyembed against every other interpreter on this machine
 #   scripts/test.sh python   the starter workspace's tests
+#   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
 #   scripts/test.sh soak     the slow forms (make soak)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -68,6 +69,32 @@ pythontests() {
   "$build/venv/bin/python" -m unittest discover -s configs/workspace_test -p 'test_*.py'
 }
 
+real() {
+  step "real trials"
+  "$root/scripts/study.sh"
+  local study=$build/study
+  # The same program, the same seed, the same work: the same losses, to the last
+  # printed digit, inside the daemon's seat and under python.
+  "$study/workspace/.venv/bin/python" scripts/embed_vs_python.py --binary bin/autoresearchd \
+    --python "$study/workspace/.venv/bin/python" --workspace "$study/workspace" --cache "$study/cache" \
+    --steps 25 --eval-tokens 8192 --pairs 1 --same-losses
+  rm -rf "$study/state"
+  git -C "$study/workspace" for-each-ref --format='delete %(refname)' 'refs/heads/autoresearch/*' 'refs/autoresearch/*' |
+    git -C "$study/workspace" update-ref --stdin
+  bin/autoresearchd --config "$study/autoresearch.toml" run --trials 3 \
+    --set 'trial.budget="20 steps"' --set 'http.listen=""' --set search.strategy='"evolution"'
+  python3 - "$study/state/results.tsv" <<'EOF'
+import csv, math, sys
+rows = list(csv.DictReader(open(sys.argv[1]), delimiter="\t", quoting=csv.QUOTE_NONE))
+assert list(rows[0]) == ["commit", "val_bpb", "memory_gb", "status", "description"], rows[0]
+assert len(rows) == 3 and rows[0]["status"] == "keep" and rows[0]["description"] == "baseline", rows
+scores = [float(row["val_bpb"]) for row in rows]
+assert all(row["status"] in ("keep", "discard", "crash") for row in rows), rows
+# 20 steps of a byte-pair model on Python text; guessing among 1,024 tokens costs about 4.
+assert 1 < scores[0] < 4 and all(math.isfinite(score) for score in scores), scores
+EOF
+}
+
 "$root/scripts/setup.sh"
 case ${1:-all} in
 all)
@@ -75,12 +102,14 @@ all)
   gotests
   embed
   pythontests
+  real
   step "all tests passed"
   ;;
 lint) lint ;;
 go) gotests ;;
 embed) embed ;;
 python) pythontests ;;
+real) real ;;
 soak) AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-500} gotests ;;
 *) die "unknown part $1: see the head of scripts/test.sh" ;;
 esac

@@ -248,12 +248,7 @@ def read(source):
                 "comment": comments.get(at.end_lineno, ""),
             }
         )
-    imports = [
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "prepare"
-        for alias in node.names
-    ]
+    imports = _taken(tree)
     names = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     names |= {n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
     renamed = {
@@ -264,6 +259,25 @@ def read(source):
         if alias.name == "evaluate_bpb" and alias.asname
     }
     return _answer(constants=constants, imports=imports, evaluates="evaluate_bpb" in names or bool(renamed & names))
+
+
+def _taken(tree):
+    """The names that a script takes from prepare, in whichever way it takes them."""
+    modules = {"prepare"}
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname for alias in node.names if alias.name == "prepare" and alias.asname}
+        elif isinstance(node, ast.ImportFrom) and node.module == "prepare":
+            names += [alias.name for alias in node.names]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            names.append(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            match node.args:
+                case [ast.Name(id=module), ast.Constant(value=str(name)), *_] if module in modules:
+                    names.append(name)
+    return list(dict.fromkeys(names))
 
 
 def _answer(error="", constants=(), imports=(), evaluates=False):

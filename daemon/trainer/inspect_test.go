@@ -101,6 +101,8 @@ func TestWhatIsWrongWithASource(t *testing.T) {
 		{"import prepare\nprepare.evaluate_bpb(1, 2, 3)\n", "", search.Budget{Seconds: 300}},
 		{calls, `it does not take STEP_BUDGET from prepare, so a budget in steps cannot reach it: use a budget in seconds, such as "300s"`, search.Budget{Steps: 400}},
 		{"from prepare import STEP_BUDGET\n" + calls, "", search.Budget{Steps: 400}},
+		{"import prepare as p\nx = p.STEP_BUDGET\n" + calls, "", search.Budget{Steps: 400}},
+		{"import prepare\nx = getattr(prepare, 'STEP_BUDGET', 0)\n" + calls, "", search.Budget{Steps: 400}},
 	} {
 		i, err := p.Inspect(context.Background(), []byte(c.source))
 		if err != nil {

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The benchmarks (make bench); each prints ratios measured side by side in one
+# run, or times of one machine that are named as such:
+#   scripts/bench.sh          all of them
+#   scripts/bench.sh embed    train.py inside autoresearchd against `python train.py`, CPU
+#   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
+#   scripts/bench.sh ask      one Ask of each strategy at 1,000 trials of upstream's constants
+# What needs a GPU is in scripts/gpu.sh.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+embed() {
+  scripts/study.sh
+  "$build/study/workspace/.venv/bin/python" scripts/embed_vs_python.py \
+    --binary bin/autoresearchd --python "$build/study/workspace/.venv/bin/python" \
+    --workspace "$build/study/workspace" --cache "$build/study/cache" \
+    --seconds 15 --eval-tokens 8192 --pairs "${PAIRS:-5}" --warm-up --at-least 0.98
+}
+
+daemon() { scripts/bench_daemon.sh; }
+
+ask() { scripts/go.sh test -run '^$' -bench . -benchtime 20x ./search/...; }
+
+uname -srm
+grep -m1 'model name' /proc/cpuinfo || true
+for part in "${@:-embed}"; do
+  case $part in
+  embed | daemon | ask) ;;
+  *) die "unknown part $part: see the head of scripts/bench.sh" ;;
+  esac
+done
+if [ $# = 0 ]; then set -- embed daemon ask; fi
+for part; do
+  printf '== %s\n' "$part"
+  "$part"
+done
