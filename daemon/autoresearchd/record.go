@@ -376,11 +376,9 @@ func (g *globals) logCommand() *cobra.Command {
 type inertWriter struct{ w io.Writer }
 
 func (i inertWriter) Write(p []byte) (int, error) {
-	lines := strings.FieldsFunc(string(p), func(rune) bool { return false })
-	_ = lines
 	var b strings.Builder
-	for _, part := range strings.SplitAfter(string(p), "\n") {
-		for _, piece := range strings.SplitAfter(part, "\r") {
+	for line := range strings.SplitAfterSeq(string(p), "\n") {
+		for piece := range strings.SplitAfterSeq(line, "\r") {
 			body := strings.TrimRight(piece, "\r\n")
 			b.WriteString(trainer.Inert(body))
 			b.WriteString(piece[len(body):])

@@ -2,7 +2,7 @@
 
 import os
 
-CACHE_DIR = os.path.join(os.path.expanduser("~"), ".cache", "autoresearch")
+CACHE_DIR = os.path.expanduser("~/.cache/autoresearch")
 TIME_BUDGET = 300
 STEP_BUDGET = 0
 

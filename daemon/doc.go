@@ -1,0 +1,27 @@
+// Package daemon is the service: everything that touches the world. It has no
+// code of its own; its folders meet in autoresearchd, the command.
+//
+//	autoresearch.toml ─► config ─┐
+//	                             ▼
+//	  people ─► socket ─► supervisor ◄──── search (pure: strategies, judge, space)
+//	  (httpd)             ask, admit, run, judge, record, tell
+//	                        │      │              │
+//	                        │      │              └─► journal (SQLite) ─► lineage: commits, refs,
+//	                        │      │                                       results.tsv
+//	                        │      └─► trainer ──frames──► `autoresearchd trainer`, a fresh process:
+//	                        │            │                  pyembed ─► CPython ─► train.py ─► GPU
+//	                        │            └─ watchdog: phases, deadlines, TERM, grace, KILL
+//	                        └─► httpd: /metrics (package metrics), /healthz, /readyz; notify: systemd
+//
+// A trial's way to disk has an order, and each step can be repeated:
+//
+//	begin ─► run ─► outcome ─► decision ─► commit and refs ─► results.tsv ─► done
+//
+// The journal is the truth and the rest is derived from it. After a crash the
+// supervisor finishes what was begun: a trial that has no outcome is
+// interrupted, one that has is carried on from the step that it had reached.
+//
+// A trial's failure is an Outcome and never an error of the loop. An error
+// means that the trainer, the disk or git is at fault: the loop waits, says
+// why, and tries again.
+package daemon
