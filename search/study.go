@@ -61,6 +61,9 @@ type Proposal struct {
 	Source      []byte           `json:"source,omitempty"` // a whole new train.py; nil when only constants change
 	Seed        uint64           `json:"seed,omitempty"`   // 0: the study's seed
 	Memo        []byte           `json:"memo,omitempty"`   // the strategy's own note on this proposal (JSON), told back in Result
+
+	Attachments []Attachment `json:"-"`               // kept in the trial's folder
+	Ideas       []int64      `json:"ideas,omitempty"` // the suggestions in words that it takes up
 }
 
 // Trial is a proposal admitted to run.

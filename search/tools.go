@@ -1,0 +1,90 @@
+package search
+
+import (
+	"context"
+	"io"
+	"log/slog"
+)
+
+// Tools are what the daemon lends to strategies that need more than History.
+// They keep the world out of search: a test hands in functions of its own.
+type Tools struct {
+	// Check says of a train.py what admission would say: its constants, or why
+	// it cannot be a trial.
+	Check func(ctx context.Context, source []byte) ([]Constant, error)
+	// Source returns the train.py of a trial; 0 is the study's own start.
+	Source func(ctx context.Context, id int64) ([]byte, error)
+	// Read returns a file of the workspace, such as program.md, as it is now.
+	Read func(name string) ([]byte, error)
+	// Ideas are what people have suggested in words and nobody has taken up yet.
+	Ideas func() []Idea
+	// Model is the model server; nil where none is configured.
+	Model Model
+	// Start starts a program of the user's.
+	Start func(ctx context.Context, c Command) (Process, error)
+	Log   *slog.Logger
+}
+
+// Idea is a suggestion in words.
+type Idea struct {
+	ID   int64
+	Text string
+}
+
+// Model answers prompts. Its errors say in one line what a person can do.
+type Model interface {
+	Complete(ctx context.Context, p Prompt) (Reply, error)
+}
+
+// Prompt is a conversation that a model is to continue.
+type Prompt struct {
+	System string   `json:"system"`
+	Turns  []string `json:"turns"` // the user's and the model's, in alternation, the user's first and last
+}
+
+// Reply is a model's answer, and what it cost.
+type Reply struct {
+	Model        string  `json:"model"`
+	Text         string  `json:"text"`
+	PromptTokens int     `json:"prompt_tokens"`
+	ReplyTokens  int     `json:"reply_tokens"`
+	Dollars      float64 `json:"dollars"`
+	Seconds      float64 `json:"seconds"`
+	Truncated    bool    `json:"truncated"`
+}
+
+// Command is a program to start, without a shell.
+type Command struct {
+	Argv  []string
+	Files map[string][]byte // written into its working directory, which is new and goes away with it
+}
+
+// Process is a program that runs. Kill ends it with all that it started.
+type Process interface {
+	Stdin() io.WriteCloser
+	Stdout() io.Reader
+	File(name string) ([]byte, error) // of its working directory, as it is now
+	Tail() string                     // the last lines that it wrote to standard error
+	Wait() error
+	Kill()
+}
+
+// Equipper is a Strategy that works with Tools. Equip is called once, before
+// the first Tell.
+type Equipper interface {
+	Equip(t Tools)
+}
+
+// Preparer is a Strategy that can get ready while a trial runs. Prepare is
+// called on a goroutine of its own when a trial begins, which is in h.Pending;
+// Tell and Ask may be called meanwhile. It returns when there is nothing left
+// to do for this history, or when ctx ends.
+type Preparer interface {
+	Prepare(ctx context.Context, h History)
+}
+
+// Attachment is a file that is kept with a trial, such as a prompt.
+type Attachment struct {
+	Name string // a plain file name
+	Data []byte
+}
