@@ -19,6 +19,7 @@ import (
 	"autoresearchd/search"
 	_ "autoresearchd/search/evolution"
 	_ "autoresearchd/search/random"
+	_ "autoresearchd/search/sobol"
 )
 
 var version = "development" // set by scripts/build.sh
