@@ -154,13 +154,15 @@ func (s *Supervisor) environment(t search.Trial) map[string]any {
 	}
 }
 
-// full marks an error of a full disk as the journal's, so that the loop waits
-// for room in the same way.
+// full marks an error of a full disk, git's in words too, as the journal's, so
+// that the loop waits for room in the same way.
 func full(err error) error {
-	if errors.Is(err, journal.ErrDiskFull) {
+	if err == nil || errors.Is(err, journal.ErrDiskFull) {
 		return err
 	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	words := err.Error()
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
+		strings.Contains(words, "No space left on device") || strings.Contains(words, "Disk quota exceeded") {
 		return fmt.Errorf("%w: %w", journal.ErrDiskFull, err)
 	}
 	return err

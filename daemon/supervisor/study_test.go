@@ -190,11 +190,10 @@ func literal(text string) (search.Value, bool) {
 }
 
 // scripted is a strategy that proposes what it was handed, and otherwise the
-// next step of MATRIX_LR. It notes what it was told.
+// next step of MATRIX_LR. Each of its instances notes what it was told.
 type scripted struct {
 	mu    sync.Mutex
 	queue []func(search.History) (search.Proposal, error)
-	told  []int64
 }
 
 func (s *scripted) push(ask func(search.History) (search.Proposal, error)) {
@@ -207,7 +206,10 @@ func (s *scripted) New(uint64, func(any) error) (search.Strategy, error) {
 	return &scriptedStrategy{s: s}, nil
 }
 
-type scriptedStrategy struct{ s *scripted }
+type scriptedStrategy struct {
+	s    *scripted
+	told []int64
+}
 
 func (p *scriptedStrategy) Ask(_ context.Context, h search.History) (search.Proposal, error) {
 	p.s.mu.Lock()
@@ -221,12 +223,7 @@ func (p *scriptedStrategy) Ask(_ context.Context, h search.History) (search.Prop
 }
 
 func (p *scriptedStrategy) Tell(r search.Result) {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	if r.Trial.ID == 1 {
-		p.s.told = nil // another instance, which is told everything again
-	}
-	p.s.told = append(p.s.told, r.Trial.ID)
+	p.told = append(p.told, r.Trial.ID)
 }
 
 func propose(h search.History, name string, v search.Value) search.Proposal {

@@ -356,6 +356,7 @@ func (s *Supervisor) backOff(ctx context.Context, r search.Result) error {
 // and then waits and finishes what was begun before anything new is.
 func (s *Supervisor) survive(ctx context.Context, err error) error {
 	for {
+		err = full(err)
 		if errors.Is(err, trainer.ErrRestart) || errors.Is(err, journal.ErrIO) || errors.Is(err, lineage.ErrMoved) {
 			return err
 		}
