@@ -18,6 +18,8 @@ type Tools struct {
 	Read func(name string) ([]byte, error)
 	// Ideas are what people have suggested in words and nobody has taken up yet.
 	Ideas func() []Idea
+	// Options decodes another plugin's [search.<name>] table.
+	Options func(name string) func(any) error
 	// Model is the model server; nil where none is configured.
 	Model Model
 	// Start starts a program of the user's.

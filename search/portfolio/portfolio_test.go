@@ -1,0 +1,171 @@
+package portfolio
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"autoresearchd/search"
+	_ "autoresearchd/search/evolution"
+	_ "autoresearchd/search/random"
+	"autoresearchd/search/searchtest"
+	_ "autoresearchd/search/sobol"
+)
+
+// light is a portfolio of arms that ask in microseconds.
+func light(seed uint64, decode func(any) error) (search.Strategy, error) {
+	return New(seed, func(v any) error {
+		v.(*Options).Arms = []string{"evolution", "random", "sobol"}
+		return decode(v)
+	})
+}
+
+func TestConformance(t *testing.T) { searchtest.Run(t, light) }
+
+func TestOptions(t *testing.T) {
+	for want, o := range map[string]Options{
+		`search.portfolio.arms is empty`:             {Memory: 30},
+		`names "random": name each other`:            {Memory: 30, Arms: []string{"random", "random"}},
+		`names "portfolio": name each other`:         {Memory: 30, Arms: []string{"portfolio"}},
+		`unknown strategy "nobody": known are`:       {Memory: 30, Arms: []string{"nobody"}},
+		`search.portfolio.memory = 0: use 1 or more`: {Arms: []string{"random"}},
+		`search.portfolio.floor = 0.6: use 0 to 0.5`: {Memory: 30, Floor: 0.6, Arms: []string{"random", "evolution"}},
+		`search.portfolio.llm_share = 2: use 0 to 1`: {Memory: 30, LLMShare: 2, Arms: []string{"random"}},
+		`a language model needs [llm] enabled`:       {Memory: 30, Arms: []string{"llm"}},
+	} {
+		_, err := New(1, func(v any) error { *v.(*Options) = o; return nil })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", o, err, want)
+		}
+	}
+}
+
+func TestReward(t *testing.T) {
+	scores := []float64{0.98, 0.99, 1.00, 1.01, 1.02}
+	previous := math.Inf(1)
+	for _, bpb := range []float64{0.90, 0.97, 0.979, 0.985, 0.995, 1.005, 1.03} {
+		got := reward(scores, bpb)
+		if got < 0 || got > 1 || got > previous {
+			t.Errorf("reward of %g is %g after %g for a better one", bpb, got, previous)
+		}
+		if beats := bpb < 0.98; beats != (got >= 0.5) {
+			t.Errorf("reward of %g is %g: half and more is for a new best", bpb, got)
+		}
+		previous = got
+	}
+	if got := reward(scores, 1.03); got != 0 {
+		t.Errorf("the worst trial earns %g", got)
+	}
+}
+
+// history is of n trials by each of the arms in turn; gains says whose are new bests.
+func history(n int, arms []string, gains, seconds map[string]float64) search.History {
+	var h search.History
+	best := 1.0
+	add := func(name string, bpb float64) {
+		h.Done = append(h.Done, search.Result{
+			Trial:   search.Trial{ID: int64(len(h.Done) + 1), Proposal: search.Proposal{Strategy: name}},
+			Outcome: search.Outcome{Status: search.Completed, ValBPB: bpb, WallSeconds: seconds[name]},
+		})
+	}
+	add("baseline", best)
+	for range n {
+		for _, name := range arms {
+			bpb := best + 0.01
+			if gains[name] > 0 {
+				best -= gains[name]
+				bpb = best
+			}
+			add(name, bpb)
+		}
+	}
+	return h
+}
+
+func shares(t *testing.T, h search.History) map[string]float64 {
+	t.Helper()
+	s, err := light(3, func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.(*strategy).Weights(h)
+}
+
+func TestGainsAndCostDecide(t *testing.T) {
+	arms := []string{"evolution", "random", "sobol"}
+	even := map[string]float64{"evolution": 300, "random": 300, "sobol": 300}
+	w := shares(t, history(10, arms, map[string]float64{"random": 0.001}, even))
+	if w["random"] < 0.7 {
+		t.Errorf("the arm that finds every gain has the shares %v", w)
+	}
+	for _, name := range arms {
+		if w[name] < 0.01 {
+			t.Errorf("%s is starved: %v", name, w)
+		}
+	}
+	gains := map[string]float64{"random": 0.001, "sobol": 0.001}
+	w = shares(t, history(10, arms, gains, map[string]float64{"evolution": 300, "random": 150, "sobol": 600}))
+	if w["random"] < 2*w["sobol"] {
+		t.Errorf("the same gains at a quarter of the time have the shares %v", w)
+	}
+	// What paid long ago does not pay for ever.
+	h := history(10, arms, map[string]float64{"random": 0.001}, even)
+	late := history(40, arms, map[string]float64{"evolution": 0.001}, even)
+	for _, r := range late.Done[1:] {
+		r.Outcome.ValBPB -= 0.1
+		h.Done = append(h.Done, r)
+	}
+	if w = shares(t, h); w["evolution"] < 2*w["random"] {
+		t.Errorf("after the arm that gains has changed, the shares are %v", w)
+	}
+}
+
+// An arm that has nothing to say is passed over.
+func TestNextArmAnswers(t *testing.T) {
+	study, err := searchtest.NewStudy(searchtest.NewTask(1, 0), mute{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := light(3, func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := made.(*strategy)
+	for i := range s.arms {
+		if s.arms[i].name != "random" {
+			s.arms[i].strategy = mute{}
+		}
+	}
+	p, err := s.Ask(context.Background(), study.History)
+	if err != nil || p.Strategy != "random" {
+		t.Errorf("asked %v, %v", p.Strategy, err)
+	}
+}
+
+type mute struct{}
+
+func (mute) Tell(search.Result) {}
+func (mute) Ask(context.Context, search.History) (search.Proposal, error) {
+	return search.Proposal{}, search.ErrExhausted
+}
+
+func TestBeta(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, c := range [][2]float64{{0.5, 1.5}, {3, 7}, {40, 2}} {
+		const n = 20000
+		var sum, square float64
+		for range n {
+			x := beta(r, c[0], c[1])
+			sum += x
+			square += x * x
+		}
+		mean, sd := sum/n, math.Sqrt(square/n-sum*sum/n/n)
+		a, b := c[0], c[1]
+		wantSD := math.Sqrt(a * b / ((a + b) * (a + b) * (a + b + 1)))
+		if math.Abs(mean-a/(a+b)) > 5*wantSD/math.Sqrt(n) || math.Abs(sd/wantSD-1) > 0.05 {
+			t.Errorf("beta(%g, %g): mean %g, deviation %g; want %g, %g", a, b, mean, sd, a/(a+b), wantSD)
+		}
+	}
+}
