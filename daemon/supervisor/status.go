@@ -147,8 +147,8 @@ func (s *Supervisor) Now() Status {
 		default:
 			st.Trials.Crash++
 		}
-		if st.Study.Baseline == 0 && r.Outcome.Status == search.Completed {
-			st.Study.Baseline = r.Outcome.ValBPB
+		if bpb, ok := r.Score(); ok && st.Study.Baseline == 0 {
+			st.Study.Baseline = bpb
 		}
 		if r.Outcome.WallSeconds > 0 {
 			if finished == 0 {
@@ -184,8 +184,8 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
 		m.Decisions[r.Decision.Verdict]++
 		m.Tokens += r.Outcome.Tokens
-		if r.Outcome.Status == search.Completed {
-			m.ValBPB = metrics.Some(r.Outcome.ValBPB)
+		if bpb, ok := r.Score(); ok {
+			m.ValBPB = metrics.Some(bpb)
 			if m.BaselineValBPB == nil {
 				m.BaselineValBPB = m.ValBPB
 			}

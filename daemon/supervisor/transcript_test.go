@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -256,6 +257,7 @@ func (p *play) commands() map[string]func(string) error {
 		"refs":    p.refs,
 		"results": p.results,
 		"status":  p.status,
+		"metrics": p.metrics,
 		"ready": func(string) error {
 			err := p.super.Ready()
 			if err == nil {
@@ -401,6 +403,8 @@ func (p *play) event(rest string) error {
 			return err
 		}
 		e.Step = &trainer.Step{Number: n, Counted: float64(n - trainer.Uncounted)}
+	case "progress":
+		e.Progress = &trainer.Progress{Step: 150, Loss: 5.25, TokPerSec: 1.6e6, MFU: 40}
 	case "kill":
 		e.Kill = &trainer.Kill{Phase: search.Train, Cause: text, Seconds: 0.5, GPU: 0.25}
 	default:
@@ -460,6 +464,42 @@ func (p *play) status(string) error {
 		p.print(fmt.Sprintf("running: trial %d, %s, %.0fs, %s for %.0fs, step %d, %.0f%%", r.ID, r.Strategy, r.Seconds, r.Phase, r.PhaseSeconds, r.Step, 100*r.Progress))
 	}
 	p.print(fmt.Sprintf("trials: %d (%d keep, %d discard, %d crash), %.1f an hour", s.Trials.Total, s.Trials.Keep, s.Trials.Discard, s.Trials.Crash, s.Rate))
+	_, err := json.Marshal(p.super.Status())
+	return err
+}
+
+func (p *play) metrics(string) error {
+	m := p.super.Snapshot()
+	value := func(name string, v *float64) {
+		if v != nil {
+			p.print(fmt.Sprintf("%s %.6g", name, *v))
+		}
+	}
+	value("val_bpb", m.ValBPB)
+	value("best_val_bpb", m.BestValBPB)
+	value("baseline_val_bpb", m.BaselineValBPB)
+	value("peak_vram", m.PeakVRAM)
+	value("duty_ratio", m.Duty)
+	for _, c := range m.Trials {
+		p.print(fmt.Sprintf("trials_total{%s, %s} %d", c.Status, c.Strategy, c.Count))
+	}
+	for _, verdict := range []search.Verdict{search.Keep, search.Discard, search.Crash} {
+		p.print(fmt.Sprintf("decisions_total{%s} %d", verdict, m.Decisions[verdict]))
+	}
+	if r := m.Running; r != nil {
+		p.print("trial_phase_info " + string(r.Phase))
+		value("trial_progress_ratio", r.Progress)
+		value("train_loss", r.TrainLoss)
+		value("throughput", r.TokensPerSecond)
+		value("mfu_ratio", r.MFU)
+	}
+	for gpu, on := range m.Quarantined {
+		p.print(fmt.Sprintf("gpu_quarantined{%d} %v", gpu, on))
+	}
+	p.print("champion_info " + m.Champion)
+	if !m.LastKeep.IsZero() {
+		p.print(fmt.Sprintf("last_keep %v", m.LastKeep.Sub(p.began)))
+	}
 	return nil
 }
 
