@@ -18,6 +18,7 @@ import (
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
 	_ "autoresearchd/search/evolution"
+	_ "autoresearchd/search/gp"
 	_ "autoresearchd/search/random"
 	_ "autoresearchd/search/sobol"
 )
