@@ -179,6 +179,19 @@ func (r *Repo) BranchTip(ctx context.Context, tag string) (string, error) {
 	return r.resolve(ctx, branchRef(tag))
 }
 
+// Tags lists the tags of the branches autoresearch/<tag>, sorted.
+func (r *Repo) Tags(ctx context.Context) ([]string, error) {
+	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname)", branchRef(""))
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	for line := range strings.Lines(string(out)) {
+		tags = append(tags, strings.TrimPrefix(strings.TrimSpace(line), branchRef("")))
+	}
+	return tags, nil
+}
+
 // TrialCommit returns the commit that SetTrialRef stored, or "" when there is none.
 func (r *Repo) TrialCommit(ctx context.Context, tag string, id int64) (string, error) {
 	if err := CheckTag(tag); err != nil {
