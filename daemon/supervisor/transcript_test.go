@@ -240,7 +240,7 @@ func (p *play) commands() map[string]func(string) error {
 		"remove": func(rest string) error { return os.Remove(filepath.Join(p.dir, rest)) },
 		"write": func(rest string) error {
 			file, text, _ := strings.Cut(rest, " ")
-			return os.WriteFile(filepath.Join(p.dir, file), []byte(text+"\n"), 0o644)
+			return os.WriteFile(filepath.Join(p.dir, file), []byte(strings.ReplaceAll(text, `\n`, "\n")+"\n"), 0o644)
 		},
 		"truncate": func(rest string) error { // FILE BYTES
 			file, count, _ := strings.Cut(rest, " ")
@@ -276,6 +276,14 @@ func (p *play) commands() map[string]func(string) error {
 }
 
 func (p *play) start(rest string) error {
+	if p.cancel != nil {
+		select {
+		case <-p.ended:
+			p.cancel()
+		default:
+			return errors.New("it runs already")
+		}
+	}
 	o := Options{Device: "cuda:0", Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
