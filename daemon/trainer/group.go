@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -159,7 +160,11 @@ func (g *group) signal(sig unix.Signal) {
 // time. It returns those that remain.
 func (g *group) kill(patience time.Duration) []int {
 	deadline := time.Now().Add(patience)
+	mine := map[int]bool{}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		for _, pid := range g.members() {
+			mine[pid] = true
+		}
 		if g.cgroup == "" || put(filepath.Join(g.cgroup, "cgroup.kill"), "1") != nil {
 			g.signal(unix.SIGKILL)
 		}
@@ -168,7 +173,7 @@ func (g *group) kill(patience time.Duration) []int {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}
 		}
-		reap()
+		reap(mine)
 		left := g.alive()
 		if len(left) == 0 && g.charged() == 0 || time.Now().After(deadline) {
 			return left
@@ -293,12 +298,27 @@ func stat(pid int) (procStat, bool) {
 	return st, true
 }
 
+// orphans are zombies that reap has met, and when.
+var orphans = struct {
+	sync.Mutex
+	since map[int]time.Time
+}{since: map[int]time.Time{}}
+
+// courtesy is how long a zombie that leads its own group is left to whoever may
+// wait for it: os/exec, which collects its children at once.
+const courtesy = time.Second
+
 // reap collects orphans that came to this process, its subreaper, as zombies.
-// Children that os/exec waits for are in this process's own process group or
-// are seats' leaders, and are left alone.
-func reap() {
+// Children that os/exec waits for are in this process's own process group, are
+// seats' leaders, or lead groups of their own, as git does. An orphan can lead a
+// group too: it is collected at once if it is known to be a trial's, else by a
+// later call, when nobody else has.
+func reap(mine map[int]bool) {
 	own := unix.Getpgrp()
 	entries, _ := os.ReadDir("/proc")
+	orphans.Lock()
+	defer orphans.Unlock()
+	met := map[int]time.Time{}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
@@ -308,9 +328,20 @@ func reap() {
 		if !ok || st.state != 'Z' || st.parent != os.Getpid() || st.group == own || spawned.waits(pid) {
 			continue
 		}
+		if st.group == pid && !mine[pid] {
+			since, known := orphans.since[pid]
+			if !known {
+				since = time.Now()
+			}
+			if time.Since(since) < courtesy {
+				met[pid] = since
+				continue
+			}
+		}
 		var status unix.WaitStatus
 		_, _ = unix.Wait4(pid, &status, unix.WNOHANG, nil)
 	}
+	orphans.since = met
 }
 
 // cgroupMount finds where a hierarchy is mounted.
