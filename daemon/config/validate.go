@@ -1,6 +1,7 @@
 package config
 
 import (
+	"autoresearchd/search"
 	"fmt"
 	"math"
 	"net"
@@ -109,7 +110,7 @@ func (v *validator) study(s Study) {
 	if s.Trials < 0 {
 		v.bad("study.trials", s.Trials, "is negative", "write 0 for a study that never stops")
 	}
-	if b := s.Baseline; b.Recorded && !(b.ValBPB > 0 && b.ValBPB < 100) {
+	if b := s.Baseline; b.Recorded && !search.Plausible(b.ValBPB) {
 		v.bad("study.baseline", b.ValBPB, "is not a score in bits per byte", `write "measure" or a recorded number such as 0.997900`)
 	}
 }

@@ -31,6 +31,7 @@ var ours = []string{
 	"-c", "maintenance.auto=false",
 	"-c", "protocol.allow=never",
 	"-c", "submodule.recurse=false",
+	"-c", "advice.graftFileDeprecated=false",
 }
 
 const identity = "autoresearchd <autoresearchd@localhost>"
