@@ -1,7 +1,6 @@
 package config
 
 import (
-	"autoresearchd/search"
 	"fmt"
 	"math"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"autoresearchd/search"
 )
 
 // Known lists the plugins that are linked in.
