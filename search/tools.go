@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"time"
 )
 
 // Tools are what the daemon lends to strategies that need more than History.
@@ -22,7 +23,7 @@ type Tools struct {
 	Options func(name string) func(any) error
 	// Model is the model server; nil where none is configured.
 	Model Model
-	// Start starts a program of the user's.
+	// Start starts a program of the user's. ctx bounds the start, not its life.
 	Start func(ctx context.Context, c Command) (Process, error)
 	Log   *slog.Logger
 }
@@ -40,6 +41,7 @@ type Model interface {
 
 // Prompt is a conversation that a model is to continue.
 type Prompt struct {
+	Model  string   `json:"model,omitempty"` // of several models, the one to ask; empty: whose turn it is
 	System string   `json:"system"`
 	Turns  []string `json:"turns"` // the user's and the model's, in alternation, the user's first and last
 }
@@ -57,18 +59,31 @@ type Reply struct {
 
 // Command is a program to start, without a shell.
 type Command struct {
-	Argv  []string
-	Files map[string][]byte // written into its working directory, which is new and goes away with it
+	Argv     []string          // an element that begins with ./ or ../ is relative to autoresearch.toml
+	Env      []string          // names of variables that it sees although they may hold secrets
+	Files    map[string][]byte // written into its working directory, which is new
+	Deadline time.Duration     // after which it is killed; 0: it may live as long as the daemon
+	Output   int               // bytes of its standard output to keep, half of them the last; 0: Stdout is read instead
 }
 
-// Process is a program that runs. Kill ends it with all that it started.
+// Process is a program that runs. Close must be called in the end.
 type Process interface {
 	Stdin() io.WriteCloser
-	Stdout() io.Reader
-	File(name string) ([]byte, error) // of its working directory, as it is now
-	Tail() string                     // the last lines that it wrote to standard error
-	Wait() error
+	Stdout() io.Reader // ends when the program has ended; nil if its output is kept
+	// Output is what has been kept of its standard output so far.
+	Output() []byte
+	// Tail is the last lines that it wrote to standard error.
+	Tail() string
+	// File reads from its working directory as it is now, until Close.
+	File(name string) ([]byte, error)
+	// Done is closed when it has ended, and all that it started with it.
+	Done() <-chan struct{}
+	// Err says how it ended, once Done is closed: nil for status 0.
+	Err() error
+	// Kill ends it with all that it started.
 	Kill()
+	// Close kills it and removes its working directory.
+	Close()
 }
 
 // Equipper is a Strategy that works with Tools. Equip is called once, before
@@ -83,6 +98,12 @@ type Equipper interface {
 // to do for this history, or when ctx ends.
 type Preparer interface {
 	Prepare(ctx context.Context, h History)
+}
+
+// Closer is a Strategy that holds programs. Close is called when another one
+// takes its place, and when the loop ends.
+type Closer interface {
+	Close()
 }
 
 // Attachment is a file that is kept with a trial, such as a prompt.
