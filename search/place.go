@@ -47,3 +47,27 @@ func (d *Dimension) Place(consts []Constant) (u float64, ok bool) {
 	}
 	return math.Min(2, math.Max(-1, u)), true
 }
+
+// Places returns where the dimension's values lie in [0, 1], in ascending
+// order; nil if they are more than limit, or a continuum.
+func (d *Dimension) Places(limit int) []float64 {
+	if d.Scale == Grid {
+		n := len(d.Choices)
+		if n > limit {
+			return nil
+		}
+		at := make([]float64, n)
+		for i := range at {
+			at[i] = (float64(i) + 0.5) / float64(n)
+		}
+		return at
+	}
+	if !(d.Step > 0) || (d.High-d.Low)/d.Step+1 > float64(limit) {
+		return nil
+	}
+	var at []float64
+	for x := d.Step * math.Ceil(d.Low/d.Step); x <= d.High; x += d.Step {
+		at = append(at, d.encode(FloatValue(x)))
+	}
+	return at
+}

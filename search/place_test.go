@@ -47,3 +47,41 @@ func TestPlace(t *testing.T) {
 		}
 	}
 }
+
+func TestPlaces(t *testing.T) {
+	low, high := 3.0, 17.0
+	consts := []Constant{
+		{Name: "DEPTH", Value: IntValue(8), Text: "8"}, {Name: "MODEL_DIM", Value: IntValue(640), Text: "640"},
+		{Name: "HEADS", Value: IntValue(5), Text: "5"}, {Name: "USE_GATES", Value: BoolValue(true), Text: "True"},
+		{Name: "TOTAL_BATCH_SIZE", Value: IntValue(1 << 19), Text: "2**19"},
+	}
+	space, err := NewSpace(consts, map[string]Override{"HEADS": {Low: &low, High: &high}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range space.dims {
+		d := &space.dims[i]
+		at := d.Places(64)
+		if len(at) < 2 {
+			t.Fatalf("%s has %d places", d.Name, len(at))
+		}
+		// Walking along the dimension meets the same values in the same order.
+		var met []float64
+		for n := range 100001 {
+			if u := d.encode(d.decode(float64(n) / 100000)); len(met) == 0 || u > met[len(met)-1]+1e-9 {
+				met = append(met, u)
+			}
+		}
+		if len(met) != len(at) {
+			t.Fatalf("%s has %d places, and %d on a walk: %v, %v", d.Name, len(at), len(met), at, met)
+		}
+		for k := range at {
+			if math.Abs(at[k]-met[k]) > 1e-9 {
+				t.Errorf("%s: place %d is %g, on a walk %g", d.Name, k, at[k], met[k])
+			}
+		}
+		if d.Places(len(at)-1) != nil || d.Places(len(at)) == nil {
+			t.Errorf("%s: the limit on places does not hold", d.Name)
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 	_ "autoresearchd/search/gp"
 	_ "autoresearchd/search/random"
 	_ "autoresearchd/search/sobol"
+	_ "autoresearchd/search/tpe"
 )
 
 var version = "development" // set by scripts/build.sh
