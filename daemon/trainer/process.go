@@ -21,8 +21,6 @@ import (
 )
 
 const (
-	// killPatience bounds the wait for a killed group to be gone.
-	killPatience = 10 * time.Second
 	// memoryPatience bounds the wait for a killed trial's GPU memory.
 	memoryPatience = 30 * time.Second
 	// memorySlack is the GPU memory in bytes that may differ from before.
@@ -54,6 +52,9 @@ func NewProcess(o Options) (*Process, error) {
 	return p, nil
 }
 
+// Cgroups are the daemon's, for what else it starts.
+func (p *Process) Cgroups() *Cgroups { return p.cgroups }
+
 // Close removes the daemon's control groups.
 func (p *Process) Close() error {
 	p.cgroups.Close()
@@ -62,13 +63,10 @@ func (p *Process) Close() error {
 
 // process is a running seat.
 type process struct {
-	cmd    *exec.Cmd
-	group  *group
+	*Leash
 	in     *os.File // requests
 	events *os.File
 	log    *os.File
-	ended  chan struct{} // closed when the leader has been waited for
-	err    error         // what Wait said; read after ended
 }
 
 // spawn starts a seat that waits for its request.
@@ -94,51 +92,21 @@ func (p *Process) spawn(name, marker, dir string, env []string) (*process, error
 		}
 	}
 	defer closeAll(theirs)
-	// Two seats never share a group, or the end of one were the other's.
-	g := p.cgroups.make(fmt.Sprintf("%s.%d", name, seats.Add(1)), markerName+"="+marker, p.options.Processes, p.options.Memory)
 	cmd := exec.Command(p.binary, "trainer")
 	cmd.Args[0] = "autoresearchd"
 	cmd.Dir, cmd.Env = dir, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if f := g.open(); f != nil {
-		defer f.Close()
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
-	}
-	if err := spawned.start(cmd); err != nil {
+	leash, err := p.cgroups.Start(cmd, name, markerName+"="+marker, p.options.Processes, p.options.Memory)
+	if err != nil {
 		closeAll(ours)
-		g.remove()
 		return nil, fmt.Errorf("start a seat: %w", err)
 	}
-	g.adopt(cmd.Process.Pid)
-	// The kernel shall take a trial before it takes the daemon.
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte("900"), 0)
-	s := &process{cmd: cmd, group: g, in: ours[0], events: ours[1], log: ours[2], ended: make(chan struct{})}
-	go func() {
-		s.err = cmd.Wait() // plain descriptors: it waits for the leader alone
-		spawned.forget(cmd.Process.Pid)
-		close(s.ended)
-	}()
-	return s, nil
+	return &process{Leash: leash, in: ours[0], events: ours[1], log: ours[2]}, nil
 }
 
-// end makes sure that nothing of the seat is left, and lets go of it. TERM
-// comes first unless the leader has ended by itself.
+// end makes sure that nothing of the seat is left, and lets go of it.
 func (s *process) end(grace time.Duration) (leftover []int, took time.Duration) {
-	begin := time.Now()
-	select {
-	case <-s.ended:
-	default:
-		s.group.signal(unix.SIGTERM)
-		timer := time.NewTimer(grace)
-		select {
-		case <-s.ended:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-	leftover = s.group.kill(killPatience)
-	took = time.Since(begin)
+	leftover, took = s.End(grace)
 	s.in.Close()
 	return leftover, took
 }
@@ -185,7 +153,7 @@ func (s *process) close() {
 	s.in.Close()
 	s.events.Close()
 	s.log.Close()
-	s.group.remove()
+	s.Release()
 }
 
 // Inspect reads a train.py in a fresh interpreter.

@@ -119,13 +119,13 @@ func (o *Options) limits(b search.Budget) watchdog.Limits {
 	return l
 }
 
-// environment is what a trial sees: the daemon's, less its secrets and what
-// systemd gave to the daemon alone.
-func (o *Options) environment(t search.Trial) []string {
+// Environment is what programs may see of the daemon's own environment: not
+// its secrets, nor what systemd gave to the daemon alone.
+func Environment(secrets []string) []string {
 	hidden := map[string]bool{"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true, "LISTEN_FDS": true, "LISTEN_PID": true,
 		"LISTEN_FDNAMES": true, "INVOCATION_ID": true, "JOURNAL_STREAM": true, "CREDENTIALS_DIRECTORY": true, "PYTHONHOME": true,
 		"PYTHONSTARTUP": true, "AUTORESEARCH_FAULTPOINT": true, "VIRTUAL_ENV": true, "SSH_AUTH_SOCK": true}
-	for _, name := range o.Secrets {
+	for _, name := range secrets {
 		hidden[name] = true
 	}
 	var env []string
@@ -136,6 +136,12 @@ func (o *Options) environment(t search.Trial) []string {
 		}
 		env = append(env, entry)
 	}
+	return env
+}
+
+// environment is what a trial sees.
+func (o *Options) environment(t search.Trial) []string {
+	env := Environment(o.Secrets)
 	if o.Cache != "" {
 		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
 	}
@@ -148,6 +154,10 @@ func (o *Options) environment(t search.Trial) []string {
 }
 
 const markerName = "AUTORESEARCH_SEAT"
+
+// MarkerEntry is the entry of the environment by which Sweep finds what an
+// earlier daemon started.
+func MarkerEntry(marker string) string { return markerName + "=" + marker }
 
 func (o *Options) marker(id int64) string { return fmt.Sprintf("%s/%d", o.Marker, id) }
 
