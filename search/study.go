@@ -120,10 +120,18 @@ type Result struct {
 
 // History is what a strategy may know when it is asked.
 type History struct {
-	Champion Trial    // where proposals usually start from; its Constants span Space
-	Space    Space    // the champion's search space
-	Done     []Result // finished trials in the order of their ids, the baseline first
-	Pending  []Trial  // admitted and not finished
+	Champion Trial     // where proposals usually start from; its Constants span Space
+	Space    Space     // the champion's search space
+	Done     []Result  // finished trials in the order of their ids, the baseline first
+	Pending  []Trial   // admitted and not finished
+	Earlier  []Earlier // studies that [search] warm_start names
+}
+
+// Earlier is a study that was run before this one, elsewhere. Its scores do not
+// compare with this one's.
+type Earlier struct {
+	Name string
+	Done []Result
 }
 
 // Strategy proposes changes and learns from results. It is deterministic for

@@ -206,9 +206,6 @@ func (v *validator) search(s Search, known Known) {
 		}
 		v.fail([]string{"search", name}, nil, problem, hint)
 	}
-	if len(s.WarmStart) > 0 {
-		v.later("search.warm_start", nil, "use []")
-	}
 	axes := make([]string, 0, len(s.Space))
 	for name := range s.Space {
 		axes = append(axes, name)

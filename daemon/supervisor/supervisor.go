@@ -16,6 +16,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
+	"autoresearchd/search/warm"
 )
 
 // ErrEnded says that the study was ended by `stop`.
@@ -50,6 +51,8 @@ type Supervisor struct {
 	o     Options
 	study journal.Study
 	tsv   *lineage.Results
+
+	earlier []search.Earlier // studies that [search] warm_start names
 
 	// Of the loop's goroutine alone.
 	config    *config.Config
@@ -95,6 +98,10 @@ func New(ctx context.Context, o Options) (*Supervisor, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
+	var err error
+	if s.earlier, err = earlier(o.Config.Search.WarmStart); err != nil {
+		return nil, err
+	}
 	strategy, judge, err := s.plugins(o.Config)
 	if err != nil {
 		return nil, err
@@ -117,7 +124,7 @@ func (s *Supervisor) plugins(c *config.Config) (search.Strategy, search.Judge, e
 	if err != nil {
 		return nil, nil, err
 	}
-	return strategy, judge, nil
+	return warm.Wrap(strategy, s.earlier), judge, nil
 }
 
 // Run runs the loop until ctx ends, the study is ended, or the trials that
@@ -266,7 +273,10 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 	if err != nil {
 		return proposed{}, fmt.Errorf("ask strategy %s: %w", name, err)
 	}
-	p.Strategy = name
+	// A portfolio names who it asked; other names have a meaning here.
+	if _, err := s.o.Registry.Lookup(p.Strategy); err != nil && p.Strategy != warm.Name {
+		p.Strategy = name
+	}
 	return proposed{Proposal: p}, nil
 }
 
@@ -287,7 +297,7 @@ func (s *Supervisor) history(champion *journal.Record) search.History {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return search.History{Champion: champion.Trial, Space: space, Done: s.done}
+	return search.History{Champion: champion.Trial, Space: space, Done: s.done, Earlier: s.earlier}
 }
 
 var errBroken = errors.New("the trainer is broken")
