@@ -1,0 +1,384 @@
+package llm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits on what a reply may hold.
+const (
+	maxReply     = 512 << 10 // bytes of a reply
+	maxEdits     = 60        // edit blocks of a reply
+	maxEditBytes = 128 << 10 // of all edit blocks together
+	maxSource    = 256 << 10 // bytes of a train.py
+	maxConstants = 100       // constants that a reply sets
+)
+
+// answer is what a reply proposes; nothing of it has been checked.
+type answer struct {
+	description string
+	expect      string
+	constants   []setting
+	edits       []edit
+	file        string // a whole train.py; empty: none
+}
+
+// setting is a constant with the text of its new value.
+type setting struct {
+	name, text string
+	quoted     bool // text is what stood between quotation marks
+}
+
+// edit replaces one piece of train.py.
+type edit struct{ search, replace string }
+
+var (
+	searchMark  = regexp.MustCompile(`^ {0,3}<{5,9}\s*([^<]*)$`)
+	middleMark  = regexp.MustCompile(`^ {0,3}={5,9}\s*$`)
+	replaceMark = regexp.MustCompile(`^ {0,3}>{5,9}(?:\s*(?i:replace|updated|new).*)?\s*$`)
+	fenceMark   = regexp.MustCompile("^\\s{0,3}(`{3,}|~{3,})\\s*([^`]*)$")
+	label       = regexp.MustCompile(`^[\s*#>_-]*(?i:(description|summary|expect(?:ed|ation)?(?: effect)?|constants|file|full file))[*_]*\s*:\s*[*_]*\s*(.*?)\s*$`)
+	pathLine    = regexp.MustCompile("^[\\s*#`\"']*(?i:(?:file|path|edit)\\s*:\\s*)?[*`\"']*([\\w.~/\\\\-]*\\.[A-Za-z]{1,6})[*`\"':\\s]*$")
+	pathWord    = regexp.MustCompile(`[\w.~/\\-]*\.[A-Za-z]{1,6}\b`)
+	assignment  = regexp.MustCompile("^ {0,3}[-*`]*\\s?`?([A-Z_][A-Z0-9_]*)`?\\s*(?:=|:)\\s*(.+?)`?\\s*$")
+	hunk        = regexp.MustCompile(`(?m)^(@@ -\d|--- a/|diff --git )`)
+)
+
+// errProse means that a reply proposes nothing that can be applied.
+var errProse = errors.New("the reply holds neither CONSTANTS nor an edit block nor a whole file")
+
+// parse reads a reply, however it is dressed: with prose around it, in fences,
+// in blocks or as JSON. It does not apply anything.
+func parse(reply string) (answer, error) {
+	if len(reply) > maxReply {
+		return answer{}, fmt.Errorf("the reply is %d bytes long, at most %d are read", len(reply), maxReply)
+	}
+	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(strings.ToValidUTF8(reply, "\ufffd"), "\ufeff"))
+	if at := strings.LastIndex(text, "</think>"); at >= 0 { // some models think aloud first
+		text = text[at+len("</think>"):]
+	}
+	a, found, err := parseJSON(text)
+	if !found && err == nil {
+		a, err = parseBlocks(text)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	size := 0
+	for _, e := range a.edits {
+		size += len(e.search) + len(e.replace)
+	}
+	switch {
+	case len(a.edits) > maxEdits:
+		return answer{}, fmt.Errorf("the reply has %d edit blocks, at most %d are taken: propose one idea", len(a.edits), maxEdits)
+	case size > maxEditBytes:
+		return answer{}, fmt.Errorf("the edit blocks are %d bytes long together, at most %d are taken: propose one idea", size, maxEditBytes)
+	case len(a.constants) > maxConstants:
+		return answer{}, fmt.Errorf("the reply sets %d constants, at most %d are taken", len(a.constants), maxConstants)
+	case len(a.file) > maxSource:
+		return answer{}, fmt.Errorf("the file is %d bytes long, a train.py may have %d", len(a.file), maxSource)
+	case len(a.constants)+len(a.edits) == 0 && a.file == "":
+		if hunk.MatchString(text) {
+			return answer{}, errors.New("the reply is a unified diff: write SEARCH/REPLACE blocks instead")
+		}
+		return answer{}, fmt.Errorf("%w; it begins %s", errProse, inline(text, 80))
+	}
+	a.description, a.expect = oneLine(a.description, 200), oneLine(a.expect, 300)
+	return a, nil
+}
+
+// onlyTrain refuses every file but train.py.
+func onlyTrain(name string) error {
+	name = strings.Trim(name, "`\"' ")
+	if clean := path.Clean(strings.ReplaceAll(name, `\`, "/")); name == "" || clean == "train.py" {
+		return nil
+	}
+	return fmt.Errorf("the reply edits %s: only train.py may be changed", inline(name, 80))
+}
+
+// parseJSON reads a reply that is a JSON object, alone or in a fence.
+func parseJSON(text string) (a answer, found bool, err error) {
+	for _, piece := range jsonPieces(text) {
+		var raw map[string]json.RawMessage
+		if json.Unmarshal([]byte(piece), &raw) != nil {
+			continue
+		}
+		a, found, err = fromJSON(raw)
+		if found || err != nil {
+			return a, found, err
+		}
+	}
+	return answer{}, false, nil
+}
+
+// jsonPieces are the parts of a reply that may be a JSON object: the whole, or
+// the content of a fence.
+func jsonPieces(text string) []string {
+	pieces := []string{strings.TrimSpace(text)}
+	var inside []string
+	fence := ""
+	for line := range strings.Lines(text) {
+		m := fenceMark.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		switch {
+		case fence == "" && m != nil:
+			fence, inside = m[1], nil
+		case fence != "" && m != nil && strings.HasPrefix(m[1], fence) && m[2] == "":
+			pieces = append(pieces, strings.TrimSpace(strings.Join(inside, "")))
+			fence = ""
+		case fence != "":
+			inside = append(inside, line)
+		}
+	}
+	out := pieces[:0]
+	for _, p := range pieces {
+		if strings.HasPrefix(p, "{") && strings.HasSuffix(p, "}") {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func fromJSON(raw map[string]json.RawMessage) (a answer, found bool, err error) {
+	text := func(keys ...string) string {
+		for _, k := range keys {
+			var s string
+			if json.Unmarshal(raw[k], &s) == nil && s != "" {
+				return s
+			}
+		}
+		return ""
+	}
+	a.description = text("description", "summary")
+	a.expect = text("expect", "expected_effect", "expected", "expectation")
+	a.file = lines(text("file", "source", "train.py", "full_file"))
+	if a.file == "train.py" { // the name, not the content
+		a.file = ""
+	} else if a.file != "" && !strings.Contains(a.file, "\n") {
+		if err := onlyTrain(a.file); err != nil {
+			return a, true, err
+		}
+	}
+	if err := onlyTrain(text("path", "filename")); err != nil {
+		return a, true, err
+	}
+	var constants map[string]json.RawMessage
+	if r, ok := raw["constants"]; ok && json.Unmarshal(r, &constants) != nil {
+		return a, true, errors.New("constants is not an object of names and values")
+	}
+	for _, name := range sortedKeys(constants) {
+		s := setting{name: name, text: string(constants[name])}
+		var quoted string
+		if json.Unmarshal(constants[name], &quoted) == nil && strings.HasPrefix(s.text, `"`) {
+			s.text, s.quoted = quoted, true
+		}
+		a.constants = append(a.constants, s)
+	}
+	var edits []map[string]json.RawMessage
+	if r, ok := raw["edits"]; ok && json.Unmarshal(r, &edits) != nil {
+		return a, true, errors.New("edits is not an array of objects with search and replace")
+	}
+	for i, e := range edits {
+		var one struct{ Search, Replace, File, Path, Filename string }
+		data, err := json.Marshal(e)
+		if err == nil {
+			err = json.Unmarshal(data, &one)
+		}
+		if err != nil {
+			return a, true, fmt.Errorf("edit %d is not an object with search and replace", i+1)
+		}
+		for _, name := range []string{one.File, one.Path, one.Filename} {
+			if err := onlyTrain(name); err != nil {
+				return a, true, err
+			}
+		}
+		a.edits = append(a.edits, edit{lines(one.Search), lines(one.Replace)})
+	}
+	return a, len(a.constants)+len(a.edits) > 0 || a.file != "", nil
+}
+
+func lines(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
+
+// parseBlocks reads a reply that is written in lines.
+func parseBlocks(text string) (answer, error) {
+	var a answer
+	var loose []setting  // assignments outside of a CONSTANTS section
+	var whole [][]string // contents of fences that look like a train.py
+	var named, fenced string
+	var inside []string
+	fence, constants, wanted := "", false, false
+	all := strings.Split(text, "\n")
+	for i := 0; i < len(all); i++ {
+		line := all[i]
+		if m := searchMark.FindStringSubmatch(line); m != nil {
+			for _, name := range append(pathWord.FindAllString(m[1], 1), named) {
+				if err := onlyTrain(name); err != nil {
+					return a, err
+				}
+			}
+			e, next, err := block(all, i+1)
+			if err != nil {
+				return a, fmt.Errorf("edit block %d: %w", len(a.edits)+1, err)
+			}
+			a.edits = append(a.edits, e)
+			i, constants, inside = next, false, nil
+			continue
+		}
+		if m := fenceMark.FindStringSubmatch(line); m != nil {
+			switch {
+			case fence == "":
+				fence, inside, fenced = m[1], nil, named
+				constants = constants && len(a.constants) == 0
+				if name := pathWord.FindString(m[2]); name != "" {
+					fenced, named = name, name
+				}
+			case strings.HasPrefix(m[1], fence) && m[2] == "":
+				if wanted || looksWhole(inside) {
+					if err := onlyTrain(fenced); err != nil {
+						return a, err
+					}
+					whole = append(whole, inside)
+				} else if err := onlyTrain(fenced); err != nil && len(inside) > 0 {
+					return a, err
+				}
+				fence, inside, wanted, named = "", nil, false, ""
+			default:
+				inside = append(inside, line)
+			}
+			continue
+		}
+		if fence != "" {
+			inside = append(inside, line)
+		}
+		if fence == "" || len(inside) < 12 {
+			if m := label.FindStringSubmatch(line); m != nil {
+				key := strings.ToLower(m[1])
+				constants = key == "constants"
+				switch {
+				case (key == "description" || key == "summary") && a.description == "":
+					a.description = m[2]
+				case strings.HasPrefix(key, "expect") && a.expect == "":
+					a.expect = m[2]
+				case key == "file" || key == "full file":
+					wanted, named = true, m[2]
+					if m[2] != "" && pathLine.MatchString(m[2]) {
+						if err := onlyTrain(m[2]); err != nil {
+							return a, err
+						}
+					}
+				}
+				if !constants || m[2] == "" {
+					continue
+				}
+				line = m[2]
+			}
+		}
+		if m := pathLine.FindStringSubmatch(line); m != nil && fence == "" {
+			named = m[1]
+			continue
+		}
+		if s, ok := assign(line); ok {
+			if constants {
+				a.constants = append(a.constants, s)
+			} else {
+				loose = append(loose, s)
+			}
+		} else if strings.TrimSpace(line) != "" && fence == "" {
+			constants, named = false, ""
+		}
+	}
+	if fence != "" && (wanted || looksWhole(inside)) {
+		return a, errors.New("the file is cut off: its fence is not closed")
+	}
+	if len(whole) > 0 {
+		a.file = strings.TrimRight(strings.Join(whole[len(whole)-1], "\n"), "\n") + "\n"
+	}
+	if len(a.constants)+len(a.edits) == 0 && a.file == "" {
+		a.constants = loose
+	}
+	return a, nil
+}
+
+// looksWhole reports whether the content of a fence is a train.py.
+func looksWhole(inside []string) bool {
+	return len(inside) >= 5 && strings.Contains(strings.Join(inside, "\n"), "evaluate_bpb(")
+}
+
+// block reads an edit block from its first line of search text on.
+func block(all []string, i int) (e edit, end int, err error) {
+	var search, replace []string
+	at := &search
+	for ; i < len(all); i++ {
+		switch line := all[i]; {
+		case at == &search && middleMark.MatchString(line):
+			at = &replace
+		case at == &replace && replaceMark.MatchString(line):
+			return edit{strings.Join(search, "\n"), strings.Join(replace, "\n")}, i, nil
+		case searchMark.MatchString(line):
+			return e, i, errors.New("another block begins before it is closed")
+		default:
+			*at = append(*at, line)
+		}
+	}
+	return e, i, errors.New("it is cut off: there is no >>>>>>> REPLACE")
+}
+
+// assign reads NAME = VALUE, also as NAME: VALUE, NAME = OLD -> NEW, in a list
+// or with a comment.
+func assign(line string) (setting, bool) {
+	m := assignment.FindStringSubmatch(line)
+	if m == nil {
+		return setting{}, false
+	}
+	text := m[2]
+	for _, arrow := range []string{"->", "→", "=>"} {
+		if _, after, ok := strings.Cut(text, arrow); ok {
+			text = after
+		}
+	}
+	text = strings.TrimSpace(text)
+	if q := text[:min(1, len(text))]; q == `"` || q == "'" {
+		if end := strings.Index(text[1:], q); end >= 0 {
+			return setting{m[1], text[1 : 1+end], true}, true
+		}
+	}
+	text, _, _ = strings.Cut(text, "#")
+	text = strings.Trim(text, " \t`,;")
+	if text == "" {
+		return setting{}, false
+	}
+	return setting{name: m[1], text: text}, true
+}
+
+// oneLine makes a line for people of what a model wrote.
+func oneLine(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == utf8.RuneError, r == '\t', r < ' ', r >= 0x7f && r < 0xa0, r == '\u2028', r == '\u2029', r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(strings.Trim(s, "*_` ")), " ")
+	return cut(s, limit)
+}
+
+// cut shortens s to a number of bytes, at a rune.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	limit -= len("…")
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:max(limit, 0)] + "…"
+}
+
+// inline quotes text on one line.
+func inline(s string, limit int) string { return strconv.Quote(cut(oneLine(s, 4*limit), limit)) }
