@@ -154,8 +154,11 @@ func choose(e *encoder, x [][]float64, y []float64, limit int) []int {
 	return slices.DeleteFunc(all, func(i int) bool { return !picked[i] })
 }
 
+const cut = 2.5
+
 // warp brings scores to mean 0 and deviation 1, with the bad ones drawn in:
-// beyond one spread above the median, their distance counts by its logarithm.
+// beyond cut spreads above the median, their distance counts by its logarithm.
+// The spread is from the median to the best tenth.
 // What is far from good need not be told apart, and one score of 19 among
 // those around 1 would flatten all differences that matter.
 func warp(y []float64) {
@@ -170,8 +173,8 @@ func warp(y []float64) {
 		spread = 1
 	}
 	for i, v := range y {
-		if z := (v - mid) / spread; z > 1 {
-			y[i] = 1 + math.Log(z)
+		if z := (v - mid) / spread; z > cut {
+			y[i] = cut * (1 + math.Log(z/cut))
 		} else {
 			y[i] = z
 		}

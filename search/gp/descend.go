@@ -93,7 +93,7 @@ func descend(x, low, high []float64, evaluations int, f func(x, gradient []float
 		copy(x, next)
 		copy(g, gNext)
 		v = vNext
-		if gain < 1e-7*(1+math.Abs(v)) {
+		if gain < 1e-5*(1+math.Abs(v)) {
 			return v
 		}
 	}

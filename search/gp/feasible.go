@@ -22,10 +22,13 @@ type feasibility struct {
 	dmean, dvariance []float64
 }
 
+// The latent function is the risk: high where trials fail.
 const (
-	believed  = 1.3 // prior mean: 9 of 10 trials do not fail
-	maxLabels = 120
-	latentAmp = 9.0 // prior variance
+	maxLabels   = 100
+	believed    = -1.3 // prior mean: 9 of 10 trials do not fail
+	latentAmp   = 25.0 // prior variance
+	latentBowl  = 1.5  // its trend: the farther from the middle, the riskier
+	leastLength = 0.0  // logarithm of the shortest length scale: a range
 )
 
 func newFeasibility(e *encoder, d *data, last *notes) *feasibility {
@@ -64,15 +67,15 @@ func newFeasibility(e *encoder, d *data, last *notes) *feasibility {
 		}
 	}
 	for _, t := range tried {
-		v := -mean
+		v := mean
 		if t.ok {
-			v = 1 - mean
+			v = mean - 1
 		}
 		y = append(y, v/math.Sqrt(mean*(1-mean)+1e-3))
 	}
-	theta := fit(newEvidence(e, x, y, false), last.on(e))
+	theta := fit(newEvidence(e, x, y, false), last.on(e), leastLength)
 	f.theta = &theta
-	k := kernel{axes: e.axes, amp: latentAmp}
+	k := kernel{axes: e.axes, amp: latentAmp, bowl: latentBowl}
 	for _, l := range theta.length {
 		k.weight = append(k.weight, math.Exp(-2*l))
 	}
@@ -97,15 +100,19 @@ func laplace(k kernel, tried []label) *gaussian {
 	}
 	cov := k.matrix(g.x)
 	f := make([]float64, n) // without the mean
+	over := make([]float64, n)
+	for i, t := range tried {
+		over[i] = g.mean + k.bowl*k.base(t.x)
+	}
 	w, b := make([]float64, n), mat.NewVecDense(n, nil)
 	for range 30 {
 		// log Φ(s·f): slope s·r and curvature -(r² + s·f·r), r = φ/Φ.
 		for i, t := range tried {
 			s := 1.0
-			if !t.ok {
+			if t.ok {
 				s = -1
 			}
-			z := s * (f[i] + believed)
+			z := s * (f[i] + over[i])
 			r := math.Exp(-z*z/2 - logRoot2Pi - logPhi(z))
 			w[i] = math.Max(r*(r+z), 1e-6)
 			b.SetVec(i, f[i]+s*r/w[i])
@@ -116,9 +123,9 @@ func laplace(k kernel, tried []label) *gaussian {
 		for i := range n {
 			m.SetSym(i, i, m.At(i, i)+1/w[i])
 		}
-		g.inverse, _ = invert(m)
+		inverse, _ := invert(m)
 		alpha := mat.NewVecDense(n, g.alpha)
-		alpha.MulVec(g.inverse, b)
+		alpha.MulVec(inverse, b)
 		var next mat.VecDense
 		next.MulVec(cov, alpha)
 		moved := 0.0
@@ -126,11 +133,10 @@ func laplace(k kernel, tried []label) *gaussian {
 			moved = math.Max(moved, math.Abs(next.AtVec(i)-f[i]))
 			f[i] = next.AtVec(i)
 		}
-		if moved < 1e-4 {
+		if g.ready(inverse); moved < 1e-4 {
 			break
 		}
 	}
-	g.ready()
 	return g
 }
 
@@ -145,15 +151,15 @@ func (f *feasibility) log(x, gradient []float64) float64 {
 	}
 	if gradient == nil {
 		mean, variance := f.latent.predict(x, nil, nil)
-		return logPhi(mean / math.Sqrt(1+variance))
+		return logPhi(-mean / math.Sqrt(1+variance))
 	}
 	mean, variance := f.latent.predict(x, f.dmean, f.dvariance)
 	s := math.Sqrt(1 + variance)
-	z := mean / s
+	z := -mean / s
 	v := logPhi(z)
 	r := math.Exp(-z*z/2 - logRoot2Pi - v)
 	for a := range gradient {
-		gradient[a] = r * (f.dmean[a]/s - z*f.dvariance[a]/(2*s*s))
+		gradient[a] = -r * (f.dmean[a]/s + z*f.dvariance[a]/(2*s*s))
 	}
 	return v
 }

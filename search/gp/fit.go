@@ -91,19 +91,23 @@ func recall(h search.History) memo {
 	return memo{}
 }
 
-// The priors, of logarithms: Hvarfner's for the length scales; scores have
-// variance 1, and most of it is not noise. A bowl of trendMean explains all of
-// the variance in ten dimensions.
+// The priors, of logarithms. Those of the length scales are Hvarfner's, but
+// shorter by a factor of three, as the trend has the long waves. Scores have
+// variance 1, and little of it is noise. A bowl of trendMean explains all of
+// the variance.
 const (
-	lengthSpread           = math.Sqrt2 * 1.2247448713915889 // √3
+	lengthAt, lengthSpread = 0.3, 1.7320508075688772 // √3
 	ampMean, ampSpread     = 0.0, 1.0
-	noiseMean, noiseSpread = -4.0, 1.5
+	noiseMean, noiseSpread = -5.0, 1.5
 	trendSpread            = 1.0
 )
 
-func lengthMean(axes int) float64 { return math.Sqrt2 + 0.5*math.Log(float64(axes)) }
+func lengthMean(axes int) float64 { return lengthAt + 0.5*math.Log(float64(axes)) }
 
 func trendMean(axes int) float64 { return math.Log(2) + 0.5*math.Log(10/float64(axes)) }
+
+// shortest is the least length scale of scores, by its logarithm.
+const shortest = -3.5
 
 // evidence is the negative logarithm of the posterior density of the
 // hyperparameters, and its gradient.
@@ -241,11 +245,11 @@ func (v *evidence) at(p, gradient []float64) float64 {
 // fit finds the hyperparameters of highest posterior density from a few
 // starts: where the last fit ended, the middle of the prior, and a function
 // that changes quickly.
-func fit(v *evidence, last *hyper) hyper {
+func fit(v *evidence, last *hyper, shortest float64) hyper {
 	axes := len(v.e.axes)
 	low, high := make([]float64, axes, axes+3), make([]float64, axes, axes+3)
 	for a := range axes {
-		low[a], high[a] = -3.5, 8
+		low[a], high[a] = shortest, 8
 	}
 	low, high = append(low, -5, -12), append(high, 5, 1.5)
 	if v.trend != nil {
@@ -274,12 +278,12 @@ func fit(v *evidence, last *hyper) hyper {
 	// Many trials change little from one to the next, and are dear.
 	n := len(v.y)
 	few := n <= 60 || len(starts) == 0
-	evaluations := 15
+	evaluations := 10
 	if few {
 		evaluations = 40
 	}
-	if few || n%8 == 0 && n < 150 {
-		starts = append(starts, start(lengthMean(axes)-1, noiseMean, trendMean(axes)), start(-1, noiseMean+2, trendMean(axes)-2))
+	if few || n%8 == 0 && n < 100 {
+		starts = append(starts, start(lengthMean(axes), noiseMean, trendMean(axes)), start(-1, noiseMean+3, trendMean(axes)-2))
 	}
 	best := math.Inf(1)
 	theta := start(lengthMean(axes), noiseMean, trendMean(axes))

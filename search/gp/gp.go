@@ -43,7 +43,7 @@ type Options struct {
 
 // Defaults are the options of an empty table.
 func Defaults() Options {
-	return Options{Opening: 8, Reach: 0.5, Memory: 160, Candidates: 800, Climbs: 6}
+	return Options{Opening: 8, Reach: 0.5, Memory: 130, Candidates: 700, Climbs: 6}
 }
 
 func init() { search.Default.Register(Name, New, Defaults()) }
@@ -115,7 +115,7 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 		}
 		return s.stray(ctx, h, r, fresh)
 	}
-	theta := fit(newEvidence(e, d.x, d.y, true), last.Score.on(e))
+	theta := fit(newEvidence(e, d.x, d.y, true), last.Score.on(e), shortest)
 	m := newModel(e, d, theta, f)
 	u := m.maximise(r, s.o, fresh)
 	if err := ctx.Err(); err != nil {

@@ -25,7 +25,7 @@ func (m *model) maximise(r *rand.Rand, o Options, fresh func([]float64) bool) []
 	var all []candidate
 	add := func(u []float64) {
 		u = e.space.Snap(u)
-		all = append(all, candidate{u, m.acquire(e.point(u), nil)})
+		all = append(all, candidate{u, m.value(e.point(u), math.Inf(-1))})
 	}
 	for _, u := range spread(len(e.dims), o.Candidates/2, r) {
 		add(u)
@@ -110,7 +110,7 @@ func (m *model) climb(c candidate) candidate {
 	}
 	x := e.point(u)
 	gradient := make([]float64, len(x))
-	value := m.acquire(x, nil)
+	value := m.value(x, math.Inf(-1))
 	for range rounds {
 		before := value
 		if len(free) > 0 {
@@ -133,7 +133,7 @@ func (m *model) climb(c candidate) candidate {
 			}
 			u = e.space.Snap(u)
 			x = e.point(u)
-			value = m.acquire(x, nil)
+			value = m.value(x, math.Inf(-1))
 		}
 		for i := range u {
 			if !m.smooth(i, u[i]) {
@@ -177,7 +177,7 @@ func (m *model) sweep(u, x []float64, i int, value float64) float64 {
 			continue
 		}
 		x[i] = m.e.place(i, snapped)
-		if a := m.acquire(x, nil); a > value {
+		if a := m.value(x, value); a > value {
 			value, best = a, snapped
 		}
 	}

@@ -35,6 +35,7 @@ func newModel(e *encoder, d *data, t hyper, f *feasibility) *model {
 		for _, p := range d.pending {
 			mean, _ := m.score.predict(p, nil, nil)
 			x, y = append(x, p), append(y, mean)
+			m.best = math.Min(m.best, mean)
 		}
 		m.score = condition(k, x, y, noise)
 	}
@@ -50,34 +51,45 @@ func condition(k kernel, x [][]float64, y []float64, noise float64) *gaussian {
 	for i := range x {
 		m.SetSym(i, i, m.At(i, i)+noise)
 	}
-	g.inverse, _ = invert(m)
+	inverse, _ := invert(m)
 	over := mat.NewVecDense(len(y), nil)
 	for i := range y {
 		over.SetVec(i, y[i]-k.bowl*k.base(x[i]))
 	}
 	alpha := mat.NewVecDense(len(y), nil)
-	alpha.MulVec(g.inverse, over)
+	alpha.MulVec(inverse, over)
 	g.alpha = alpha.RawVector().Data
-	g.ready()
+	g.ready(inverse)
 	return g
 }
 
-// acquire is the acquisition at x, log EI + log P(feasible), and its gradient
-// along the ordered axes where gradient is not nil.
+// caution is the weight of log P(feasible). Taken once, early on, when few
+// failures are known and their region is drawn too small, a fifth of all
+// trials fails.
+const caution = 2
+
+// acquire is the acquisition at x, log EI + caution·log P(feasible), and sets
+// its gradient along the ordered axes.
 func (m *model) acquire(x, gradient []float64) float64 {
-	if gradient == nil {
-		mean, variance := m.score.predict(x, nil, nil)
-		v, _, _ := logEI(m.best, mean, math.Sqrt(variance))
-		return v + m.feasible.log(x, nil)
-	}
 	mean, variance := m.score.predict(x, m.dmean, m.dvariance)
 	s := math.Sqrt(variance)
 	v, dm, ds := logEI(m.best, mean, s)
-	v += m.feasible.log(x, m.dlog)
+	v += caution * m.feasible.log(x, m.dlog)
 	for a := range gradient {
-		gradient[a] = dm*m.dmean[a] + ds*m.dvariance[a]/(2*s) + m.dlog[a]
+		gradient[a] = dm*m.dmean[a] + ds*m.dvariance[a]/(2*s) + caution*m.dlog[a]
 	}
 	return v
+}
+
+// value is the acquisition at x, or something at most floor if it is no larger
+// than that.
+func (m *model) value(x []float64, floor float64) float64 {
+	mean, variance := m.score.predict(x, nil, nil)
+	v, _, _ := logEI(m.best, mean, math.Sqrt(variance))
+	if v <= floor { // the other term is not positive
+		return v
+	}
+	return v + caution*m.feasible.log(x, nil)
 }
 
 // logEI is the logarithm of the expected improvement of a Gaussian over best,
