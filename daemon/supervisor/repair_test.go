@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,6 +132,9 @@ func TestKillAnywhere(t *testing.T) {
 		w := newWitness(t, measured)
 		for range 4 {
 			cmd := childCommand(w.dir, measured, "")
+			var said bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &said, &said
+			cmd.WaitDelay = time.Second // git may be left behind with its output
 			must(t, cmd.Start())
 			timer := time.AfterFunc(time.Duration(random.IntN(250))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 			err := cmd.Wait()
@@ -139,7 +143,7 @@ func TestKillAnywhere(t *testing.T) {
 				break
 			}
 			if !bySIGKILL(err) {
-				t.Fatalf("study %d: the daemon ended by itself: %v", study, err)
+				t.Fatalf("study %d: the daemon ended by itself: %v\n%s", study, err, &said)
 			}
 			kills--
 			w.look(t)
