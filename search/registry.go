@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ErrNoDimension means that train.py has no constant that may be searched.
@@ -108,7 +109,23 @@ func (r *Registry) TOML(name string) string {
 }
 
 func tomlValue(v reflect.Value) string {
+	if d, ok := v.Interface().(time.Duration); ok {
+		text := d.String() // "10m0s"
+		for _, zero := range []string{"0s", "0m"} {
+			if short := strings.TrimSuffix(text, zero); strings.HasSuffix(short, "m") || strings.HasSuffix(short, "h") {
+				text = short
+			}
+		}
+		return strconv.Quote(text)
+	}
 	switch v.Kind() {
+	case reflect.Map:
+		parts := make([]string, 0, v.Len())
+		for _, key := range v.MapKeys() {
+			parts = append(parts, key.String()+" = "+tomlValue(v.MapIndex(key)))
+		}
+		slices.Sort(parts)
+		return strings.TrimSpace("{ "+strings.Join(parts, ", ")) + " }"
 	case reflect.String:
 		return strconv.Quote(v.String())
 	case reflect.Float32, reflect.Float64:

@@ -1,0 +1,355 @@
+// Package exec proposes what an external program proposes, written in any
+// language: one JSON object a line on its standard input and output.
+//
+// The program answers each ask with constants, which are held to the space
+// strictly. It may die, hang or talk nonsense: it is started anew and told the
+// history again, and is set aside when that does not help; a fallback proposes
+// while there is no answer. What it knows is what it was told since the last
+// "space" line, and each ask brings a seed of its own, so that a program that
+// uses nothing else proposes the same after a restart.
+package exec
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"autoresearchd/search"
+	"autoresearchd/search/fallback"
+)
+
+// Name is the strategy's name in autoresearch.toml.
+const Name = "exec"
+
+// Options is the [search.exec] table.
+type Options struct {
+	Command  []string       `toml:"command" doc:"the program and its arguments; what begins with ./ is relative to this file"`
+	Options  map[string]any `toml:"options" doc:"what hello tells the program, as it stands here"`
+	Env      []string       `toml:"env" doc:"names of environment variables that it sees although they hold secrets"`
+	Deadline time.Duration  `toml:"deadline" doc:"for each proposal, the program's start included"`
+	Faults   int            `toml:"faults" doc:"deaths, hangs and nonsense in a row after which it is set aside"`
+	Fallback string         `toml:"fallback" doc:"the strategy that proposes while the program does not"`
+}
+
+// Defaults are the options of an empty table.
+func Defaults() Options {
+	return Options{Deadline: time.Minute, Faults: 3, Fallback: "evolution"}
+}
+
+func init() { search.Default.Register(Name, New, Defaults()) }
+
+const (
+	lineLimit = 1 << 20 // bytes of a line that is read
+	tries     = 8       // asks for constants that have not been tried, in one Ask
+	patience  = 3       // answers that are refused as wrong, in one Ask
+)
+
+type strategy struct {
+	seed     uint64
+	o        Options
+	fallback *fallback.Fallback
+	tools    search.Tools
+
+	talk   *talk // nil: no program runs
+	faults int   // in a row
+	aside  error // why the program is set aside
+}
+
+// New is the search.Factory.
+func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+	o := Defaults()
+	if decode != nil {
+		if err := decode(&o); err != nil {
+			return nil, err
+		}
+	}
+	var faults []error
+	if len(o.Command) == 0 || o.Command[0] == "" {
+		faults = append(faults, errors.New(`search.exec.command is empty: name the program, command = ["./search.py"]`))
+	}
+	if o.Deadline < 100*time.Millisecond {
+		faults = append(faults, fmt.Errorf("search.exec.deadline = %q: use 100ms or more", o.Deadline))
+	}
+	if o.Faults < 1 {
+		faults = append(faults, fmt.Errorf("search.exec.faults = %d: use 1 or more", o.Faults))
+	}
+	f, err := fallback.New(Name, o.Fallback, seed)
+	if err := errors.Join(append(faults, err)...); err != nil {
+		return nil, err
+	}
+	return &strategy{seed: seed, o: o, fallback: f, tools: search.Tools{Log: slog.New(slog.DiscardHandler)}}, nil
+}
+
+// Equip implements search.Equipper.
+func (s *strategy) Equip(t search.Tools) {
+	s.fallback.Equip(t)
+	if t.Log == nil {
+		t.Log = s.tools.Log
+	}
+	s.tools = t
+}
+
+// Close implements search.Closer.
+func (s *strategy) Close() { s.hangUp() }
+
+// Tell leaves it to Ask to tell the program, which has the history.
+func (s *strategy) Tell(r search.Result) { s.fallback.Tell(r) }
+
+// Ask implements search.Strategy.
+func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, error) {
+	if h.Space.Len() == 0 {
+		return search.Proposal{}, search.ErrNoDimension
+	}
+	if err := ctx.Err(); err != nil {
+		return search.Proposal{}, err
+	}
+	why := s.aside
+	if why == nil {
+		p, err := s.consult(ctx, h)
+		if err == nil || ctx.Err() != nil {
+			return p, err
+		}
+		why = err
+	}
+	return s.fallback.Ask(ctx, h, why)
+}
+
+// errNothing is no fault: the program has nothing to propose.
+var errNothing = errors.New("it has nothing to propose")
+
+// errMisfit is a fault that a restart does not mend.
+var errMisfit = errors.New("it speaks another protocol")
+
+// consult asks the program, and starts it anew when it fails.
+func (s *strategy) consult(ctx context.Context, h search.History) (search.Proposal, error) {
+	bound, cancel := context.WithTimeout(ctx, s.o.Deadline)
+	defer cancel()
+	for {
+		p, err := s.converse(bound, h)
+		switch {
+		case err == nil || errors.Is(err, errNothing):
+			s.faults = 0
+			return p, err
+		case ctx.Err() != nil: // nobody waits for the answer any more
+			s.hangUp()
+			return p, ctx.Err()
+		case bound.Err() != nil:
+			err = fmt.Errorf("it did not answer within %v", s.o.Deadline)
+		}
+		log := s.tools.Log.With("command", s.o.Command[0], "err", err)
+		if s.talk != nil {
+			log = log.With("standard error", s.talk.p.Tail())
+		}
+		s.hangUp()
+		s.faults++
+		if s.faults >= s.o.Faults || errors.Is(err, errMisfit) {
+			s.aside = fmt.Errorf("set aside, as %w", err)
+			log.Error("the program of [search.exec] is set aside; its fallback proposes from here on", "faults in a row", s.faults, "fallback", s.o.Fallback)
+			return p, s.aside
+		}
+		log.Warn("the program of [search.exec] is started anew", "faults in a row", s.faults)
+		if bound.Err() != nil {
+			return p, err
+		}
+	}
+}
+
+// talk is a conversation with a running program.
+type talk struct {
+	p     search.Process
+	in    *bufio.Reader
+	space []byte // the line that it was told last
+	told  int    // how many of History.Done it knows
+	asks  int
+}
+
+func (s *strategy) hangUp() {
+	if s.talk != nil {
+		s.talk.p.Close()
+		s.talk = nil
+	}
+}
+
+// converse brings the program up to date and asks it until it answers with
+// constants that can be a trial.
+func (s *strategy) converse(ctx context.Context, h search.History) (search.Proposal, error) {
+	if s.talk == nil {
+		if s.tools.Start == nil {
+			return search.Proposal{}, errors.New("programs cannot be started here")
+		}
+		p, err := s.tools.Start(ctx, search.Command{Argv: s.o.Command, Env: s.o.Env})
+		if err != nil {
+			return search.Proposal{}, err
+		}
+		s.talk = &talk{p: p, in: bufio.NewReaderSize(p.Stdout(), lineLimit)}
+	}
+	t := s.talk
+	stop := context.AfterFunc(ctx, t.p.Kill) // which ends every read and write
+	defer stop()
+	if t.space == nil {
+		if err := t.greet(ctx, s.seed, s.o.Options); err != nil {
+			return search.Proposal{}, err
+		}
+	}
+	var lines bytes.Buffer
+	if err := t.update(&lines, h); err != nil {
+		return search.Proposal{}, err
+	}
+	seen := map[uint64]int64{search.Fingerprint(h.Champion.Constants): h.Champion.ID}
+	for i := range h.Done {
+		seen[search.Fingerprint(h.Done[i].Trial.Constants)] = h.Done[i].Trial.ID
+	}
+	pending := []map[string]search.Value{}
+	for i := range h.Pending {
+		seen[search.Fingerprint(h.Pending[i].Constants)] = h.Pending[i].ID
+		pending = append(pending, constants(h.Pending[i].Constants, h.Space))
+	}
+	r := search.Stream(s.seed, h)
+	wrong := 0
+	for range tries {
+		t.asks++
+		if err := write(&lines, ask{"ask", t.asks, r.Uint32(), pending}); err != nil {
+			return search.Proposal{}, err
+		}
+		var a answer
+		if err := t.exchange(ctx, &lines, &a); err != nil {
+			return search.Proposal{}, err
+		}
+		if err := a.check(t.asks); err != nil {
+			return search.Proposal{}, err
+		}
+		if a.None != "" {
+			return search.Proposal{}, fmt.Errorf("%w: %s", errNothing, fallback.Line(a.None, 100))
+		}
+		u, err := h.Space.Point(a.Constants)
+		if err != nil {
+			if wrong++; wrong == patience {
+				return search.Proposal{}, fmt.Errorf("its constants were refused %d times: %w", wrong, err)
+			}
+		} else if id, ok := seen[h.Space.Fingerprint(u)]; ok {
+			err = fmt.Errorf("trial %d has these constants already", id)
+		} else {
+			p := h.Propose(Name, u)
+			p.Memo = a.Memo
+			if words := fallback.Line(a.Description, 200); words != "" {
+				p.Description = words
+			}
+			return p, nil
+		}
+		if err := write(&lines, refused{"refused", t.asks, err.Error()}); err != nil {
+			return search.Proposal{}, err
+		}
+	}
+	// It is not held against the program, which reads why with the next ask.
+	if err := t.send(ctx, &lines); err != nil {
+		return search.Proposal{}, err
+	}
+	return search.Proposal{}, fmt.Errorf("%w that has not been tried", errNothing)
+}
+
+func (t *talk) greet(ctx context.Context, seed uint64, options map[string]any) error {
+	if options == nil {
+		options = map[string]any{}
+	}
+	var lines bytes.Buffer
+	if err := write(&lines, hello{"hello", Protocol, uint32(seed ^ seed>>32), "val_bpb", "minimize", options}); err != nil {
+		return err
+	}
+	var g greeting
+	if err := t.exchange(ctx, &lines, &g); err != nil {
+		return err
+	}
+	if g.Protocol != Protocol {
+		return fmt.Errorf("%w: version %d, and this is version %d", errMisfit, g.Protocol, Protocol)
+	}
+	return nil
+}
+
+// update writes what the program does not know yet.
+func (t *talk) update(w io.Writer, h search.History) error {
+	var line bytes.Buffer
+	if err := write(&line, describe(h.Space)); err != nil {
+		return err
+	}
+	if !bytes.Equal(line.Bytes(), t.space) || t.told > len(h.Done) {
+		t.space, t.told = line.Bytes(), 0
+		if _, err := w.Write(t.space); err != nil {
+			return err
+		}
+	}
+	for ; t.told < len(h.Done); t.told++ {
+		if err := write(w, result(h.Done[t.told], h.Space)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func write(w io.Writer, message any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(message); err != nil {
+		return fmt.Errorf("tell it: %w", err)
+	}
+	return nil
+}
+
+func (t *talk) send(ctx context.Context, lines *bytes.Buffer) error {
+	_, err := t.p.Stdin().Write(lines.Bytes())
+	lines.Reset()
+	if err != nil {
+		return t.ended(ctx)
+	}
+	return nil
+}
+
+// exchange sends lines and reads the line that answers them.
+func (t *talk) exchange(ctx context.Context, lines *bytes.Buffer, reply any) error {
+	if err := t.send(ctx, lines); err != nil {
+		return err
+	}
+	line, err := t.in.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return fmt.Errorf("its answer is longer than %d bytes", lineLimit)
+	}
+	if err != nil {
+		return t.ended(ctx)
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	err = d.Decode(reply)
+	if _, more := d.Token(); err == nil && more != io.EOF {
+		err = errors.New("one JSON object stands on a line")
+	}
+	if err != nil {
+		return fmt.Errorf("its answer %q is not understood (%w)", fallback.Line(string(line), 100), err)
+	}
+	return nil
+}
+
+// ended says how a program ended that does not read or write any more.
+func (t *talk) ended(ctx context.Context) error {
+	bound, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	select {
+	case <-t.p.Done():
+	case <-bound.Done():
+		return errors.New("it has closed its standard input or output")
+	}
+	how := "it ended"
+	if err := t.p.Err(); err != nil {
+		how += ": " + err.Error()
+	}
+	tail := strings.Split(t.p.Tail(), "\n")
+	if last := fallback.Line(tail[len(tail)-1], 300); last != "" {
+		how += ": " + last
+	}
+	return errors.New(how)
+}
