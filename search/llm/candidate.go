@@ -83,12 +83,8 @@ func (s *strategy) read(ctx context.Context, h search.History, t task, reply sea
 	if c.values, err = settings(a.constants, consts); err != nil {
 		return nil, err
 	}
-	final, err := s.resolve(ctx, h, c, source, consts)
-	if err != nil {
+	if err := s.resolve(ctx, h, c, t.base, source, consts); err != nil {
 		return nil, err
-	}
-	if normal(final) == normal(t.base) {
-		return nil, errors.New("the reply changes nothing that runs")
 	}
 	c.describe(h, a.description)
 	return c, nil
@@ -121,21 +117,21 @@ func settings(constants []setting, consts []search.Constant) (map[string]search.
 }
 
 // resolve works out the train.py that a candidate would run as, and refuses it
-// if it leaves the space or has run before.
-func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, source []byte, consts []search.Constant) ([]byte, error) {
+// if it leaves the space, is no other than base, or has run before.
+func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, base, source []byte, consts []search.Constant) error {
 	if c.source == nil {
 		for _, name := range sortedKeys(c.values) {
 			if err := within(h, name, c.values[name]); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if len(c.values) == 0 {
-			return nil, errors.New("the constants of the reply have these values already: it changes nothing")
+			return errors.New("the constants of the reply have these values already: it changes nothing")
 		}
 	}
 	final, err := search.Patch(source, consts, c.values)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resolved := slices.Clone(consts)
 	for i := range resolved {
@@ -144,17 +140,20 @@ func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, 
 		}
 	}
 	c.print = normal(final)
+	if c.print == normal(base) {
+		return errors.New("it changes nothing that runs")
+	}
 	if id := s.ran(ctx, h, c.print, search.Fingerprint(resolved)); id != 0 {
-		return nil, fmt.Errorf("trial %d was the same train.py: propose something that has not been tried", id)
+		return fmt.Errorf("trial %d was the same train.py: propose something that has not been tried", id)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, other := range s.ready {
 		if other.print == c.print {
-			return nil, errors.New("the same was proposed a moment ago: propose something else")
+			return errors.New("the same was proposed a moment ago: propose something else")
 		}
 	}
-	return final, nil
+	return nil
 }
 
 // ran returns the trial that had the same train.py but for comments and blank
@@ -249,15 +248,14 @@ func (s *strategy) rebase(ctx context.Context, h search.History, c *candidate) (
 	champion := func() ([]byte, error) { return s.tools.Source(ctx, h.Champion.ID) }
 	if c.memo.Base == h.Champion.ID {
 		source, consts := c.source, c.consts
-		var err error
 		if source == nil {
 			consts = h.Champion.Constants
+			var err error
 			if source, err = champion(); err != nil {
 				return nil, err
 			}
 		}
-		_, err = s.resolve(ctx, h, &fresh, source, consts)
-		return &fresh, err
+		return &fresh, s.resolve(ctx, h, &fresh, nil, source, consts)
 	}
 	if c.source != nil && len(c.edits) == 0 {
 		return nil, fmt.Errorf("it is a whole file made from trial %d, which is not the champion any more", c.memo.Base)
@@ -283,14 +281,7 @@ func (s *strategy) rebase(ctx context.Context, h search.History, c *candidate) (
 		}
 	}
 	fresh.memo.Base = h.Champion.ID
-	final, err := s.resolve(ctx, h, &fresh, source, consts)
-	if err != nil {
-		return nil, err
-	}
-	if normal(final) == normal(base) {
-		return nil, errors.New("the champion has it already")
-	}
-	return &fresh, nil
+	return &fresh, s.resolve(ctx, h, &fresh, base, source, consts)
 }
 
 // take picks the best candidate: what a person asked for, then what mends a

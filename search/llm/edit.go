@@ -76,7 +76,10 @@ func apply(source []byte, edits []edit) ([]byte, error) {
 		last = p.end
 	}
 	out.WriteString(text[last:])
-	return out.Bytes(), sound(out.Bytes())
+	if err := sound(out.Bytes()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // sound refuses what cannot be a train.py whatever it says.
