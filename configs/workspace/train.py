@@ -409,14 +409,18 @@ def set_schedule(optimizer, progress, step):
 
 
 def micro_batches():
-    """Forward passes per optimizer step. ValueError where the batch sizes do not divide."""
-    count, rest = divmod(TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE * MAX_SEQ_LEN)
+    """Sequences per forward pass, and forward passes per optimizer step: one where the whole batch is the smaller.
+
+    ValueError where the batch sizes do not divide.
+    """
+    sequences = min(DEVICE_BATCH_SIZE, max(TOTAL_BATCH_SIZE // MAX_SEQ_LEN, 1))
+    count, rest = divmod(TOTAL_BATCH_SIZE, sequences * MAX_SEQ_LEN)
     if rest or not count:
         raise ValueError(
             f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE} is no multiple of DEVICE_BATCH_SIZE x MAX_SEQ_LEN = "
-            f"{DEVICE_BATCH_SIZE} x {MAX_SEQ_LEN}"
+            f"{sequences} x {MAX_SEQ_LEN}"
         )
-    return count
+    return sequences, count
 
 
 def synchronize():
@@ -426,7 +430,7 @@ def synchronize():
 
 def train(model, optimizer, batches, flops):
     """The counted loop. Returns (steps, counted seconds, counted steps); exits 1 when the loss diverges."""
-    accumulate = micro_batches()
+    _, accumulate = micro_batches()
     x, y, epoch = next(batches)
     print(f"budget: {f'{step_budget} steps' if step_budget else f'{TIME_BUDGET} s'}, {accumulate} micro batches a step")
     step, counted, seconds, smooth = 0, 0, 0.0, 0.0
@@ -507,7 +511,8 @@ def main():
         f"vocab_size={tokenizer.get_vocab_size()} parameters={parameters} flops_per_token={flops} device={device}"
     )
     compiled = torch.compile(model, dynamic=False) if on_gpu else model
-    batches = make_dataloader(tokenizer, DEVICE_BATCH_SIZE, MAX_SEQ_LEN, "train")
+    sequences, _ = micro_batches()
+    batches = make_dataloader(tokenizer, sequences, MAX_SEQ_LEN, "train")
     steps, seconds, counted = train(compiled, optimizer, batches, flops)
 
     # Give back what training held, so that another trial can start up while this one is scored.

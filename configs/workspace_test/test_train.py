@@ -97,6 +97,15 @@ class Model(unittest.TestCase):
         with mock.patch.object(train, "TOTAL_BATCH_SIZE", 100), self.assertRaisesRegex(ValueError, said):
             train.micro_batches()
 
+    def test_a_small_batch_is_one_pass(self):
+        tokens = train.MAX_SEQ_LEN
+        for total, device, want in ((8, 4, (4, 2)), (8, 8, (8, 1)), (4, 8, (4, 1)), (1, 8, (1, 1))):
+            with (
+                mock.patch.object(train, "TOTAL_BATCH_SIZE", total * tokens),
+                mock.patch.object(train, "DEVICE_BATCH_SIZE", device),
+            ):
+                self.assertEqual(train.micro_batches(), want)
+
 
 def plain_muon(weight, grad, momentum, second, lr, decay, mu):
     """Muon on one matrix in double precision, by singular values where train.py iterates."""

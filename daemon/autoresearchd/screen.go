@@ -92,7 +92,7 @@ func (s *screen) finished(r journal.Record) {
 	if r.Decision.Verdict == search.Keep {
 		s.best = r.Outcome.ValBPB
 	}
-	note, _, _ = strings.Cut(trainer.Inert(note), "\n")
+	note = trainer.Inert(lastLine(note))
 	word := string(r.Decision.Verdict)
 	if r.Outcome.Status != search.Completed {
 		word = string(r.Outcome.Status)
@@ -153,6 +153,12 @@ func sentence(now supervisor.Status) string {
 		text = fmt.Sprintf("trial %d in %s, %.0f%%; %s", r.ID, r.Phase, 100*r.Progress, text)
 	}
 	return text
+}
+
+// lastLine is where a traceback says what happened.
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
 // shorten cuts a text to so many characters.
