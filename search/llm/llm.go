@@ -24,6 +24,7 @@ import (
 
 	"autoresearchd/search"
 	_ "autoresearchd/search/evolution" // the default fallback
+	"autoresearchd/search/fallback"
 )
 
 // Name is the strategy's name in autoresearch.toml.
@@ -59,7 +60,7 @@ const (
 type strategy struct {
 	seed     uint64
 	o        Options
-	fallback search.Strategy // nil: none
+	fallback *fallback.Fallback // nil: none
 	tools    search.Tools
 
 	refreshing sync.Mutex // held while the candidates are gone through; taken before mu
@@ -102,26 +103,32 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	s := &strategy{seed: seed, o: o, ideas: map[int64]int{}, given: map[int64]bool{}, fixed: map[int64]bool{}, prints: map[int64]uint64{}}
 	switch o.Fallback {
 	case "none":
-	case Name, "portfolio", "agent", "exec":
+	case Name:
 		bad("fallback = %q: use a strategy that needs nobody, such as \"evolution\", or \"none\"", o.Fallback)
 	default:
-		factory, err := search.Default.Lookup(o.Fallback)
-		if err == nil {
-			s.fallback, err = factory(seed, func(any) error { return nil })
-		}
+		f, err := fallback.New(Name, o.Fallback, seed)
 		if err != nil {
-			bad("fallback = %q: %w", o.Fallback, err)
+			faults = append(faults, err)
 		}
+		s.fallback = f
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	s.Equip(search.Tools{})
+	s.lend(search.Tools{})
 	return s, nil
 }
 
-// Equip fills what is missing, so that nothing below asks whether it is there.
+// Equip implements search.Equipper.
 func (s *strategy) Equip(t search.Tools) {
+	s.lend(t)
+	if s.fallback != nil {
+		s.fallback.Equip(t)
+	}
+}
+
+// lend fills what is missing, so that nothing below asks whether it is there.
+func (s *strategy) lend(t search.Tools) {
 	missing := errors.New("it is not to be had here")
 	if t.Check == nil {
 		t.Check = func(context.Context, []byte) ([]search.Constant, error) { return nil, missing }
@@ -143,15 +150,13 @@ func (s *strategy) Equip(t search.Tools) {
 
 // memo is what a proposal carries in its Memo, under the key "llm".
 type memo struct {
-	Kind    string          `json:"kind,omitempty"` // "constants", "edit", "file", "fix"
-	Model   string          `json:"model,omitempty"`
-	Expect  string          `json:"expect,omitempty"`
-	Base    int64           `json:"base,omitempty"`  // the champion that it starts from
-	Fixes   int64           `json:"fixes,omitempty"` // the crashed trial that it mends
-	Depth   int             `json:"depth,omitempty"` // how many repairs it is away from a fresh idea
-	Dollars float64         `json:"dollars,omitempty"`
-	By      string          `json:"by,omitempty"`   // the fallback that made it
-	Memo    json.RawMessage `json:"memo,omitempty"` // the fallback's own
+	Kind    string  `json:"kind,omitempty"` // "constants", "edit", "file", "fix"
+	Model   string  `json:"model,omitempty"`
+	Expect  string  `json:"expect,omitempty"`
+	Base    int64   `json:"base,omitempty"`  // the champion that it starts from
+	Fixes   int64   `json:"fixes,omitempty"` // the crashed trial that it mends
+	Depth   int     `json:"depth,omitempty"` // how many repairs it is away from a fresh idea
+	Dollars float64 `json:"dollars,omitempty"`
 }
 
 // edit reports whether a model changed the code.
@@ -178,18 +183,8 @@ func (m memo) encode() []byte {
 // Tell lets the fallback learn; the rest is read from the history.
 func (s *strategy) Tell(r search.Result) {
 	if s.fallback != nil {
-		s.fallback.Tell(s.own(r))
+		s.fallback.Tell(r)
 	}
-}
-
-// own gives the fallback back what it proposed, as its own.
-func (s *strategy) own(r search.Result) search.Result {
-	if r.Trial.Proposal.Strategy == Name {
-		if m := memoOf(r.Trial.Proposal.Memo); m.By != "" {
-			r.Trial.Proposal.Strategy, r.Trial.Proposal.Memo = m.By, m.Memo
-		}
-	}
-	return r
 }
 
 // Ask uses a candidate that is ready, else waits for the request under way,
@@ -244,19 +239,7 @@ func (s *strategy) fall(ctx context.Context, h search.History, why error) (searc
 	if s.fallback == nil {
 		return search.Proposal{}, fmt.Errorf("%w: %w", ErrNothing, why)
 	}
-	done := make([]search.Result, len(h.Done))
-	for i := range h.Done {
-		done[i] = s.own(h.Done[i])
-	}
-	h.Done = done
-	p, err := s.fallback.Ask(ctx, h)
-	if err != nil {
-		return p, err
-	}
-	p.Memo = memo{By: p.Strategy, Memo: p.Memo}.encode()
-	p.Strategy = Name
-	p.Description += fmt.Sprintf(" (by %s: no model has)", s.o.Fallback)
-	return p, nil
+	return s.fallback.Ask(ctx, h, why)
 }
 
 // complain logs why no model proposes, once for the same reason.

@@ -157,7 +157,7 @@ func (l *lab) ask() search.Proposal {
 	l.t.Helper()
 	p, err := l.s.Ask(l.t.Context(), l.h)
 	must(l.t, err)
-	if p.Strategy != Name || p.Parent != l.h.Champion.ID || p.Description == "" || strings.ContainsAny(p.Description, "\n\t") {
+	if p.Strategy != Name && p.Strategy != "evolution" || p.Parent != l.h.Champion.ID || p.Description == "" || strings.ContainsAny(p.Description, "\n\t") {
 		l.t.Errorf("proposal %+v", p)
 	}
 	return p
@@ -297,7 +297,7 @@ func TestGoesOn(t *testing.T) {
 				l.server.Then = c.then
 				for range 6 {
 					trial := l.turn(worse)
-					if l.byModel(trial) || !strings.HasSuffix(trial.Proposal.Description, " (by evolution: no model has)") {
+					if l.byModel(trial) || !strings.Contains(trial.Proposal.Description, " (evolution, not llm: ") {
 						t.Errorf("%+v", trial.Proposal)
 					}
 				}
@@ -313,14 +313,14 @@ func TestGoesOn(t *testing.T) {
 	}
 }
 
-// TestFallbackLearns proves that the fallback sees its own proposals as its own.
-func TestFallbackLearns(t *testing.T) {
+// TestFallbackIsItself proves that the fallback's proposals bear its name, by
+// which it knows them again.
+func TestFallbackIsItself(t *testing.T) {
 	l := newLab(t, nil)
 	l.s.tools.Model = nil
-	trial := l.turn(worse)
-	back := l.s.own(l.h.Done[1])
-	if back.Trial.Proposal.Strategy != "evolution" || !bytes.Contains(back.Trial.Proposal.Memo, []byte(`"op"`)) || trial.Proposal.Strategy != Name {
-		t.Errorf("%+v", back.Trial.Proposal)
+	p, err := l.s.Ask(t.Context(), l.h)
+	if err != nil || p.Strategy != "evolution" || !bytes.Contains(p.Memo, []byte(`"op"`)) || !strings.HasSuffix(p.Description, " (evolution, not llm: no model is configured)") {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 
@@ -363,7 +363,7 @@ func TestPrepare(t *testing.T) {
 		go func() { l.s.Prepare(ctx, l.h); close(ended) }()
 		synctest.Wait()
 		begin = time.Now()
-		if p := l.ask(); !strings.Contains(p.Description, "by evolution") || time.Since(begin) != time.Minute {
+		if p := l.ask(); !strings.Contains(p.Description, "evolution, not llm") || time.Since(begin) != time.Minute {
 			t.Errorf("waited %v, then %s", time.Since(begin), p.Description)
 		}
 		cancel()
