@@ -25,10 +25,10 @@ type feasibility struct {
 // The latent function is the risk: high where trials fail.
 const (
 	maxLabels   = 100
-	believed    = -1.3 // prior mean: 9 of 10 trials do not fail
-	latentAmp   = 25.0 // prior variance
-	latentBowl  = 1.5  // its trend: the farther from the middle, the riskier
-	leastLength = 0.0  // logarithm of the shortest length scale: a range
+	latentAmp   = 200.0 // prior variance: failure is no matter of chance, so the edge is sharp
+	believed    = -14.0 // prior mean: five of six trials do not fail
+	latentBowl  = 6.0   // its trend: the farther from the middle, the riskier
+	leastLength = 0.0   // logarithm of the shortest length scale: a range
 )
 
 func newFeasibility(e *encoder, d *data, last *notes) *feasibility {

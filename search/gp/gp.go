@@ -1,10 +1,12 @@
 // Package gp is Bayesian optimisation with a Gaussian process.
 //
 // The surrogate has a Matérn 5/2 kernel with one length scale a constant
-// (Snoek et al., arXiv 1206.2944). Its hyperparameters are those of highest
-// posterior density, under log-normal priors whose length scales grow with the
-// square root of the number of constants, so that a dozen of them need no
-// special treatment (Hvarfner et al., arXiv 2402.02229). The noise is learned.
+// (Snoek et al., arXiv 1206.2944), over a bowl of uncertain bottom and
+// curvature as a trend (Rasmussen and Williams, 2.7). Its hyperparameters are
+// those of highest posterior density, under log-normal priors whose length
+// scales grow with the square root of the number of constants, so that a dozen
+// of them need no special treatment (Hvarfner et al., arXiv 2402.02229). The
+// noise is learned.
 //
 // The next trial maximises the logarithm of the expected improvement, in the
 // form that has a gradient everywhere (Ament et al., arXiv 2310.20708), over
