@@ -10,10 +10,11 @@
 //
 // The next trial maximises the logarithm of the expected improvement, in the
 // form that has a gradient everywhere (Ament et al., arXiv 2310.20708), over
-// the best posterior mean, as scores are noisy; times the probability that the
-// trial neither runs out of memory nor crashes nor diverges (Gardner et al.,
-// ICML 2014). Trials that run are believed to score what the surrogate expects
-// of them (the kriging believer of Ginsbourger et al., 2010).
+// the best posterior mean, as scores are noisy; times a power of the
+// probability that the trial neither runs out of memory nor crashes nor
+// diverges (after Gardner et al., ICML 2014). Trials that run are believed to
+// score what the surrogate expects of them (the kriging believer of Ginsbourger
+// et al., 2010).
 //
 // Ask reads everything out of the history. The only thing that it hands on is
 // the hyperparameters, in the memo of each proposal, as a start for the next
