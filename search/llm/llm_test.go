@@ -38,7 +38,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	table := search.Default.TOML(Name)
-	for _, line := range []string{`fallback = "evolution"`, `wait = "1m0s"`, "candidates = 2", "edits = true"} {
+	for _, line := range []string{`fallback = "evolution"`, `wait = "1m"`, "candidates = 2", "edits = true"} {
 		if !strings.Contains(table, line) {
 			t.Errorf("the table lacks %s:\n%s", line, table)
 		}
