@@ -79,13 +79,13 @@ func offline(name, state string, dialErr error, cmd *cobra.Command) error {
 
 func (g *globals) suggestCommand() *cobra.Command {
 	var set []string
-	c := &cobra.Command{Use: "suggest --set NAME=VALUE…", Short: "values of constants for the next proposal", Args: cobra.MaximumNArgs(1),
+	c := &cobra.Command{Use: `suggest "TEXT" | --set NAME=VALUE…`, Short: "an idea in words, or values of constants, for the next proposal", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{errors.New("suggestions in words need a language model, which is not in this version: use `suggest --set NAME=VALUE`")}
+			if len(args)+len(set) == 0 {
+				return usageError{errors.New("nothing is suggested: use `suggest \"TEXT\"`, or `suggest --set NAME=VALUE`, such as --set MATRIX_LR=0.05")}
 			}
-			if len(set) == 0 {
-				return usageError{errors.New("nothing is suggested: use `suggest --set NAME=VALUE`, such as --set MATRIX_LR=0.05")}
+			if len(args) > 0 && len(set) > 0 {
+				return usageError{errors.New("suggest words or values, not both at once")}
 			}
 			values := map[string]search.Value{}
 			for _, s := range set {
@@ -109,7 +109,12 @@ func (g *globals) suggestCommand() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			words, err := client.Suggest(ctx, values)
+			var words string
+			if len(args) > 0 {
+				words, err = client.SuggestText(ctx, args[0])
+			} else {
+				words, err = client.Suggest(ctx, values)
+			}
 			if err != nil {
 				return err
 			}

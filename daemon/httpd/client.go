@@ -120,3 +120,10 @@ func (c *Client) Suggest(ctx context.Context, values map[string]search.Value) (s
 	err := c.call(ctx, http.MethodPost, "/v1/suggest", map[string]any{"set": values}, &r)
 	return r.Message, err
 }
+
+// SuggestText gives an idea in words and returns what the daemon says to it.
+func (c *Client) SuggestText(ctx context.Context, text string) (string, error) {
+	var r reply
+	err := c.call(ctx, http.MethodPost, "/v1/suggest", map[string]any{"text": text}, &r)
+	return r.Message, err
+}

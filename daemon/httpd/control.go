@@ -38,6 +38,8 @@ type Controller interface {
 	// Suggest takes values for constants of the next proposal and returns a
 	// sentence about what will be done with them.
 	Suggest(ctx context.Context, values map[string]search.Value) (string, error)
+	// SuggestText takes an idea in words.
+	SuggestText(ctx context.Context, text string) (string, error)
 }
 
 // Socket returns the path of the control socket of a state directory.
@@ -120,7 +122,8 @@ func control(c Controller) http.Handler {
 	}
 	mux.HandleFunc("POST /v1/suggest", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
-			Set map[string]search.Value `json:"set"`
+			Set  map[string]search.Value `json:"set"`
+			Text string                  `json:"text"`
 		}
 		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		d.DisallowUnknownFields()
@@ -138,11 +141,19 @@ func control(c Controller) http.Handler {
 		case err != nil:
 			answer(w, http.StatusBadRequest, reply{Error: "read the suggestion: " + err.Error()})
 			return
-		case len(body.Set) == 0:
+		case len(body.Set) == 0 && body.Text == "":
 			answer(w, http.StatusBadRequest, reply{Error: "the suggestion sets no constant: write --set NAME=VALUE"})
 			return
+		case len(body.Set) > 0 && body.Text != "":
+			answer(w, http.StatusBadRequest, reply{Error: "suggest words or values, not both at once"})
+			return
 		}
-		message, err := c.Suggest(r.Context(), body.Set)
+		message := ""
+		if body.Text != "" {
+			message, err = c.SuggestText(r.Context(), body.Text)
+		} else {
+			message, err = c.Suggest(r.Context(), body.Set)
+		}
 		if err != nil {
 			answer(w, http.StatusConflict, reply{Error: err.Error()})
 			return

@@ -122,6 +122,7 @@ func TestCloseBusy(t *testing.T) {
 type fake struct {
 	calls  []string
 	values map[string]search.Value
+	text   string
 	err    error
 }
 
@@ -135,6 +136,11 @@ func (f *fake) Stop(context.Context) error   { return f.do("stop") }
 func (f *fake) Suggest(_ context.Context, v map[string]search.Value) (string, error) {
 	f.values = v
 	return "trial 8 will try it", f.err
+}
+
+func (f *fake) SuggestText(_ context.Context, text string) (string, error) {
+	f.text = text
+	return "a model will try it", f.err
 }
 
 // stateDir is short enough for a socket's path.
@@ -184,6 +190,9 @@ func TestControl(t *testing.T) {
 	if message, err := c.Suggest(t.Context(), values); err != nil || message != "trial 8 will try it" || !reflect.DeepEqual(f.values, values) {
 		t.Errorf("%s, %v, got %v", message, err, f.values)
 	}
+	if message, err := c.SuggestText(t.Context(), "try\nthis"); err != nil || message != "a model will try it" || f.text != "try\nthis" {
+		t.Errorf("%s, %v, got %q", message, err, f.text)
+	}
 	f.err = errors.New("no trial is running")
 	if err := c.Cancel(t.Context()); err == nil || err.Error() != "no trial is running" {
 		t.Errorf("cancel: %v", err)
@@ -195,7 +204,8 @@ func TestControl(t *testing.T) {
 	f.values = nil
 	for _, c2 := range []struct{ body, want string }{
 		{`{"set": {}}`, `400 {"error":"the suggestion sets no constant: write --set NAME=VALUE"}`},
-		{`{"text": "x"}`, `400 {"error":"read the suggestion: json: unknown field \"text\""}`},
+		{`{"words": "x"}`, `400 {"error":"read the suggestion: json: unknown field \"words\""}`},
+		{`{"text": "x", "set": {"A": 1}}`, `400 {"error":"suggest words or values, not both at once"}`},
 		{`{"set": {"A": 1}} {}`, `400 {"error":"read the suggestion: more than one JSON value"}`},
 		{`{"set": {"A": "` + strings.Repeat("x", maxBody) + `"}}`, `413 {"error":"a suggestion may be 65536 bytes long"}`},
 		{`{`, `400 {"error":"read the suggestion: unexpected EOF"}`},

@@ -40,10 +40,11 @@ var errUnfit = errors.New("it does not fit its parent")
 // resolved, its seed, and its folder, durably begun.
 func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error) {
 	s.say("preparing the trial")
-	source, parentCommit, constants, err := s.parent(ctx, p.Parent)
+	source, parentCommit, before, err := s.parent(ctx, p.Parent)
 	if err != nil {
 		return search.Trial{}, err
 	}
+	constants := before
 	if p.Source != nil {
 		source = p.Source
 		i, err := s.o.Trainer.Inspect(ctx, source)
@@ -69,13 +70,16 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 		return search.Trial{}, err
 	}
 	t := search.Trial{
-		ID: id, Proposal: p.Proposal, Source: source, Constants: i.Constants, Changed: search.Changed(constants, i.Constants),
+		ID: id, Proposal: p.Proposal, Source: source, Constants: i.Constants, Changed: search.Changed(before, i.Constants),
 		Seed: p.Seed, Budget: s.config.Trial.Budget, Device: s.o.Device, StartedAt: time.Now().UTC(),
 	}
 	if t.Seed == 0 {
 		t.Seed = s.study.Seed
 	}
 	t.Proposal.Source = nil // the journal keeps the full one
+	if t.Proposal.Ideas = nil; p.suggestion != 0 && len(p.Ideas) > 0 {
+		t.Proposal.Ideas = []int64{p.suggestion}
+	}
 	if err := s.bundle(ctx, t); err != nil {
 		return search.Trial{}, err
 	}
@@ -134,7 +138,7 @@ func (s *Supervisor) bundle(ctx context.Context, t search.Trial) error {
 			return full(fmt.Errorf("write the trial's bundle: %w", err))
 		}
 	}
-	return nil
+	return attach(dir, t.Proposal.Attachments)
 }
 
 // environment is what a trial ran with, for whoever repeats it.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"autoresearchd/daemon/config"
@@ -291,13 +293,43 @@ func (s *Supervisor) Suggest(_ context.Context, values map[string]search.Value) 
 		return "", err
 	}
 	words := describe(champion.Trial.Constants, values)
-	if _, err := s.o.Journal.Suggest(journal.Suggestion{Kind: "values", Text: words, Values: values, At: time.Now()}); err != nil {
+	if _, err := s.o.Journal.Suggest(journal.Suggestion{Kind: kindValues, Text: words, Values: values, At: time.Now()}); err != nil {
 		return "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.poke()
 	return "queued: " + words, nil
+}
+
+// longestIdea is how long a suggestion in words may be, in bytes.
+const longestIdea = 4000
+
+// SuggestText queues an idea in words for a strategy that can read, and says
+// what will be done with it.
+func (s *Supervisor) SuggestText(_ context.Context, text string) (string, error) {
+	text = strings.TrimSpace(strings.ToValidUTF8(text, "\ufffd"))
+	s.mu.Lock()
+	c := s.config
+	if s.next != nil {
+		c = s.next
+	}
+	s.mu.Unlock()
+	const instead = ", or suggest values with `suggest --set NAME=VALUE`"
+	switch {
+	case text == "":
+		return "", fmt.Errorf("the suggestion is empty")
+	case len(text) > longestIdea:
+		return "", fmt.Errorf("the suggestion is %d bytes long, at most %d are taken", len(text), longestIdea)
+	case s.o.Model == nil || !c.LLM.Enabled:
+		return "", fmt.Errorf("a suggestion in words needs a language model, and [llm] is not enabled: set enabled = true, base_url and models there and reload" + instead)
+	case !slices.Contains([]string{"llm", "portfolio", "agent"}, c.Search.Strategy):
+		return "", fmt.Errorf("strategy %s does not read words: set search.strategy to \"llm\" or \"portfolio\" and reload%s", c.Search.Strategy, instead)
+	}
+	if _, err := s.o.Journal.Suggest(journal.Suggestion{Kind: kindText, Text: text, At: time.Now()}); err != nil {
+		return "", err
+	}
+	return "queued: a model is asked for a proposal that carries it out", nil
 }
 
 // poke wakes the loop. mu is held.
@@ -340,6 +372,7 @@ func (s *Supervisor) reload() {
 	for _, r := range done {
 		strategy.Tell(r)
 	}
+	s.retire()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.config, s.strategy, s.judge, s.reloaded = c, strategy, judge, time.Now()

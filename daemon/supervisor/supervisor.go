@@ -37,12 +37,14 @@ type Options struct {
 	Trainer  trainer.Trainer
 	Registry *search.Registry
 	Meter    Meter
-	GPU      trainer.GPU            // nil: none
-	Device   string                 // where trials run: "cpu", "cuda:0"
-	Trials   int                    // end after so many more trials; 0: never
-	Stay     bool                   // wait at the end instead of returning: a service manager would only start the daemon again
-	Progress func()                 // called as the loop moves on
-	Finished func(r journal.Record) // called when a trial is recorded
+	GPU      trainer.GPU                                                         // nil: none
+	Device   string                                                              // where trials run: "cpu", "cuda:0"
+	Trials   int                                                                 // end after so many more trials; 0: never
+	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again
+	Progress func()                                                              // called as the loop moves on
+	Finished func(r journal.Record)                                              // called when a trial is recorded
+	Model    func(c *config.Config) (search.Model, error)                        // the model server of a configuration; nil: none
+	Start    func(ctx context.Context, c search.Command) (search.Process, error) // starts programs for strategies; nil: none
 	Log      *slog.Logger
 }
 
@@ -64,6 +66,7 @@ type Supervisor struct {
 	told      int            // how many of done the strategy knows
 	ran       int            // trials of this run
 	refused   map[int64]bool // suggestions that do not fit the champion any more
+	preparing *preparation   // nil: none
 
 	mu         sync.Mutex
 	wake       chan struct{} // closed and replaced when something below changes
@@ -120,6 +123,13 @@ func (s *Supervisor) plugins(c *config.Config) (search.Strategy, search.Judge, e
 	if err != nil {
 		return nil, nil, fmt.Errorf("make strategy %s: %w", c.Search.Strategy, err)
 	}
+	if e, ok := strategy.(search.Equipper); ok {
+		t, err := s.tools(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		e.Equip(t)
+	}
 	judge, err := search.LookupJudge(c.Judge.Rule)
 	if err != nil {
 		return nil, nil, err
@@ -131,6 +141,7 @@ func (s *Supervisor) plugins(c *config.Config) (search.Strategy, search.Judge, e
 // were asked for are done. A cancelled ctx ends the running trial, which is
 // recorded as interrupted.
 func (s *Supervisor) Run(ctx context.Context) error {
+	defer s.retire()
 	if err := s.resume(ctx, "the daemon ended while it ran"); err != nil {
 		if err := s.survive(ctx, err); err != nil {
 			return err
@@ -175,6 +186,7 @@ func (s *Supervisor) turn(ctx context.Context) error {
 		return err
 	}
 	s.trouble = ""
+	s.prepare(ctx, t)
 	o, runErr := s.run(ctx, t)
 	if errors.Is(runErr, errBroken) {
 		return runErr
@@ -258,7 +270,7 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 		return proposed{}, err
 	}
 	for _, g := range suggestions {
-		if g.Trial == 0 && !s.refused[g.ID] {
+		if g.Kind == kindValues && g.Trial == 0 && !s.refused[g.ID] {
 			return proposed{Proposal: s.suggested(g, champion), suggestion: g.ID}, nil
 		}
 	}
@@ -277,7 +289,7 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 	if _, err := s.o.Registry.Lookup(p.Strategy); err != nil && p.Strategy != warm.Name {
 		p.Strategy = name
 	}
-	return proposed{Proposal: p}, nil
+	return proposed{Proposal: p, suggestion: s.idea(p)}, nil
 }
 
 // proposed is a proposal and the suggestion that it came from, if any.

@@ -105,3 +105,10 @@ func (s *strategy) Prepare(ctx context.Context, h search.History) {
 		p.Prepare(ctx, h)
 	}
 }
+
+// Close implements search.Closer.
+func (s *strategy) Close() {
+	if c, ok := s.Strategy.(search.Closer); ok {
+		c.Close()
+	}
+}
