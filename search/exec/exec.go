@@ -283,6 +283,15 @@ func (t *talk) update(w io.Writer, h search.History) error {
 		if _, err := w.Write(t.space); err != nil {
 			return err
 		}
+		for _, e := range h.Earlier {
+			for _, r := range e.Done {
+				m := result(r, h.Space)
+				m.Type, m.Study = "earlier", e.Name
+				if err := write(w, m); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	for ; t.told < len(h.Done); t.told++ {
 		if err := write(w, result(h.Done[t.told], h.Space)); err != nil {

@@ -15,6 +15,7 @@ import (
 //
 //	hello    → {"protocol": 1}       once, before anything else
 //	space                            begins anew: what was told before is void
+//	earlier                          a trial of another study; its value does not compare
 //	tell                             a finished trial, in the journal's order
 //	ask      → answer                the constants of the next trial
 //	refused                          why the last answer cannot be a trial; an ask follows
@@ -55,6 +56,7 @@ type dimension struct {
 
 type tell struct {
 	Type        string                  `json:"type"`
+	Study       string                  `json:"study,omitempty"` // of earlier: which
 	Trial       int64                   `json:"trial"`
 	Constants   map[string]search.Value `json:"constants"`
 	Status      search.Status           `json:"status"`
