@@ -153,20 +153,37 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// inherited is how long a dead holder's lock is waited for.
+const inherited = 2 * time.Second
+
+// holder returns the process that wrote itself into the lock, 0 if none did.
+func holder(lock *os.File) int {
+	text := make([]byte, 32)
+	n, _ := lock.ReadAt(text, 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	return pid
+}
+
+func lives(pid int) bool { return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
 func takeLock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	// A holder that was killed as it started a program leaves the lock to that
+	// child for the moment until it executes.
+	for end := time.Now().Add(inherited); errors.Is(err, unix.EWOULDBLOCK) && !lives(holder(f)) && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		holder := make([]byte, 32)
-		n, _ := f.ReadAt(holder, 0)
-		f.Close()
-		pid := strings.TrimSpace(string(holder[:n]))
-		if _, err := strconv.Atoi(pid); err != nil {
-			pid = "unknown"
+		pid := "unknown"
+		if n := holder(f); n > 0 {
+			pid = strconv.Itoa(n)
 		}
+		f.Close()
 		return nil, fmt.Errorf("open state directory %s: %w (pid %s): stop it first (`autoresearchd stop`, or `systemctl stop autoresearchd`), or give this one its own [study] state", dir, ErrLocked, pid)
 	}
 	if err == nil {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"autoresearchd/search"
 )
@@ -457,5 +460,45 @@ func BenchmarkStep(b *testing.B) {
 		if err := j.Begin(testTrial(int64(i+1)), "p", 0); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestLockOfADeadHolder waits for a lock that a killed daemon's child still has.
+func TestLockOfADeadHolder(t *testing.T) {
+	dir := t.TempDir()
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	fmt.Fprintln(lock, gone.Process.Pid)
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("cat")
+	child.ExtraFiles = []*os.File{lock}
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lock.Close() // only the child has it now
+	opened := make(chan error, 1)
+	go func() {
+		j, err := Open(dir)
+		if err == nil {
+			err = j.Close()
+		}
+		opened <- err
+	}()
+	in.Close() // the child ends
+	if err := errors.Join(child.Wait(), <-opened); err != nil {
+		t.Error(err)
 	}
 }
