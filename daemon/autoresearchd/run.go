@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/external"
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -106,6 +108,11 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return err
 	}
 	defer tr.Close()
+	programs, err := newPrograms(c, o, tr)
+	if err != nil {
+		return err
+	}
+	defer programs.Close()
 	head, err := repo.Head(ctx)
 	if err != nil {
 		return err
@@ -121,7 +128,8 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
 	s, err := supervisor.New(ctx, supervisor.Options{
 		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Trials: trials,
-		Stay: notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
+		Start: programs.Start,
+		Stay:  notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
 	})
 	if err != nil {
 		return err
@@ -175,6 +183,19 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return nil
 	}
 	return err
+}
+
+// newPrograms starts what strategies work with, with the secrets and the
+// control groups of trials.
+func newPrograms(c *config.Config, o trainer.Options, tr trainer.Trainer) (*external.Programs, error) {
+	p := external.Options{
+		Dir: filepath.Join(c.Study.State, "programs"), Base: filepath.Dir(c.File()), Marker: o.Marker + ":programs",
+		Secrets: o.Secrets, Processes: o.Processes, Memory: o.Memory, Log: o.Log,
+	}
+	if own, ok := tr.(*trainer.Process); ok {
+		p.Cgroups = own.Cgroups()
+	}
+	return external.New(p)
 }
 
 func newTrainer(ctx context.Context, c *config.Config, o trainer.Options) (trainer.Trainer, error) {

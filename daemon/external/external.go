@@ -63,6 +63,13 @@ func New(o Options) (*Programs, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	for _, path := range []*string{&o.Dir, &o.Base} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return nil, fmt.Errorf("find the folder of programs: %w", err)
+		}
+		*path = absolute
+	}
 	// Orphans of programs come to the daemon, which collects them.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the subreaper of programs: %w", err)
