@@ -79,6 +79,11 @@ type Metrics struct {
 	killTime prometheus.Histogram
 	ask      *prometheus.HistogramVec
 	journal  prometheus.Histogram
+
+	llmRequests *prometheus.CounterVec
+	llmTokens   *prometheus.CounterVec
+	llmCost     *prometheus.CounterVec
+	llmTime     *prometheus.HistogramVec
 }
 
 // Buckets in seconds, for a world in which a trial trains for five minutes.
@@ -86,6 +91,7 @@ var (
 	phaseBuckets   = []float64{0.5, 1, 2, 5, 10, 20, 30, 60, 120, 180, 240, 300, 330, 360, 420, 480, 600, 900, 1800, 3600}
 	killBuckets    = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 3, 5, 10, 30}
 	askBuckets     = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120}
+	llmBuckets     = []float64{0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600}
 	journalBuckets = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}
 )
 
@@ -108,13 +114,23 @@ func New(source Source, gpus gpu.GPUs, build Build) *Metrics {
 		killTime: prometheus.NewHistogram(histogram("watchdog_kill_seconds", "Time from a watchdog's decision until no process of the trial was left.", killBuckets)),
 		ask:      prometheus.NewHistogramVec(histogram("search_ask_seconds", "Time that a strategy took to propose a trial.", askBuckets), []string{"strategy"}),
 		journal:  prometheus.NewHistogram(histogram("journal_write_seconds", "Time of a durable write to the journal.", journalBuckets)),
+		llmRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "llm_requests_total", Help: "Requests to language models, by what came of them.",
+		}, []string{"model", "outcome"}),
+		llmTokens: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "llm_tokens_total", Help: "Tokens of prompts and replies, as the server counts them.",
+		}, []string{"model", "kind"}),
+		llmCost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "llm_cost_dollars_total", Help: "What requests to language models have cost, by the configured prices.",
+		}, []string{"model"}),
+		llmTime: prometheus.NewHistogramVec(histogram("llm_request_seconds", "Time of a request to a language model.", llmBuckets), []string{"model"}),
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "The program that runs; always 1.",
 		ConstLabels: prometheus.Labels{"version": clean(build.Version), "revision": clean(build.Revision), "goversion": runtime.Version(), "python": clean(build.Python)},
 	}, func() float64 { return 1 })
 	m.registry.MustRegister(
-		m.phase, m.kills, m.killTime, m.ask, m.journal, info,
+		m.phase, m.kills, m.killTime, m.ask, m.journal, m.llmRequests, m.llmTokens, m.llmCost, m.llmTime, info,
 		&state{source: source, gpus: gpus},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -153,6 +169,17 @@ func (m *Metrics) ObserveAsk(strategy string, d time.Duration) {
 
 // ObserveJournal counts a durable write.
 func (m *Metrics) ObserveJournal(d time.Duration) { m.journal.Observe(d.Seconds()) }
+
+// ObserveLLM counts a request to a language model. outcome is a word of a
+// small set: "ok", "timeout", "rate_limited", …
+func (m *Metrics) ObserveLLM(model, outcome string, d time.Duration, promptTokens, replyTokens int, dollars float64) {
+	model = clean(model)
+	m.llmRequests.WithLabelValues(model, clean(outcome)).Inc()
+	m.llmTokens.WithLabelValues(model, "prompt").Add(float64(max(0, promptTokens)))
+	m.llmTokens.WithLabelValues(model, "reply").Add(float64(max(0, replyTokens)))
+	m.llmCost.WithLabelValues(model).Add(max(0, dollars))
+	m.llmTime.WithLabelValues(model).Observe(d.Seconds())
+}
 
 // clean keeps a label from breaking the page.
 func clean(s string) string { return strings.ToValidUTF8(s, "\ufffd") }

@@ -74,6 +74,8 @@ func TestPage(t *testing.T) {
 	m.ObserveKill(search.Train, "stall", 80*time.Millisecond)
 	m.ObserveAsk("evolution", 700*time.Microsecond)
 	m.ObserveJournal(3 * time.Millisecond)
+	m.ObserveLLM("small", "ok", 12*time.Second, 9000, 400, 0.012)
+	m.ObserveLLM("small", "timeout", 3*time.Minute, 0, 0, 0.02)
 
 	got := page(t, m)
 	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes"} {

@@ -147,7 +147,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 	} else {
 		fault("http", err, "set http.listen to a free address, or to \"\"")
 	}
-	note("model server", "language models are not in this version", "")
+	examineModels(ctx, c, ok, note, fault)
 }
 
 // examineTorch imports torch in the embedded interpreter's own way: through a

@@ -42,3 +42,9 @@ func (l *lateMeter) ObserveAsk(strategy string, d time.Duration) {
 		m.ObserveAsk(strategy, d)
 	}
 }
+
+func (l *lateMeter) ObserveLLM(model, outcome string, d time.Duration, promptTokens, replyTokens int, dollars float64) {
+	if m := l.m.Load(); m != nil {
+		m.ObserveLLM(model, outcome, d, promptTokens, replyTokens, dollars)
+	}
+}

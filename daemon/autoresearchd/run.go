@@ -128,7 +128,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
 	s, err := supervisor.New(ctx, supervisor.Options{
 		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Trials: trials,
-		Start: programs.Start,
+		Start: programs.Start, Model: models(c, meter, log),
 		Stay:  notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
 	})
 	if err != nil {

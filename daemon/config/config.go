@@ -101,13 +101,15 @@ type Pruning struct {
 
 // LLM describes an OpenAI-compatible server. It never holds the key itself.
 type LLM struct {
-	Enabled       bool    `toml:"enabled"`
-	BaseURL       string  `toml:"base_url"`
-	Models        []Model `toml:"models"`
-	KeyEnv        string  `toml:"key_env"`
-	KeyFile       string  `toml:"key_file"`
-	KeyCredential string  `toml:"key_credential"`
-	MaxCost       float64 `toml:"max_cost"` // dollars for the study; 0: no cap
+	Enabled       bool          `toml:"enabled"`
+	BaseURL       string        `toml:"base_url"`
+	Models        []Model       `toml:"models"`
+	KeyEnv        string        `toml:"key_env"`
+	KeyFile       string        `toml:"key_file"`
+	KeyCredential string        `toml:"key_credential"`
+	MaxCost       float64       `toml:"max_cost"`   // dollars for the study; 0: no cap
+	MaxTokens     int           `toml:"max_tokens"` // of a reply; 0: the server's own limit
+	Timeout       time.Duration `toml:"timeout"`    // of one request
 }
 
 // Model is a model by name; prices are dollars a million tokens.
@@ -157,7 +159,7 @@ func Default() *Config {
 		Search:  Search{Strategy: "evolution", WarmStart: []string{}},
 		Judge:   Judge{Rule: "greedy"},
 		Pruning: Pruning{Rule: "off"},
-		LLM:     LLM{Models: []Model{}, KeyEnv: "OPENAI_API_KEY"},
+		LLM:     LLM{Models: []Model{}, KeyEnv: "OPENAI_API_KEY", Timeout: 3 * time.Minute},
 		HTTP:    HTTP{Listen: "127.0.0.1:9797"},
 		Log:     Log{Level: "info"},
 		source:  &source{},

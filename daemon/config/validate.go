@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"sort"
@@ -28,9 +29,11 @@ var (
 )
 
 var (
-	tagForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	deviceForm = regexp.MustCompile(`^cuda:(0|[1-9][0-9]?)$`)
-	nameForm   = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+	tagForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	deviceForm     = regexp.MustCompile(`^cuda:(0|[1-9][0-9]?)$`)
+	variableForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	credentialForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$`)
+	nameForm       = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 )
 
 // Validate checks every value and returns all Faults, those of Load included.
@@ -44,7 +47,10 @@ func (c *Config) Validate(known Known) error {
 	if v.oneOf("pruning.rule", c.Pruning.Rule, "off", "median") && c.Pruning.Rule == "median" {
 		v.later("pruning.rule", "median", `use "off"`)
 	}
-	v.llm(c.LLM)
+	v.llm(c.LLM, c.Study.Workspace)
+	if c.Search.Strategy == "llm" && !c.LLM.Enabled {
+		v.bad("search.strategy", "llm", "needs a model server", "set enabled = true, base_url and models in [llm]")
+	}
 	if l := c.HTTP.Listen; l != "" {
 		_, port, err := net.SplitHostPort(l)
 		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
@@ -254,30 +260,64 @@ func (v *validator) axis(path []string, a Axis) {
 	}
 }
 
-func (v *validator) llm(l LLM) {
-	if l.Enabled {
-		v.later("llm.enabled", true, "use false: the search goes on without a model")
-	}
-	if l.BaseURL != "" {
-		if u, err := url.Parse(l.BaseURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			v.bad("llm.base_url", l.BaseURL, "is not the address of a server", `write "http://127.0.0.1:8000/v1"`)
-		} else if u.User != nil {
-			v.bad("llm.base_url", nil, "holds a password", "name the key by key_env, key_file or key_credential")
+func (v *validator) llm(l LLM, workspace string) {
+	const where = `write "http://127.0.0.1:8000/v1"`
+	switch u, err := url.Parse(l.BaseURL); {
+	case l.BaseURL == "":
+		if l.Enabled {
+			v.bad("llm.base_url", "", "is empty, but llm.enabled is true", where)
 		}
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		var shown any = l.BaseURL
+		if strings.Contains(l.BaseURL, "@") { // it may hold a password
+			shown = nil
+		}
+		v.bad("llm.base_url", shown, "is not the address of a server", where)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		v.bad("llm.base_url", nil, "holds more than an address", "name the key by key_env, key_file or key_credential; "+where)
 	}
 	if l.KeyFile != "" && l.KeyCredential != "" {
 		v.bad("llm.key_file", nil, "is one of two sources of the key", "leave key_file or key_credential empty")
 	}
+	// What is wrong here may be the key itself, which is not repeated.
+	if l.KeyEnv != "" && !variableForm.MatchString(l.KeyEnv) {
+		v.bad("llm.key_env", nil, "is not the name of an environment variable", "write the variable's name, never the key itself")
+	}
+	if l.KeyCredential != "" && !credentialForm.MatchString(l.KeyCredential) {
+		v.bad("llm.key_credential", nil, "is not the name of a credential", "write the name that the unit gives it by LoadCredential=")
+	}
+	if inside, err := filepath.Rel(workspace, l.KeyFile); l.KeyFile != "" && err == nil && !strings.HasPrefix(inside, "..") {
+		v.bad("llm.key_file", nil, "lies in the workspace, where trials could read it", "keep it where only the daemon can")
+	}
 	if l.MaxCost < 0 {
 		v.bad("llm.max_cost", l.MaxCost, "is negative", "write 0.0 for no cap")
 	}
+	if l.MaxTokens < 0 {
+		v.bad("llm.max_tokens", l.MaxTokens, "is negative", "write 0 for the server's own limit")
+	}
+	if l.Timeout <= 0 {
+		v.bad("llm.timeout", l.Timeout.String(), "is not a positive duration", `write "3m"`)
+	}
+	if l.Enabled && len(l.Models) == 0 {
+		v.bad("llm.models", nil, "is empty, but llm.enabled is true", "name at least one model that the server has")
+	}
+	priced := false
 	for i, m := range l.Models {
 		path := []string{"llm", "models", "[" + strconv.Itoa(i) + "]"}
 		if m.Name == "" {
 			v.fail(path, nil, "has no name", "")
 		}
+		for _, other := range l.Models[:i] {
+			if m.Name != "" && m.Name == other.Name {
+				v.fail(path, nil, fmt.Sprintf("names %q again", m.Name), "name each model once")
+			}
+		}
 		if m.InputPrice < 0 || m.OutputPrice < 0 {
 			v.fail(path, nil, "has a negative price", "prices are dollars a million tokens")
 		}
+		priced = priced || m.InputPrice > 0 || m.OutputPrice > 0
+	}
+	if l.Enabled && l.MaxCost > 0 && len(l.Models) > 0 && !priced {
+		v.bad("llm.max_cost", l.MaxCost, "caps nothing: no model has a price", "write { name = \"…\", input_price = 0.5, output_price = 1.5 }, in dollars a million tokens")
 	}
 }

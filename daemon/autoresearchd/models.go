@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/modelserver"
+	"autoresearchd/search"
+	_ "autoresearchd/search/llm"
+	"autoresearchd/search/llm/openai"
+)
+
+// models returns what makes the client of a configuration's model server. All
+// of them count into the same ledger.
+func models(start *config.Config, meter openai.Observer, log *slog.Logger) func(*config.Config) (search.Model, error) {
+	ledger := modelserver.NewLedger(start.Study.State)
+	return func(c *config.Config) (search.Model, error) {
+		if c.LLM.KeyEnv != start.LLM.KeyEnv {
+			// The trainer hides the variable that it was started with.
+			return nil, fmt.Errorf("reload cannot change llm.key_env: restart the daemon for that (`systemctl restart autoresearchd`)")
+		}
+		return modelserver.New(c.LLM, modelserver.Options{Ledger: ledger, Observer: meter, Log: log})
+	}
+}
+
+// examineModels asks the model server for its models.
+func examineModels(ctx context.Context, c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	const part = "model server"
+	if !c.LLM.Enabled {
+		note(part, "llm.enabled is false", "the search works without; a model's proposals make it better")
+		return
+	}
+	if open := modelserver.Open(c.LLM); open != "" {
+		note(part, open, "chmod 600 "+c.LLM.KeyFile)
+	}
+	client, err := modelserver.New(c.LLM, modelserver.Options{})
+	if err != nil {
+		fault(part, err, "")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	words, missing, err := client.Probe(ctx)
+	switch {
+	case err != nil:
+		fault(part, fmt.Errorf("%s: %w", c.LLM.BaseURL, err), "start it, or correct [llm]; until then the search goes on without")
+	case len(missing) > 0:
+		note(part, fmt.Sprintf("%s: %s, but not %s", c.LLM.BaseURL, words, strings.Join(missing, ", ")), "correct llm.models if requests fail")
+	default:
+		ok(part, "%s: %s", c.LLM.BaseURL, words)
+	}
+	if c.LLM.KeyEnv != "" && c.LLM.KeyFile == "" && c.LLM.KeyCredential == "" && os.Getenv(c.LLM.KeyEnv) == "" {
+		note(part, "the variable "+c.LLM.KeyEnv+" (llm.key_env) is not set here", "a server that wants no key needs none")
+	}
+}

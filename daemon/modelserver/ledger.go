@@ -1,0 +1,122 @@
+package modelserver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"autoresearchd/search/llm/openai"
+)
+
+// File is where a study's ledger lies in its state directory.
+const File = "llm.json"
+
+// Ledger keeps what models have cost in a small file. A call that returns
+// without an error is on the disk; what was reserved when the daemon died
+// counts as spent.
+type Ledger struct {
+	path string
+
+	mu     sync.Mutex
+	loaded bool
+	sums   sums
+}
+
+type sums struct {
+	Dollars      float64 `json:"dollars"`
+	Reserved     float64 `json:"reserved"` // by requests under way
+	Requests     int64   `json:"requests"`
+	PromptTokens int64   `json:"prompt_tokens"`
+	ReplyTokens  int64   `json:"reply_tokens"`
+}
+
+// NewLedger returns the ledger of a state directory. The file is read when a
+// model is first asked: a faulty one keeps models from being asked, and
+// nothing else.
+func NewLedger(state string) *Ledger { return &Ledger{path: filepath.Join(state, File)} }
+
+// Reserve implements openai.Ledger.
+func (l *Ledger) Reserve(dollars, limit float64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.load(); err != nil {
+		return err
+	}
+	next := l.sums
+	next.Reserved += dollars
+	next.Requests++
+	if limit > 0 && next.Dollars+next.Reserved > limit {
+		return fmt.Errorf("%w: $%.4f of $%g are spent, and this request could cost $%.4f: raise it and reload, to go on", openai.ErrCap, l.sums.Dollars, limit, dollars)
+	}
+	return l.store(next)
+}
+
+// Settle implements openai.Ledger.
+func (l *Ledger) Settle(reserved, dollars float64, promptTokens, replyTokens int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next := l.sums
+	next.Reserved = max(0, next.Reserved-reserved)
+	next.Dollars += dollars
+	next.PromptTokens += int64(promptTokens)
+	next.ReplyTokens += int64(replyTokens)
+	l.sums = next // it is spent, whether it can be written or not
+	return l.store(next)
+}
+
+func (l *Ledger) load() error {
+	if l.loaded {
+		return nil
+	}
+	data, err := os.ReadFile(l.path)
+	var s sums
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("read what models have cost: %w", err)
+	default:
+		if err := json.Unmarshal(data, &s); err != nil || !(s.Dollars >= 0) || !(s.Reserved >= 0) {
+			return fmt.Errorf("%s, which holds what models have cost, is damaged: mend it, or remove it to count from 0", l.path)
+		}
+	}
+	s.Dollars, s.Reserved = s.Dollars+s.Reserved, 0
+	l.sums, l.loaded = s, true
+	return nil
+}
+
+// store replaces the file, durably, and then what is known.
+func (l *Ledger) store(s sums) error {
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = replace(l.path, append(data, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("record what models cost: %w", err)
+	}
+	l.sums = s
+	return nil
+}
+
+func replace(path string, data []byte) error {
+	next := path + ".new"
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
