@@ -29,7 +29,8 @@ lint() {
   "$build/tools/bin/ruff" format --quiet --check . || die "ruff format would change something: run .build/tools/bin/ruff format"
   git ls-files -co --exclude-standard '*.sh' .ci/run | xargs shellcheck
   # The house's rules: only pyembed imports "C"; processes are started by the
-  # trainer, the lineage, and what sets up or examines a machine.
+  # trainer, the lineage, external (for strategies), and what sets up or
+  # examines a machine.
   out=$(git ls-files -co --exclude-standard '*.go' | grep -v '^pyembed/' | xargs grep -ln '^import "C"' || true)
   [ -z "$out" ] || die "only pyembed may import \"C\": $out"
   out=$(git ls-files -co --exclude-standard '*.go' | grep -v '_test.go$' |
@@ -42,6 +43,7 @@ lint() {
 gotests() {
   step "Go tests"
   "$root/scripts/venv.sh"
+  "$root/scripts/test_tools.sh"
   # shellcheck source=/dev/null
   . "$build/env"
   AUTORESEARCH_TEST_VENV=$build/venv go test -timeout 20m ./...

@@ -228,7 +228,7 @@ func TestConversation(t *testing.T) {
 		g.Stdin = io.TeeReader(in, &record)
 		g.Stdout = io.MultiWriter(out, &record)
 		return answers(g)
-	}, func(o *exec.Options) { o.Options = map[string]any{"sampler": "tpe", "startup": int64(10)} }))
+	}, func(o *exec.Options) { o.Options = map[string]any{"sampler": "tpe", "n_startup_trials": int64(10)} }))
 	for range 3 {
 		turn(t, s)
 	}
@@ -253,6 +253,32 @@ func TestConversation(t *testing.T) {
 	}
 	if got := record.String(); got != string(want) {
 		t.Errorf("the conversation is not that of %s; it is\n%s", path, got)
+	}
+}
+
+// TestReadme holds the conversation of scripts/examples/README.md to the
+// transcript.
+func TestReadme(t *testing.T) {
+	transcript, err := os.ReadFile("testdata/conversation.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../scripts/examples/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := 0
+	for _, line := range strings.Split(string(readme), "\n") {
+		_, words, ok := strings.Cut(line, " ")
+		if !ok || !strings.HasPrefix(line, "→ ") && !strings.HasPrefix(line, "← ") || strings.Contains(words, "[…]") {
+			continue
+		}
+		if said++; !strings.Contains(string(transcript), words+"\n") {
+			t.Errorf("nobody says %s", words)
+		}
+	}
+	if said < 15 {
+		t.Errorf("it shows %d lines", said)
 	}
 }
 
