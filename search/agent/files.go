@@ -157,27 +157,34 @@ func rows(b *strings.Builder, all []search.Result) {
 	}
 }
 
-// table has every trial on a line.
+// table has every trial on a line, those that run too.
 func table(h search.History) []byte {
 	var b strings.Builder
 	b.WriteString("trial\tparent\tstrategy\tstatus\tval_bpb\tdecision\tpeak_vram_gib\tsteps\tchanged\tdescription\n")
 	for _, r := range h.Done {
-		bpb := ""
-		if x, ok := r.Score(); ok {
-			bpb = fmt.Sprintf("%.6f", x)
-		}
-		var changed []string
-		for _, name := range r.Trial.Changed {
-			for _, c := range r.Trial.Constants {
-				if c.Name == name {
-					changed = append(changed, name+"="+c.Value.Literal())
-				}
-			}
-		}
-		fmt.Fprintf(&b, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f\t%d\t%s\t%s\n", r.Trial.ID, r.Trial.Proposal.Parent, line(r.Trial.Proposal.Strategy), r.Outcome.Status, bpb,
-			r.Decision.Verdict, float64(r.Outcome.PeakVRAM)/(1<<30), r.Outcome.Steps, line(strings.Join(changed, " ")), line(r.Trial.Proposal.Description))
+		row(&b, r)
+	}
+	for _, t := range h.Pending {
+		row(&b, search.Result{Trial: t, Outcome: search.Outcome{Status: "running"}})
 	}
 	return []byte(b.String())
+}
+
+func row(b *strings.Builder, r search.Result) {
+	bpb := ""
+	if x, ok := r.Score(); ok {
+		bpb = fmt.Sprintf("%.6f", x)
+	}
+	var changed []string
+	for _, name := range r.Trial.Changed {
+		for _, c := range r.Trial.Constants {
+			if c.Name == name {
+				changed = append(changed, name+"="+c.Value.Literal())
+			}
+		}
+	}
+	fmt.Fprintf(b, "%d\t%d\t%s\t%s\t%s\t%s\t%.1f\t%d\t%s\t%s\n", r.Trial.ID, r.Trial.Proposal.Parent, line(r.Trial.Proposal.Strategy), r.Outcome.Status, bpb,
+		r.Decision.Verdict, float64(r.Outcome.PeakVRAM)/(1<<30), r.Outcome.Steps, line(strings.Join(changed, " ")), line(r.Trial.Proposal.Description))
 }
 
 func line(s string) string { return fallback.Line(s, 300) }
