@@ -69,7 +69,8 @@ func run(args []string) int {
 		return 2
 	}
 	fmt.Fprintln(os.Stderr, "autoresearchd:", err)
-	if errors.As(err, &usage) {
+	// cobra has no type for a command that it does not know.
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
 		return 2
 	}
 	return 1
@@ -86,7 +87,7 @@ func newRoot() *cobra.Command {
 	g := &globals{}
 	root := &cobra.Command{
 		Use: "autoresearchd", Short: "runs training experiments all night, keeps what helps, and says what it did",
-		Version: fmt.Sprintf("%s (CPython %s)", version, pyembed.Version()), SilenceErrors: true, SilenceUsage: true,
+		Version: fmt.Sprintf("%s (CPython %s)", version, pyembed.Version()), SilenceErrors: true, SilenceUsage: true, DisableSuggestions: true,
 	}
 	root.PersistentFlags().StringVar(&g.config, "config", "", "configuration `FILE` (default ./autoresearch.toml, then /etc/autoresearch/autoresearch.toml)")
 	root.PersistentFlags().StringVar(&g.state, "state", "", "state `DIR` (default [study] state)")

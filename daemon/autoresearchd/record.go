@@ -283,7 +283,7 @@ func (g *globals) showCommand() *cobra.Command {
 }
 
 func (g *globals) diffCommand() *cobra.Command {
-	return &cobra.Command{Use: "diff ID [ID]", Short: "what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
+	return g.reads(&cobra.Command{Use: "diff ID [ID]", Short: "what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := g.reader()
 			if err != nil {
@@ -324,9 +324,13 @@ func (g *globals) diffCommand() *cobra.Command {
 				}
 				name = "start"
 			}
-			fmt.Fprint(cmd.OutOrStdout(), udiff.Unified("train.py ("+name+")", fmt.Sprintf("train.py (trial %d)", to.Trial.ID), string(from), string(to.Trial.Source)))
-			return nil
-		}}
+			text := udiff.Unified("train.py ("+name+")", fmt.Sprintf("train.py (trial %d)", to.Trial.ID), string(from), string(to.Trial.Source))
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"from": name, "to": fmt.Sprintf("trial %d", to.Trial.ID), "diff": text})
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+			return err
+		}})
 }
 
 func (g *globals) logCommand() *cobra.Command {
@@ -348,6 +352,13 @@ func (g *globals) logCommand() *cobra.Command {
 				return fmt.Errorf("trial %d has no log: %w", rec.Trial.ID, err)
 			}
 			defer f.Close()
+			if g.json {
+				text, err := io.ReadAll(f)
+				if err != nil {
+					return err
+				}
+				return printJSON(cmd.OutOrStdout(), map[string]any{"id": rec.Trial.ID, "log": string(text)})
+			}
 			clean := inertWriter{cmd.OutOrStdout()}
 			for {
 				if _, err := io.Copy(clean, f); err != nil {
@@ -368,7 +379,7 @@ func (g *globals) logCommand() *cobra.Command {
 			}
 		}}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the trial ends")
-	return c
+	return g.reads(c)
 }
 
 // inertWriter makes escape sequences visible; line ends and carriage returns

@@ -129,7 +129,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	s, err := supervisor.New(ctx, supervisor.Options{
 		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Trials: trials,
 		Start: programs.Start, Model: models(c, meter, log),
-		Stay:  notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
+		Stay: notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
 	})
 	if err != nil {
 		return err
@@ -161,6 +161,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 				log.Error("the configuration was not reloaded; the old one stays in force", "err", err)
 			} else {
 				setLevel(&level, next.Log.Level, screen)
+				log.Info("the configuration was read again; it holds from the next trial on")
 			}
 			notifier.Ready()
 		}

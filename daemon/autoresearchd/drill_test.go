@@ -1,0 +1,242 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// seats are the processes of trials whose state is in this study.
+func (s *study) seats() []int {
+	s.t.Helper()
+	var out []int
+	entries, err := os.ReadDir("/proc")
+	must(s.t, err)
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		stat, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if strings.Contains(string(env), "AUTORESEARCH_SEAT=") && strings.Contains(string(env), s.dir) && !strings.Contains(string(stat), ") Z ") {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// training waits until a trial trains, held by its gate.
+func (s *study) training(id int64) {
+	s.t.Helper()
+	s.poll("trial "+strconv.FormatInt(id, 10)+" to train", func() bool {
+		var now struct {
+			Running *struct {
+				ID    int64
+				Phase string
+				Step  int
+			}
+		}
+		out, _, code := s.cli("status", "--json")
+		return code == 0 && json.Unmarshal([]byte(out), &now) == nil && now.Running != nil && now.Running.ID == id && now.Running.Phase == "train"
+	})
+}
+
+// poll waits for something that no event tells.
+func (s *study) poll(what string, done func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("waited a minute for %s", what)
+		}
+	}
+}
+
+func (s *study) hold() { s.write("gate", "") }
+func (s *study) open() { must(s.t, os.Remove(s.gate)) }
+
+// TestKilledMidTrial is fault 36: one row, the trainer reaped, the loop goes on.
+func TestKilledMidTrial(t *testing.T) {
+	s := newStudy(t)
+	s.ok("run", "--trials", "1")
+	s.hold()
+	d := s.start()
+	s.training(2)
+	if len(s.seats()) == 0 {
+		t.Fatal("no trainer runs")
+	}
+	must(t, d.Process.Kill())
+	d.end()
+	s.open()
+	s.ok("run", "--trials", "1")
+	if left := s.seats(); len(left) > 0 {
+		t.Errorf("the trainer %v was not reaped", left)
+	}
+	rows := s.trials()
+	if len(rows) != 3 || rows[1].Status != "interrupted" || rows[2].Status != "completed" {
+		t.Fatalf("recorded %+v", rows)
+	}
+	if lines := strings.Split(strings.TrimSpace(s.read("state/results.tsv")), "\n"); len(lines) != 4 {
+		t.Errorf("results.tsv has %q", lines)
+	}
+	for _, r := range rows {
+		if commit := s.git("rev-parse", fmt.Sprintf("refs/autoresearch/test/trial/%d", r.ID)); !strings.HasPrefix(commit, r.Commit) || r.Commit == "" {
+			t.Errorf("trial %d is commit %s in git and %s in the journal", r.ID, commit, r.Commit)
+		}
+	}
+}
+
+// TestStoppedMidTrial is fault 38: `systemctl stop`.
+func TestStoppedMidTrial(t *testing.T) {
+	s := newStudy(t)
+	s.hold()
+	d := s.start()
+	s.training(1)
+	begin := time.Now()
+	must(t, d.Process.Signal(syscall.SIGTERM))
+	if code := d.end(); code != 0 {
+		t.Errorf("ended with %d\n%s", code, strings.Join(d.said, "\n"))
+	}
+	if took := time.Since(begin); took > 30*time.Second {
+		t.Errorf("the stop took %v; the unit allows 60 s", took)
+	}
+	if rows := s.trials(); len(rows) != 1 || rows[0].Status != "interrupted" {
+		t.Errorf("recorded %+v", rows)
+	}
+	if left := s.seats(); len(left) > 0 {
+		t.Errorf("the trainer %v is still there", left)
+	}
+}
+
+// TestSecondDaemon is fault 40.
+func TestSecondDaemon(t *testing.T) {
+	s := newStudy(t)
+	s.hold()
+	d := s.start()
+	_, fault, code := s.cli("run", "--trials", "1")
+	want := fmt.Sprintf("autoresearchd: open state directory DIR/state: another autoresearchd holds it (pid %d): stop it first", d.Process.Pid)
+	if code != 1 || !strings.HasPrefix(s.stable(fault), want) {
+		t.Errorf("%d %s, want %s", code, s.stable(fault), want)
+	}
+}
+
+// TestReload swaps the strategy in mid-study, and keeps it when the next file
+// is bad.
+func TestReload(t *testing.T) {
+	s := newStudy(t)
+	s.hold()
+	d := s.start()
+	s.training(1)
+	s.configure("\n[search]\nstrategy = \"nobody\"\n[http]\nlisten = \"\"\n")
+	must(t, d.Process.Signal(syscall.SIGHUP))
+	if line := d.until("was not reloaded"); !strings.Contains(line, "nobody") {
+		t.Errorf("said %s", line)
+	}
+	s.open()
+	d.until("trial ends\" trial=2")
+	s.configure("\n[search]\nstrategy = \"random\"\n[http]\nlisten = \"\"\n")
+	must(t, d.Process.Signal(syscall.SIGHUP))
+	d.until("configuration reloaded")
+	first := regexp.MustCompile(`trial=(\d+)`).FindStringSubmatch(d.until("trial begins"))[1]
+	for _, r := range s.trials()[1:] {
+		want := "evolution"
+		if n, _ := strconv.ParseInt(first, 10, 64); r.ID >= n {
+			want = "random"
+		}
+		if r.Strategy != want {
+			t.Errorf("trial %d is by %s, want %s", r.ID, r.Strategy, want)
+		}
+	}
+}
+
+// TestScrapeWhileTheInterpreterIsStuck is fault 4: a loop in C holds the GIL,
+// the pages answer within a second.
+func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
+	s := newStudy(t)
+	s.write("workspace/train.py", strings.Replace(script, "time.sleep(0.01)", "sum(range(10**12))", 1))
+	s.commit()
+	s.hold()
+	s.configure("\n[search]\nstrategy = \"evolution\"\n[watchdog]\nstall = \"3s\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
+	d := s.start()
+	address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
+	s.training(1)
+	client := http.Client{Timeout: time.Second}
+	for path, want := range map[string]string{"/metrics": "autoresearch_trial_running 1", "/healthz": "alive", "/readyz": "ready"} {
+		answer, err := client.Get("http://" + address + path)
+		must(t, err)
+		body, err := io.ReadAll(answer.Body)
+		must(t, err)
+		answer.Body.Close()
+		if answer.StatusCode != 200 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %.300s", path, answer.StatusCode, body)
+		}
+	}
+	d.until("the watchdog killed the trial")
+	s.poll("the record", func() bool { return len(s.trials()) > 0 && s.trials()[0].Status == "timed out" })
+	s.open()
+}
+
+// TestServiceManager plays systemd's part: readiness, watchdog and status come
+// over a socket.
+func TestServiceManager(t *testing.T) {
+	s := newStudy(t)
+	s.hold()
+	socket := s.path("notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	must(t, err)
+	defer l.Close()
+	cmd := s.command("run")
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=400000")
+	d := s.startWith(cmd)
+	seen := map[string]bool{}
+	buffer := make([]byte, 4096)
+	wait := func(names ...string) {
+		t.Helper()
+		must(t, l.SetReadDeadline(time.Now().Add(time.Minute)))
+		for _, name := range names {
+			for !seen[name] {
+				n, err := l.Read(buffer)
+				must(t, err)
+				for line := range strings.Lines(string(buffer[:n])) {
+					key, _, _ := strings.Cut(line, "=")
+					seen[key] = true
+				}
+			}
+		}
+	}
+	wait("READY", "WATCHDOG", "STATUS")
+	must(t, d.Process.Signal(syscall.SIGHUP))
+	wait("RELOADING")
+	must(t, d.Process.Signal(syscall.SIGTERM))
+	wait("STOPPING")
+	d.end()
+	if env, _ := os.ReadFile(s.path("state/trials/1/environ")); strings.Contains(string(env), "NOTIFY_SOCKET") {
+		t.Error("the trial was given systemd's socket")
+	}
+}
+
+// TestResidentMemory holds the daemon below 60 MB while a trial runs.
+func TestResidentMemory(t *testing.T) {
+	s := newStudy(t)
+	s.hold()
+	d := s.start()
+	s.training(1)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Process.Pid))
+	must(t, err)
+	kib, err := strconv.Atoi(regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindStringSubmatch(string(status))[1])
+	must(t, err)
+	t.Logf("resident: %.1f MB", float64(kib)/1000)
+	if kib > 60000 {
+		t.Errorf("the daemon has %d kB resident", kib)
+	}
+}
