@@ -150,7 +150,11 @@ type preparation struct {
 // prepare lets the strategy get ready for the proposal after t while t runs.
 func (s *Supervisor) prepare(ctx context.Context, t search.Trial) {
 	p, ok := s.strategy.(search.Preparer)
-	if !ok {
+	s.mu.Lock()
+	left := s.o.Trials == 0 || s.ran+1 < s.o.Trials
+	left = left && (s.config.Study.Trials == 0 || len(s.done)+1 < s.config.Study.Trials)
+	s.mu.Unlock()
+	if !ok || !left {
 		return
 	}
 	t.Source = nil

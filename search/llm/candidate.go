@@ -83,7 +83,7 @@ func (s *strategy) read(ctx context.Context, h search.History, t task, reply sea
 	if c.values, err = settings(a.constants, consts); err != nil {
 		return nil, err
 	}
-	if err := s.resolve(ctx, h, c, t.base, source, consts); err != nil {
+	if err := s.resolve(ctx, h, c, identity(t.base, t.constants), source, consts); err != nil {
 		return nil, err
 	}
 	c.describe(h, a.description)
@@ -117,8 +117,9 @@ func settings(constants []setting, consts []search.Constant) (map[string]search.
 }
 
 // resolve works out the train.py that a candidate would run as, and refuses it
-// if it leaves the space, is no other than base, or has run before.
-func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, base, source []byte, consts []search.Constant) error {
+// if it leaves the space, is no other than the train.py whose identity is base,
+// or has run before.
+func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, base uint64, source []byte, consts []search.Constant) error {
 	if c.source == nil {
 		for _, name := range sortedKeys(c.values) {
 			if err := within(h, name, c.values[name]); err != nil {
@@ -139,8 +140,8 @@ func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, 
 			resolved[i].Value = v
 		}
 	}
-	c.print = normal(final)
-	if c.print == normal(base) {
+	c.print = identity(final, resolved)
+	if c.print == base {
 		return errors.New("it changes nothing that runs")
 	}
 	if id := s.ran(ctx, h, c.print, search.Fingerprint(resolved)); id != 0 {
@@ -156,8 +157,7 @@ func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, 
 	return nil
 }
 
-// ran returns the trial that had the same train.py but for comments and blank
-// lines, 0 if none had. Sources are read only where the constants agree.
+// ran returns the trial whose train.py had the same identity, 0 if none had. Sources are read only where the constants agree.
 func (s *strategy) ran(ctx context.Context, h search.History, print, constants uint64) int64 {
 	same := func(t *search.Trial) bool {
 		if search.Fingerprint(t.Constants) != constants {
@@ -171,7 +171,7 @@ func (s *strategy) ran(ctx context.Context, h search.History, print, constants u
 			if err != nil {
 				return false
 			}
-			have = normal(source)
+			have = identity(source, t.Constants)
 			s.mu.Lock()
 			s.prints[t.ID] = have
 			s.mu.Unlock()
@@ -255,7 +255,7 @@ func (s *strategy) rebase(ctx context.Context, h search.History, c *candidate) (
 				return nil, err
 			}
 		}
-		return &fresh, s.resolve(ctx, h, &fresh, nil, source, consts)
+		return &fresh, s.resolve(ctx, h, &fresh, 0, source, consts)
 	}
 	if c.source != nil && len(c.edits) == 0 {
 		return nil, fmt.Errorf("it is a whole file made from trial %d, which is not the champion any more", c.memo.Base)
@@ -281,7 +281,7 @@ func (s *strategy) rebase(ctx context.Context, h search.History, c *candidate) (
 		}
 	}
 	fresh.memo.Base = h.Champion.ID
-	return &fresh, s.resolve(ctx, h, &fresh, base, source, consts)
+	return &fresh, s.resolve(ctx, h, &fresh, identity(base, h.Champion.Constants), source, consts)
 }
 
 // take picks the best candidate: what a person asked for, then what mends a

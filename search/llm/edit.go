@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"autoresearchd/search"
+	"autoresearchd/search/constraint"
 )
 
 // apply makes edits in a train.py. Each search text must occur exactly once in
@@ -113,19 +115,8 @@ func nearly(text, search string) string {
 	return ""
 }
 
-// normal identifies a source but for blank lines, trailing blanks and comments
-// on lines of their own.
-func normal(source []byte) uint64 {
-	h := fnv.New64a()
-	for line := range bytes.Lines(source) {
-		line = bytes.TrimRight(line, " \t\r\n")
-		if at := bytes.IndexByte(line, '#'); at >= 0 && !bytes.ContainsAny(line[:at], `"'`) {
-			line = bytes.TrimRight(line[:at], " \t")
-		}
-		if len(line) > 0 {
-			_, _ = h.Write(line)
-			_, _ = h.Write([]byte{'\n'})
-		}
-	}
-	return h.Sum64()
+// identity is the same for sources that do the same but for comments, layout
+// and docstrings.
+func identity(source []byte, consts []search.Constant) uint64 {
+	return 31*constraint.Skeleton(source, consts) ^ search.Fingerprint(consts)
 }

@@ -75,7 +75,7 @@ type strategy struct {
 	ideas     map[int64]int  // requests made for an idea
 	given     map[int64]bool // ideas of proposals that were handed out since Prepare
 	fixed     map[int64]bool
-	prints    map[int64]uint64 // normal sources of trials
+	prints    map[int64]uint64 // identities of trials
 }
 
 // New is the search.Factory.

@@ -52,6 +52,13 @@ func (s *Server) Add(steps ...Step) {
 	s.script = append(s.script, steps...)
 }
 
+// Always makes step the answer to every request that the script has none for.
+func (s *Server) Always(step Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Then = step
+}
+
 // Asked returns the requests so far.
 func (s *Server) Asked() []Request {
 	s.mu.Lock()

@@ -449,6 +449,9 @@ func (c *Client) explain(ctx, limit context.Context, err error, n *note) *fault 
 	case status == 408 || status >= 500:
 		return &fault{outcome: "server_error", text: fmt.Sprintf("the server failed (%d)%s", status, said), tries: 4, after: after}
 	case status >= 300:
+		if strings.Contains(strings.ToLower(said), "context") {
+			said += "; if the prompt is too long for the model, lower search.llm.prompt_bytes"
+		}
 		return &fault{outcome: "bad_request", text: fmt.Sprintf("the server refuses the request (%d)%s", status, said), tries: 1}
 	case ctx.Err() != nil:
 		return &fault{outcome: "cancelled", text: "nobody waited for the reply", tries: 1}
