@@ -99,8 +99,13 @@ const language = "llm"
 // build makes the arms, each with a seed and the table of its own.
 func (s *strategy) build(table func(name string) func(any) error) error {
 	s.arms = nil
+	later := 0
 	for _, name := range s.o.Arms {
 		if name == language && s.tools.Model == nil {
+			continue
+		}
+		if table == nil && (name == "exec" || name == "agent") {
+			later++ // their tables name the program: Equip makes them
 			continue
 		}
 		factory, err := search.Default.Lookup(name)
@@ -122,7 +127,7 @@ func (s *strategy) build(table func(name string) func(any) error) error {
 		}
 		s.arms = append(s.arms, arm{name, made})
 	}
-	if len(s.arms) == 0 {
+	if len(s.arms)+later == 0 {
 		return errors.New("search.portfolio.arms leaves nobody to ask: a language model needs [llm] enabled")
 	}
 	return nil
@@ -133,15 +138,30 @@ func (s *strategy) Equip(t search.Tools) {
 	old := s.arms
 	s.tools = t
 	if err := s.build(t.Options); err != nil {
-		s.arms = old // made with their defaults; the tables were checked when they were read
+		s.arms = old // made with their defaults
+		if t.Log != nil {
+			t.Log.Error("the arms of [search.portfolio] work with their defaults", "err", err)
+		}
 	}
 }
 
-// Prepare implements search.Preparer.
+// Prepare implements search.Preparer. An agent comes last, as it works for
+// minutes.
 func (s *strategy) Prepare(ctx context.Context, h search.History) {
+	for _, last := range []bool{false, true} {
+		for _, a := range s.arms {
+			if p, ok := a.strategy.(search.Preparer); ok && (a.name == "agent") == last {
+				p.Prepare(ctx, h)
+			}
+		}
+	}
+}
+
+// Close implements search.Closer.
+func (s *strategy) Close() {
 	for _, a := range s.arms {
-		if p, ok := a.strategy.(search.Preparer); ok {
-			p.Prepare(ctx, h)
+		if c, ok := a.strategy.(search.Closer); ok {
+			c.Close()
 		}
 	}
 }
@@ -160,6 +180,9 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	}
 	// A second stream, or an arm would draw the very numbers that chose it.
 	r := search.Stream(s.seed^0x6a09e667f3bcc909, h)
+	if len(s.arms) == 0 {
+		return search.Proposal{}, errors.New("search.portfolio.arms leaves nobody to ask")
+	}
 	var faults []error
 	for _, i := range s.order(r, h) {
 		a := s.arms[i]
