@@ -18,6 +18,7 @@ import (
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
 	_ "autoresearchd/search/agent"
+	_ "autoresearchd/search/cmaes"
 	_ "autoresearchd/search/evolution"
 	_ "autoresearchd/search/exec"
 	_ "autoresearchd/search/gp"

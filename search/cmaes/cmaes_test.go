@@ -1,0 +1,249 @@
+package cmaes
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"autoresearchd/search"
+	"autoresearchd/search/searchtest"
+)
+
+func with(change func(*Options)) search.Factory {
+	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
+		return New(seed, func(o any) error { change(o.(*Options)); return nil })
+	}
+}
+
+func TestConformance(t *testing.T) { searchtest.Run(t, New) }
+
+func TestConformanceWithoutSurrogate(t *testing.T) {
+	searchtest.Run(t, with(func(o *Options) { *o = Options{Population: 4, Step: 0.5, Screen: 0} }))
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	_, err := with(func(o *Options) { *o = Options{Population: 2, Step: 0, Screen: -1} })(1, nil)
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Fatalf("three bad options: %v", err)
+	}
+}
+
+// flat is a space of n plain ranges from 0 to 1.
+func flat(t *testing.T, n int) search.Space {
+	t.Helper()
+	low, high := 0.0, 1.0
+	var lines []searchtest.Line
+	overrides := map[string]search.Override{}
+	for i := range n {
+		name := "X" + string(rune('A'+i))
+		lines = append(lines, searchtest.Line{Name: name, Text: "0.8", Value: search.FloatValue(0.8)})
+		overrides[name] = search.Override{Low: &low, High: &high}
+	}
+	_, consts := searchtest.Source(lines)
+	space, err := search.NewSpace(consts, overrides)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return space
+}
+
+// minimise runs the bare evolution strategy: no surrogate, and points that are
+// not rounded.
+func minimise(t *testing.T, n int, f func([]float64) float64, evaluations int) (best float64, s *state) {
+	t.Helper()
+	fr := newFrame(flat(t, n))
+	s = &state{f: fr, o: Options{Step: 0.2}, seed: 3, home: fr.space.Start()}
+	s.begin(fr.space.Start(), 0.2, 4+int(3*math.Log(float64(n))))
+	r := rand.New(rand.NewPCG(1, 1))
+	best = math.Inf(1)
+	for range evaluations {
+		if s.run > 0 {
+			break
+		}
+		u := s.sample(r, len(s.done), 0)
+		y := f(u)
+		best = math.Min(best, y)
+		s.done = append(s.done, point{u: u, score: y, scored: true})
+		if len(s.done) == s.lambda {
+			s.update()
+		}
+	}
+	return best, s
+}
+
+func TestQuadratic(t *testing.T) {
+	f := func(u []float64) float64 { // a thousand times longer than wide
+		sum := 0.0
+		for i := range u {
+			sum += math.Pow(10, 3*float64(i)/float64(len(u)-1)) * (u[i] - 0.4) * (u[i] - 0.4)
+		}
+		return sum
+	}
+	best, s := minimise(t, 8, f, 2000)
+	start := f(s.f.space.Start())
+	t.Logf("from %.3g to %.3g in %d generations", start, best, s.generation)
+	if best > 1e-4*start {
+		t.Errorf("the lowest of 2000 is %g, the start was %g", best, start)
+	}
+}
+
+func TestRosenbrock(t *testing.T) {
+	best, _ := minimise(t, 4, func(u []float64) float64 {
+		sum := 0.0
+		for i := range len(u) - 1 {
+			a, b := 3*u[i]-1, 3*u[i+1]-1
+			sum += 100*(b-a*a)*(b-a*a) + (1-a)*(1-a)
+		}
+		return sum
+	}, 4000)
+	t.Logf("the lowest is %.3g", best)
+	if best > 0.01 {
+		t.Errorf("the lowest of 4000 is %g", best)
+	}
+}
+
+// TestWeights compares with what the tutorial says they sum to.
+func TestWeights(t *testing.T) {
+	for _, n := range []int{4, 5, 10, 31} {
+		w, neg, mueff, muneg := weigh(n)
+		sum, less := 0.0, 0.0
+		for i := range w {
+			sum += w[i]
+			less += neg[i]
+			if i > 0 && w[i] > w[i-1] || w[i] > 0 && neg[i] < 0 {
+				t.Errorf("%d: weights %v, %v", n, w, neg)
+			}
+		}
+		if math.Abs(sum-1) > 1e-12 || math.Abs(less+1) > 1e-12 || mueff < 1 || mueff > float64(n) || muneg < 1 {
+			t.Errorf("%d: weights sum to %g and %g, effective %g and %g", n, sum, less, mueff, muneg)
+		}
+	}
+}
+
+// TestMargin: however narrow the distribution, values beside the mean's have
+// the chance that they are promised.
+func TestMargin(t *testing.T) {
+	_, consts := searchtest.Source([]searchtest.Line{{Name: "DEPTH", Text: "8", Value: search.IntValue(8)}, {Name: "USE_GATES", Text: "False", Value: search.BoolValue(false)}})
+	space, err := search.NewSpace(consts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFrame(space)
+	for _, at := range []float64{0.001, 0.3, 0.5, 0.77, 0.999} {
+		s := &state{f: f, o: Options{Step: 0.2}}
+		s.begin([]float64{at, 0.25}, 1e-5, 6)
+		s.margin()
+		e := f.axes[0].edges
+		k := f.axes[0].cell(s.mean[0])
+		dev := s.sigma * s.scale[0]
+		left, right := phi((e[k]-s.mean[0])/dev), 1-phi((e[k+1]-s.mean[0])/dev)
+		if k == 0 {
+			left = 0
+		}
+		if k == len(e)-2 {
+			right = 0
+		}
+		if got, want := left+right, 1.0/6; math.Abs(got-want) > 0.01 {
+			t.Errorf("at %g: other values have a chance of %.3f, want %.3f", at, got, want)
+		}
+	}
+}
+
+// TestFailuresAreRanked: what a failure's number would be changes nothing.
+func TestFailuresAreRanked(t *testing.T) {
+	if better(point{scored: true, score: 19}, point{pruned: true}) >= 0 || better(point{pruned: true}, point{}) >= 0 {
+		t.Error("failures are not ranked behind what was pruned, and that behind all scores")
+	}
+	ask := func(number float64) search.Proposal {
+		s, err := New(4, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		study, err := searchtest.NewStudy(searchtest.NewTask(4, 0), s, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 20 {
+			trial, err := study.Ask()
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := study.Outcome(trial)
+			if n%2 == 1 {
+				o = search.Outcome{Status: search.Diverged, ValBPB: number}
+			}
+			if err := study.Finish(trial, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := s.Ask(context.Background(), study.History)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if a, b := ask(0), ask(100); !reflect.DeepEqual(a, b) {
+		t.Errorf("a failure's number matters: %q, %q", a.Description, b.Description)
+	}
+}
+
+// TestInjection: a better trial of somebody else's pulls the mean its way.
+func TestInjection(t *testing.T) {
+	pull := func(foreign bool) float64 {
+		fr := newFrame(flat(t, 3))
+		s := &state{f: fr, o: Options{Step: 0.1}, seed: 3}
+		s.begin([]float64{0.5, 0.5, 0.5}, 0.1, 6)
+		if foreign {
+			s.foreign = append(s.foreign, point{u: []float64{0.95, 0.5, 0.5}, score: 0.5, scored: true})
+		}
+		for k := range 6 {
+			u := []float64{0.5, 0.5, 0.5}
+			u[k%3] += 0.1 * float64(1-2*(k/3))
+			s.done = append(s.done, point{u: u, score: 1 + float64(k), scored: true})
+		}
+		s.update()
+		return s.mean[0]
+	}
+	without, injected := pull(false), pull(true)
+	if injected < without+0.02 || injected > 0.9 {
+		t.Errorf("the mean goes to %.3f, without the other's trial to %.3f", injected, without)
+	}
+}
+
+func TestBeatsRandomPoints(t *testing.T) {
+	sum := 0.0
+	const seeds = 10
+	for seed := range uint64(seeds) {
+		s, err := searchtest.Simulate(searchtest.NewTask(seed, 5e-4), New, 100, seed+1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += (s.Best[99] - s.Task.Floor) / (s.Best[0] - s.Task.Floor) / seeds
+	}
+	t.Logf("upstream, 100 trials: regret %.3f", sum)
+	if sum > 0.5 {
+		t.Errorf("regret %.3f at 100 trials", sum)
+	}
+}
+
+func BenchmarkAsk1000(b *testing.B) { searchtest.Benchmark(b, New, 1000) }
+
+// BenchmarkRebuild1000 is an Ask after a restart, or after the champion has changed.
+func BenchmarkRebuild1000(b *testing.B) {
+	study, err := searchtest.Simulate(searchtest.NewTask(1, 5e-4), New, 1000, 7)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s, err := New(7, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Ask(context.Background(), study.History); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
