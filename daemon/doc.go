@@ -5,7 +5,7 @@
 //	                             ▼
 //	  people ─► socket ─► supervisor ◄──── search (pure: strategies, judge, space)
 //	  (httpd)             ask, admit, run, judge, record, tell
-//	                        │      │              │
+//	  programs ◄─ external ─┤      │              │
 //	                        │      │              └─► journal (SQLite) ─► lineage: commits, refs,
 //	                        │      │                                       results.tsv
 //	                        │      └─► trainer ──frames──► `autoresearchd trainer`, a fresh process:

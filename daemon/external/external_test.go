@@ -292,10 +292,18 @@ func TestCloseEndsAll(t *testing.T) {
 	}
 }
 
-// TestSweep finds what a daemon that was killed has left.
+// TestSweep finds what a daemon that was killed has left: by its marker, and,
+// where there are control groups, what has shed it.
 func TestSweep(t *testing.T) {
+	groups := trainer.FindCgroups()
+	t.Cleanup(groups.Close)
+	plain := "setsid"
+	if groups.Why == "" {
+		plain = "setsid env -i"
+	}
 	o := options(t)
-	r := start(t, programs(t, o), shell(`(setsid sh -c 'echo $$; sleep 600; :' &); echo $$; sleep 600; :`))
+	o.Cgroups = groups
+	r := start(t, programs(t, o), shell(`(`+plain+` sh -c 'echo $$; sleep 600; :' &); echo $$; sleep 600; :`))
 	all := pids(t, bufio.NewReader(r.Stdout()), 2)
 	programs(t, o)
 	gone(t, all)

@@ -229,6 +229,9 @@ func TestConversation(t *testing.T) {
 		g.Stdout = io.MultiWriter(out, &record)
 		return answers(g)
 	}, func(o *exec.Options) { o.Options = map[string]any{"sampler": "tpe", "n_startup_trials": int64(10)} }))
+	s.History.Earlier = []search.Earlier{{Name: "mar8", Done: []search.Result{{
+		Trial:   search.Trial{ID: 31, Constants: []search.Constant{{Name: "MATRIX_LR", Value: search.FloatValue(0.03)}}, Proposal: search.Proposal{Strategy: "llm", Description: "a lower rate"}},
+		Outcome: search.Outcome{Status: search.Completed, ValBPB: 0.9773}, Decision: search.Decision{Verdict: search.Keep}}}}}
 	for range 3 {
 		turn(t, s)
 	}
