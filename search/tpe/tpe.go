@@ -289,9 +289,9 @@ func (m *model) mix(trials []trial, prior float64, good bool) *density {
 const (
 	share  = 0.6  // of Scott's rule: the kernels of a few trials in many dimensions overlap all the same
 	spread = 0.25 // of one more trial about the champion, so that two or three have a spread at all
-	finest = 0.2  // of 1/(1+trials), the narrowest
+	finest = 0.02 // the narrowest: scores are noisy
 	notch  = 0.3  // of the distance of two values on a grid, the narrowest there
-	change = 0.5  // how many trials the other choices of a category count for, in parts of the prior
+	change = 0.3  // how many trials the other choices of a category count for, in parts of the prior
 )
 
 func (m *model) widths(at [][]float64, prior float64) width {
@@ -312,7 +312,7 @@ func (m *model) widths(at [][]float64, prior float64) width {
 			}
 		}
 		deviation := math.Sqrt(math.Max(0, square/count-sum*sum/count/count))
-		s := math.Max(share*deviation*scott, finest/math.Min(100, n+1))
+		s := math.Max(share*deviation*scott, finest)
 		if a.kind == cells {
 			s = math.Max(s, notch/float64(len(a.places)))
 		}
