@@ -161,9 +161,13 @@ func (g *group) signal(sig unix.Signal) {
 func (g *group) kill(patience time.Duration) []int {
 	deadline := time.Now().Add(patience)
 	mine := map[int]bool{}
+	begun := map[int]string{}
+	empty := 0 // times in a row
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		for _, pid := range g.members() {
-			mine[pid] = true
+			if st, ok := stat(pid); ok && !mine[pid] {
+				mine[pid], begun[pid] = true, st.begun
+			}
 		}
 		if g.cgroup == "" || put(filepath.Join(g.cgroup, "cgroup.kill"), "1") != nil {
 			g.signal(unix.SIGKILL)
@@ -174,23 +178,35 @@ func (g *group) kill(patience time.Duration) []int {
 			}
 		}
 		reap(mine)
-		left := g.alive()
-		if len(left) == 0 && g.charged() == 0 || time.Now().After(deadline) {
+		left := g.alive(begun)
+		if empty++; len(left) > 0 {
+			empty = 0
+		}
+		// A process cannot be told by its marker in the moment of its exec, so
+		// without a control group one look is not enough.
+		if (empty > 1 || empty == 1 && g.cgroup != "") && g.charged() == 0 || time.Now().After(deadline) {
 			return left
 		}
 		time.Sleep(pause)
 	}
 }
 
-// alive returns the members that are no zombies.
-func (g *group) alive() []int {
+// alive returns the members that are no zombies, and of those known before,
+// with when they began, the ones that are still on their way out: a process
+// that exits has no marker any more.
+func (g *group) alive(known map[int]string) []int {
 	var out []int
 	for _, pid := range g.members() {
 		if st, ok := stat(pid); ok && st.state != 'Z' && st.state != 'X' {
 			out = append(out, pid)
 		}
 	}
-	return out
+	for pid, begun := range known {
+		if st, ok := stat(pid); ok && st.begun == begun && st.state != 'Z' && st.state != 'X' {
+			out = append(out, pid)
+		}
+	}
+	return unique(out)
 }
 
 // charged returns the processes, zombies included, that still count against
@@ -275,6 +291,7 @@ func marked(marker string, leader int) []int {
 type procStat struct {
 	state                  byte
 	parent, group, session int
+	begun                  string // in clock ticks since boot: with the pid, which process it is
 }
 
 func stat(pid int) (procStat, bool) {
@@ -287,7 +304,7 @@ func stat(pid int) (procStat, bool) {
 		rest = string(data)[i+2:]
 	}
 	fields := strings.Fields(rest)
-	if !ok || len(fields) < 4 {
+	if !ok || len(fields) < 20 {
 		return procStat{}, false
 	}
 	var st procStat
@@ -295,6 +312,7 @@ func stat(pid int) (procStat, bool) {
 	st.parent, _ = strconv.Atoi(fields[1])
 	st.group, _ = strconv.Atoi(fields[2])
 	st.session, _ = strconv.Atoi(fields[3])
+	st.begun = fields[19]
 	return st, true
 }
 
