@@ -48,7 +48,7 @@ type Options struct {
 }
 
 // Defaults are the options of an empty table.
-func Defaults() Options { return Options{Step: 0.15, Centre: 0.5, Screen: 100} }
+func Defaults() Options { return Options{Step: 0.13, Centre: 0.6, Screen: 100} }
 
 func init() { search.Default.Register(Name, New, Defaults()) }
 
