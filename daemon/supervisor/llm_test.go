@@ -19,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -330,5 +332,25 @@ func TestModelReload(t *testing.T) {
 	}
 	if first := slices.Index(strategies, "llm"); first < 3 || strategies[len(strategies)-1] != "evolution" {
 		t.Errorf("trials of %v", strategies)
+	}
+}
+
+// TestRead proves that a workspace cannot put other files of the machine into a
+// prompt, nor make the daemon wait.
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	work := filepath.Join(dir, "workspace")
+	must(t, os.Mkdir(work, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "key"), []byte(modelKey), 0o600))
+	must(t, os.WriteFile(filepath.Join(work, "program.md"), []byte("go"), 0o644))
+	must(t, os.Symlink("program.md", filepath.Join(work, "inside")))
+	must(t, os.Symlink("../key", filepath.Join(work, "outside")))
+	must(t, os.Symlink(filepath.Join(dir, "key"), filepath.Join(work, "absolute")))
+	must(t, unix.Mkfifo(filepath.Join(work, "pipe"), 0o644))
+	must(t, os.WriteFile(filepath.Join(work, "huge"), make([]byte, 2*readLimit), 0o644))
+	for name, want := range map[string]int{"program.md": 2, "inside": 2, "huge": readLimit, "outside": -1, "absolute": -1, "pipe": -1, ".": -1, "../key": -1, "gone": -1} {
+		if data, err := read(work, name); want < 0 == (err == nil) || err == nil && len(data) != want {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
 	}
 }

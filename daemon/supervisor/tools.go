@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"autoresearchd/daemon/config"
 	"autoresearchd/search"
 )
@@ -77,18 +79,22 @@ func (s *Supervisor) source(ctx context.Context, id int64) ([]byte, error) {
 const readLimit = 1 << 20
 
 // read reads a file of the workspace as it is now. A link that leads out of it
-// is not followed: what is read may end in a prompt.
+// is not followed, as what is read may end in a prompt, and a pipe is not
+// waited for.
 func read(workspace, name string) ([]byte, error) {
 	root, err := os.OpenRoot(workspace)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is not a file", name))
+	}
 	return io.ReadAll(io.LimitReader(f, readLimit))
 }
 

@@ -272,7 +272,8 @@ func (s *strategy) Prepare(ctx context.Context, h search.History) {
 		s.preparing = false
 		s.mu.Unlock()
 	}()
-	for failures := 0; failures < 2 && ctx.Err() == nil; {
+	// The second bound is on money: a candidate may be dropped as soon as it is made.
+	for failures, asked := 0, 0; failures < 2 && asked < 2*s.o.Candidates+4 && ctx.Err() == nil; asked++ {
 		s.mu.Lock()
 		h := s.latest
 		s.mu.Unlock()

@@ -92,7 +92,7 @@ func (s *strategy) prompt(h search.History, t task) search.Prompt {
 	if t.crash == nil {
 		fmt.Fprintf(&head, "## train.py of the champion, trial %d%s\n\n%s\n", h.Champion.ID, score(h, h.Champion.ID), verbatim("train.py", short(t.base, s.o.PromptBytes/2)))
 		if rows := ranges(h); len(rows) > 0 {
-			head.WriteString("## Constants that may be changed, with their values\n\n" + strings.Join(rows, "\n") + "\n\n")
+			head.WriteString("## Constants that may be changed, with their values (a tuple is set whole)\n\n" + strings.Join(rows, "\n") + "\n\n")
 		}
 	} else {
 		fmt.Fprintf(&head, "## train.py of trial %d, which crashed\n\n%s\n", t.crash.Trial.ID, verbatim("train.py", short(t.base, s.o.PromptBytes/2)))
@@ -152,6 +152,12 @@ func (s *strategy) digest(h search.History, n int) string {
 			if best, ok := championScore(h); ok {
 				what += fmt.Sprintf(" (%+.6f to the champion)", r.Outcome.ValBPB-best)
 			}
+		}
+		if r.Outcome.PeakVRAM > 0 {
+			what += fmt.Sprintf(", %.1f GiB", float64(r.Outcome.PeakVRAM)/(1<<30))
+		}
+		if r.Outcome.Steps > 0 {
+			what += fmt.Sprintf(", %d steps", r.Outcome.Steps)
 		}
 		return fmt.Sprintf("trial %d, %s, %s: %s", r.Trial.ID, what, r.Decision.Verdict, inline(r.Trial.Proposal.Description, 220))
 	}
