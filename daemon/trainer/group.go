@@ -179,13 +179,16 @@ func (g *group) kill(patience time.Duration) []int {
 		}
 		reap(mine)
 		left := g.alive(begun)
-		if empty++; len(left) > 0 {
+		if empty++; len(left) > 0 || g.charged() > 0 {
 			empty = 0
 		}
 		// A process cannot be told by its marker in the moment of its exec, so
 		// without a control group one look is not enough.
-		if (empty > 1 || empty == 1 && g.cgroup != "") && g.charged() == 0 || time.Now().After(deadline) {
+		if empty > 1 || empty == 1 && g.cgroup != "" || time.Now().After(deadline) {
 			return left
+		}
+		if empty == 1 {
+			continue
 		}
 		time.Sleep(pause)
 	}
