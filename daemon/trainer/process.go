@@ -249,20 +249,23 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	}
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
-	heard := events
+	heard, ended := events, seat.ended
 	for running := !forced; running; {
 		select {
 		case e, ok := <-heard:
 			if !ok {
-				heard = nil // the streams ended before the process did
+				heard, running = nil, ended != nil // the streams may end before the process does
 				continue
 			}
 			if e.Kind == "broken" {
 				broken = e.Broken
 			}
 			r.take(e, dog)
-		case <-seat.ended:
-			running = false
+		case <-ended:
+			// What it said is heard out, since its phases count; an orphan may
+			// hold the stream open.
+			ended, running = nil, heard != nil
+			_ = seat.events.SetReadDeadline(time.Now().Add(time.Second))
 		case f := <-dog.Fired():
 			end.firing, forced, running = &f, true, false
 		case <-ctx.Done():
