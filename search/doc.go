@@ -21,5 +21,7 @@
 // imported; searchtest.Run is the suite that each of them passes. Most need no
 // state: Ask reads History, draws from Stream, and answers with
 // History.Propose. A strategy that keeps state rebuilds it from Tell, as after
-// a restart every finished trial is told again.
+// a restart every finished trial is told again. One that needs the world (a
+// model server, a program of the user's) gets it as Tools, which a test makes
+// of functions.
 package search
