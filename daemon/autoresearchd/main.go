@@ -22,6 +22,7 @@ import (
 	_ "autoresearchd/search/evolution"
 	_ "autoresearchd/search/exec"
 	_ "autoresearchd/search/gp"
+	_ "autoresearchd/search/portfolio"
 	_ "autoresearchd/search/random"
 	_ "autoresearchd/search/sobol"
 	_ "autoresearchd/search/tpe"

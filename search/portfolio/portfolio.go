@@ -7,7 +7,8 @@
 // the trials before it, and by how much more than that it was worth if it beat
 // them all, as credit by area under the curve does in OpenTuner (PACT 2014). An
 // arm whose trials take longer than the others' is asked less in proportion. A
-// floor keeps each arm alive, since what pays changes during a study. A
+// floor keeps each arm alive, since what pays changes during a study. The first
+// arm opens, until there is something to model. A
 // language model's share has a ceiling: 10 to 30 % is robust even for a weak
 // model, 80 % ruins the search (arXiv 2603.24647).
 //
@@ -34,6 +35,7 @@ const Name = "portfolio"
 // Options is the [search.portfolio] table.
 type Options struct {
 	Arms     []string `toml:"arms" doc:"the strategies that are asked; llm takes part where [llm] is enabled"`
+	Opening  int      `toml:"opening" doc:"first trials, for which the first arm stands in for every other that models the space"`
 	Memory   float64  `toml:"memory" doc:"trials after which a reward counts for a third"`
 	Floor    float64  `toml:"floor" doc:"least share of each arm"`
 	LLMShare float64  `toml:"llm_share" doc:"largest share of proposals by a language model"`
@@ -41,7 +43,7 @@ type Options struct {
 
 // Defaults are the options of an empty table.
 func Defaults() Options {
-	return Options{Arms: []string{"evolution", "gp", "tpe", "cmaes", "llm"}, Memory: 30, Floor: 0.04, LLMShare: 0.3}
+	return Options{Arms: []string{"evolution", "gp", "tpe", "cmaes", "llm"}, Opening: 12, Memory: 30, Floor: 0.04, LLMShare: 0.3}
 }
 
 func init() { search.Default.Register(Name, New, Defaults()) }
@@ -77,6 +79,9 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 		} else if _, err := search.Default.Lookup(name); err != nil && name != language {
 			faults = append(faults, fmt.Errorf("search.portfolio.arms: %w", err))
 		}
+	}
+	if o.Opening < 0 {
+		faults = append(faults, fmt.Errorf("search.portfolio.opening = %d: use 0 or more", o.Opening))
 	}
 	if !(o.Memory >= 1) {
 		faults = append(faults, fmt.Errorf("search.portfolio.memory = %g: use 1 or more", o.Memory))
@@ -215,7 +220,7 @@ func (s *strategy) Weights(h search.History) map[string]float64 {
 	stats := s.stats(h)
 	out := map[string]float64{}
 	for range draws {
-		out[s.arms[s.draw(r, stats)[0]].name] += 1.0 / draws
+		out[s.arms[s.draw(r, stats, len(h.Done))[0]].name] += 1.0 / draws
 	}
 	return out
 }
@@ -293,9 +298,11 @@ func reward(sorted []float64, bpb float64) float64 {
 }
 
 // order draws the order in which arms are asked.
-func (s *strategy) order(r *rand.Rand, h search.History) []int { return s.draw(r, s.stats(h)) }
+func (s *strategy) order(r *rand.Rand, h search.History) []int {
+	return s.draw(r, s.stats(h), len(h.Done))
+}
 
-func (s *strategy) draw(r *rand.Rand, stats []stat) []int {
+func (s *strategy) draw(r *rand.Rand, stats []stat, known int) []int {
 	n := len(s.arms)
 	value := make([]float64, n)
 	for i, st := range stats {
@@ -305,6 +312,14 @@ func (s *strategy) draw(r *rand.Rand, stats []stat) []int {
 		value[i] = beta(r, good, bad) / cost
 		if s.arms[i].name == language && st.recent > s.o.LLMShare {
 			value[i] = -1
+		}
+	}
+	if known <= s.o.Opening {
+		// Models of the space have little to go by yet.
+		for i := range value {
+			if i > 0 && s.arms[i].name != language && s.arms[i].name != "agent" {
+				value[i] -= 10
+			}
 		}
 	}
 	if r.Float64() < s.o.Floor*float64(n) {
