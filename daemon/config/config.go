@@ -156,7 +156,7 @@ func Default() *Config {
 			Total:    600 * time.Second,
 			Grace:    2 * time.Second,
 		},
-		Search:  Search{Strategy: "evolution", WarmStart: []string{}},
+		Search:  Search{Strategy: "portfolio", WarmStart: []string{}},
 		Judge:   Judge{Rule: "greedy"},
 		Pruning: Pruning{Rule: "off"},
 		LLM:     LLM{Models: []Model{}, KeyEnv: "OPENAI_API_KEY", Timeout: 3 * time.Minute},

@@ -24,8 +24,7 @@ type Known struct {
 
 // What interface.md names and this version does not have yet.
 var (
-	laterStrategies = []string{"sobol", "tpe", "cmaes", "gp", "llm", "agent", "portfolio", "exec"}
-	laterJudges     = []string{"confirm"}
+	laterJudges = []string{"confirm"}
 )
 
 var (
@@ -193,7 +192,7 @@ func (v *validator) watchdog(w Watchdog, budget float64) {
 }
 
 func (v *validator) search(s Search, known Known) {
-	v.name("search.strategy", s.Strategy, known.Strategies, laterStrategies, "strategy")
+	v.name("search.strategy", s.Strategy, known.Strategies, nil, "strategy")
 	names := make([]string, 0, len(s.Tables))
 	for name := range s.Tables {
 		names = append(names, name)
@@ -205,9 +204,7 @@ func (v *validator) search(s Search, known Known) {
 			continue
 		}
 		problem, hint := "is not a table of [search]: no strategy has this name", "known are: "+strings.Join(sorted, ", ")
-		if slices.Contains(laterStrategies, name) {
-			problem, hint = "options of a strategy that is not in this version", "leave the table out"
-		} else if near := nearest(name, sorted); near != "" {
+		if near := nearest(name, sorted); near != "" {
 			hint = "did you mean search." + near + "? " + hint
 		}
 		v.fail([]string{"search", name}, nil, problem, hint)
