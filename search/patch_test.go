@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"autoresearchd/search"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func TestPatchWritesInTheFilesStyle(t *testing.T) {
@@ -47,7 +47,7 @@ func TestPatchWritesInTheFilesStyle(t *testing.T) {
 		{"0.8, 0.95", tuple(f(0.8), f(0.95)), tuple(f(0.9), f(0.95)), "(0.9, 0.95)"},
 	}
 	for _, test := range tests {
-		source, consts := searchtest.Source([]searchtest.Line{
+		source, consts := simulate.Source([]simulate.Line{
 			{Name: "A", Text: "1", Value: i(1)}, {Name: "X", Text: test.text, Value: test.old, Comment: "X = 0.1"}, {Name: "Z", Text: "'z'", Value: s("z")},
 		})
 		same, err := search.Patch(source, consts, map[string]search.Value{"X": test.old, "A": i(1)})
@@ -63,7 +63,7 @@ func TestPatchWritesInTheFilesStyle(t *testing.T) {
 }
 
 func TestPatchRefuses(t *testing.T) {
-	source, consts := searchtest.Source(searchtest.Upstream())
+	source, consts := simulate.Source(simulate.Upstream())
 	_, err := search.Patch(source, consts, map[string]search.Value{
 		"NO_SUCH":        search.IntValue(1),
 		"DEPTH":          search.FloatValue(8.5),
@@ -92,8 +92,8 @@ set WINDOW_PATTERN: True is a bool, but train.py has "SSSL", a str: give a value
 }
 
 func TestChangedAndDescribe(t *testing.T) {
-	source, from := searchtest.Source(searchtest.Upstream())
-	_, to, err := searchtest.Apply(source, from, map[string]search.Value{
+	source, from := simulate.Source(simulate.Upstream())
+	_, to, err := simulate.Apply(source, from, map[string]search.Value{
 		"MATRIX_LR": search.FloatValue(0.052), "DEPTH": search.IntValue(9), "TOTAL_BATCH_SIZE": search.IntValue(1 << 18)})
 	if err != nil {
 		t.Fatal(err)

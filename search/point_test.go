@@ -5,11 +5,11 @@ import (
 	"testing"
 
 	"autoresearchd/search"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func TestPointReadsValuesStrictly(t *testing.T) {
-	_, consts := searchtest.Source(append(searchtest.Upstream(), searchtest.Line{Name: "SEED", Text: "42", Value: search.IntValue(42)}))
+	_, consts := simulate.Source(append(simulate.Upstream(), simulate.Line{Name: "SEED", Text: "42", Value: search.IntValue(42)}))
 	space, err := search.NewSpace(consts, map[string]search.Override{"HEAD_DIM": {Choices: []search.Value{search.IntValue(64), search.IntValue(128)}}})
 	if err != nil {
 		t.Fatal(err)

@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"autoresearchd/search"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
-func space(t *testing.T, lines []searchtest.Line, overrides map[string]search.Override) search.Space {
+func space(t *testing.T, lines []simulate.Line, overrides map[string]search.Override) search.Space {
 	t.Helper()
-	_, consts := searchtest.Source(lines)
+	_, consts := simulate.Source(lines)
 	s, err := search.NewSpace(consts, overrides)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestUpstreamSpace(t *testing.T) {
 		"DEPTH log 3..24 by 1",
 		"DEVICE_BATCH_SIZE grid 16 32 64 128 256 512 1024",
 	}
-	got := space(t, searchtest.Upstream(), nil).Dimensions()
+	got := space(t, simulate.Upstream(), nil).Dimensions()
 	if len(got) != len(want) {
 		t.Errorf("%d dimensions, want %d", len(got), len(want))
 	}
@@ -69,35 +69,35 @@ func TestUpstreamSpace(t *testing.T) {
 func TestReadDimension(t *testing.T) {
 	i, f, s := search.IntValue, search.FloatValue, search.StringValue
 	tests := []struct {
-		line searchtest.Line
+		line simulate.Line
 		want string // "": not searched
 	}{
-		{searchtest.Line{Name: "SEED", Text: "42", Value: i(42)}, ""},
-		{searchtest.Line{Name: "VOCAB_SIZE", Text: "8192", Value: i(8192)}, ""},
-		{searchtest.Line{Name: "H100_PEAK_FLOPS", Text: "989e12", Value: f(989e12)}, ""},
-		{searchtest.Line{Name: "NAME", Text: `"run"`, Value: s("run")}, ""},
-		{searchtest.Line{Name: "DTYPE", Text: `"BF"`, Value: s("BF")}, ""},
-		{searchtest.Line{Name: "PATTERN", Text: `"L"`, Value: s("L")}, ""},
-		{searchtest.Line{Name: "PATTERN", Text: `"SL"`, Value: s("SL")}, `PATTERN grid "S" "LSSS" "SLSS" "SSLS" "SSSL" "LSS" "SLS" "SSL" "LS" "SL" "LLSS" "LSSL" "SLLS" "SSLL" "LLS" "LSL" "SLL" "LLLS" "LLSL" "LSLL" "SLLL" "L"`},
-		{searchtest.Line{Name: "NOTHING", Text: "None"}, ""},
-		{searchtest.Line{Name: "OFFSET", Text: "0", Value: i(0)}, ""},
-		{searchtest.Line{Name: "LEVEL", Text: "-3", Value: i(-3)}, ""},
-		{searchtest.Line{Name: "BIG", Text: "3_000_000_000", Value: i(3_000_000_000)}, ""},
-		{searchtest.Line{Name: "WARMUP_STEPS", Text: "0", Value: i(0)}, "WARMUP_STEPS linear 0..200 by 1"},
-		{searchtest.Line{Name: "MODEL_DIM", Text: "640", Value: i(640)}, "MODEL_DIM log 256..2560 by 128"},
-		{searchtest.Line{Name: "MOMENTUM_STEPS", Text: "200", Value: i(200)}, "MOMENTUM_STEPS log 56..800 by 8"},
-		{searchtest.Line{Name: "LAYERS", Text: "1", Value: i(1)}, "LAYERS log 1..3 by 1"},
-		{searchtest.Line{Name: "HEADS", Text: "2**2", Value: i(4)}, "HEADS grid 1 2 4 8 16 32"},
-		{searchtest.Line{Name: "USE_GATE", Text: "True", Value: search.BoolValue(true)}, "USE_GATE grid False True"},
-		{searchtest.Line{Name: "BETA2", Text: "0.999", Value: f(0.999)}, "BETA2 logit 0.99..0.9999"},
-		{searchtest.Line{Name: "DROPOUT", Text: "0.0", Value: f(0)}, "DROPOUT linear 0..0.3"},
-		{searchtest.Line{Name: "WEIGHT_DECAY", Text: "0.0", Value: f(0)}, "WEIGHT_DECAY linear 0..0.2"},
-		{searchtest.Line{Name: "BIAS", Text: "-0.5", Value: f(-0.5)}, "BIAS linear -1.5..0.5"},
-		{searchtest.Line{Name: "ROPE_BASE", Text: "200000.0", Value: f(200000)}, "ROPE_BASE log 20000..2e+06"},
+		{simulate.Line{Name: "SEED", Text: "42", Value: i(42)}, ""},
+		{simulate.Line{Name: "VOCAB_SIZE", Text: "8192", Value: i(8192)}, ""},
+		{simulate.Line{Name: "H100_PEAK_FLOPS", Text: "989e12", Value: f(989e12)}, ""},
+		{simulate.Line{Name: "NAME", Text: `"run"`, Value: s("run")}, ""},
+		{simulate.Line{Name: "DTYPE", Text: `"BF"`, Value: s("BF")}, ""},
+		{simulate.Line{Name: "PATTERN", Text: `"L"`, Value: s("L")}, ""},
+		{simulate.Line{Name: "PATTERN", Text: `"SL"`, Value: s("SL")}, `PATTERN grid "S" "LSSS" "SLSS" "SSLS" "SSSL" "LSS" "SLS" "SSL" "LS" "SL" "LLSS" "LSSL" "SLLS" "SSLL" "LLS" "LSL" "SLL" "LLLS" "LLSL" "LSLL" "SLLL" "L"`},
+		{simulate.Line{Name: "NOTHING", Text: "None"}, ""},
+		{simulate.Line{Name: "OFFSET", Text: "0", Value: i(0)}, ""},
+		{simulate.Line{Name: "LEVEL", Text: "-3", Value: i(-3)}, ""},
+		{simulate.Line{Name: "BIG", Text: "3_000_000_000", Value: i(3_000_000_000)}, ""},
+		{simulate.Line{Name: "WARMUP_STEPS", Text: "0", Value: i(0)}, "WARMUP_STEPS linear 0..200 by 1"},
+		{simulate.Line{Name: "MODEL_DIM", Text: "640", Value: i(640)}, "MODEL_DIM log 256..2560 by 128"},
+		{simulate.Line{Name: "MOMENTUM_STEPS", Text: "200", Value: i(200)}, "MOMENTUM_STEPS log 56..800 by 8"},
+		{simulate.Line{Name: "LAYERS", Text: "1", Value: i(1)}, "LAYERS log 1..3 by 1"},
+		{simulate.Line{Name: "HEADS", Text: "2**2", Value: i(4)}, "HEADS grid 1 2 4 8 16 32"},
+		{simulate.Line{Name: "USE_GATE", Text: "True", Value: search.BoolValue(true)}, "USE_GATE grid False True"},
+		{simulate.Line{Name: "BETA2", Text: "0.999", Value: f(0.999)}, "BETA2 logit 0.99..0.9999"},
+		{simulate.Line{Name: "DROPOUT", Text: "0.0", Value: f(0)}, "DROPOUT linear 0..0.3"},
+		{simulate.Line{Name: "WEIGHT_DECAY", Text: "0.0", Value: f(0)}, "WEIGHT_DECAY linear 0..0.2"},
+		{simulate.Line{Name: "BIAS", Text: "-0.5", Value: f(-0.5)}, "BIAS linear -1.5..0.5"},
+		{simulate.Line{Name: "ROPE_BASE", Text: "200000.0", Value: f(200000)}, "ROPE_BASE log 20000..2e+06"},
 	}
 	for _, test := range tests {
 		got := ""
-		if dims := space(t, []searchtest.Line{test.line}, nil).Dimensions(); len(dims) > 0 {
+		if dims := space(t, []simulate.Line{test.line}, nil).Dimensions(); len(dims) > 0 {
 			got = show(dims[0])
 		}
 		if got != test.want {
@@ -109,7 +109,7 @@ func TestReadDimension(t *testing.T) {
 func at(x float64) *float64 { return &x }
 
 func TestOverrides(t *testing.T) {
-	s := space(t, searchtest.Upstream(), map[string]search.Override{
+	s := space(t, simulate.Upstream(), map[string]search.Override{
 		"MATRIX_LR":         {Low: at(0.005), High: at(0.2), Log: true},
 		"SCALAR_LR":         {High: at(0.7)},
 		"DEPTH":             {Choices: []search.Value{search.IntValue(12), search.IntValue(4), search.FloatValue(8)}},
@@ -137,7 +137,7 @@ func TestOverrides(t *testing.T) {
 }
 
 func TestOverridesThatContradict(t *testing.T) {
-	_, consts := searchtest.Source(searchtest.Upstream())
+	_, consts := simulate.Source(simulate.Upstream())
 	s, err := search.NewSpace(consts, map[string]search.Override{
 		"MATRX_LR":          {Fixed: true},
 		"XYZ":               {Fixed: true},
@@ -175,8 +175,8 @@ func TestOverridesThatContradict(t *testing.T) {
 }
 
 func TestPointsRoundTrip(t *testing.T) {
-	for _, task := range []searchtest.Task{searchtest.NewTask(1, 0), searchtest.Cpu(1, 0)} {
-		source, consts := searchtest.Source(task.Lines)
+	for _, task := range []simulate.Task{simulate.NewTask(1, 0), simulate.Cpu(1, 0)} {
+		source, consts := simulate.Source(task.Lines)
 		s := space(t, task.Lines, nil)
 		if changes := s.Changes(s.Start()); len(changes) != 0 {
 			t.Errorf("the start changes %v", changes)
@@ -192,11 +192,11 @@ func TestPointsRoundTrip(t *testing.T) {
 						t.Fatalf("%s: mutated to %g", d.Name, u[i])
 					}
 				}
-				if got, want := len(s.Changes(u)), len(searchtest.Values(consts)); got != want {
+				if got, want := len(s.Changes(u)), len(simulate.Values(consts)); got != want {
 					t.Fatalf("every constant mutated, but %d of %d changed", got, want)
 				}
 			}
-			_, read, err := searchtest.Apply(source, consts, s.Decode(u))
+			_, read, err := simulate.Apply(source, consts, s.Decode(u))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestPointsRoundTrip(t *testing.T) {
 }
 
 func TestEveryGridValueRoundTrips(t *testing.T) {
-	lines := append(searchtest.Upstream(), searchtest.Line{Name: "MODEL_DIM", Text: "640", Value: search.IntValue(640)})
+	lines := append(simulate.Upstream(), simulate.Line{Name: "MODEL_DIM", Text: "640", Value: search.IntValue(640)})
 	s := space(t, lines, nil)
 	for i, d := range s.Dimensions() {
 		values := d.Choices
@@ -228,7 +228,7 @@ func TestEveryGridValueRoundTrips(t *testing.T) {
 			values = append(values, search.IntValue(int64(x)))
 		}
 		for _, v := range values {
-			_, consts := searchtest.Source([]searchtest.Line{{Name: d.Constant, Text: v.Literal(), Value: v}})
+			_, consts := simulate.Source([]simulate.Line{{Name: d.Constant, Text: v.Literal(), Value: v}})
 			if got := s.Decode(s.Encode(consts))[d.Constant]; !got.Equal(v) {
 				t.Errorf("%s: %s at %g came back as %s", d.Name, v, s.Encode(consts)[i], got)
 			}
@@ -237,8 +237,8 @@ func TestEveryGridValueRoundTrips(t *testing.T) {
 }
 
 func TestEncodeAForeignTrial(t *testing.T) {
-	s := space(t, searchtest.Upstream(), nil)
-	_, consts := searchtest.Source([]searchtest.Line{
+	s := space(t, simulate.Upstream(), nil)
+	_, consts := simulate.Source([]simulate.Line{
 		{Name: "MATRIX_LR", Text: "9.0", Value: search.FloatValue(9)},
 		{Name: "DEPTH", Text: `"x"`, Value: search.StringValue("x")},
 		{Name: "HEAD_DIM", Text: "100", Value: search.IntValue(100)},

@@ -18,7 +18,7 @@ import (
 	agentstrategy "autoresearchd/search/agent"
 	_ "autoresearchd/search/evolution"
 	execstrategy "autoresearchd/search/exec"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func example(t *testing.T, name string) string {
@@ -79,7 +79,7 @@ func TestExecWithARealProgram(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		study, err := searchtest.NewStudy(searchtest.NewTask(3, 5e-4), s, 1)
+		study, err := simulate.NewStudy(simulate.NewTask(3, 5e-4), s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestExecSurvivesBadPrograms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			study, err := searchtest.NewStudy(searchtest.NewTask(3, 0), s, 1)
+			study, err := simulate.NewStudy(simulate.NewTask(3, 0), s, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,12 +165,12 @@ func TestOptuna(t *testing.T) {
 	}
 	o.Command = []string{interpreter, example(t, "optuna/optuna_search.py")}
 	factory := execFactory(t, &log, programs(t, options(t)).Start, o)
-	task := searchtest.NewTask(1, 5e-4)
+	task := simulate.NewTask(1, 5e-4)
 	s, err := factory(7, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	study, err := searchtest.NewStudy(task, s, 1)
+	study, err := simulate.NewStudy(task, s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,13 +226,13 @@ func TestAgentWithARealProgram(t *testing.T) {
 		to.(*agentstrategy.Options).Command = []string{python(t), example(t, "agent.py")}
 		return nil
 	}, tools, &log)
-	task := searchtest.NewTask(3, 0)
-	task.Lines = []searchtest.Line{
+	task := simulate.NewTask(3, 0)
+	task.Lines = []simulate.Line{
 		{Name: "MATRIX_LR", Text: "0.04", Value: search.FloatValue(0.04)}, {Name: "WEIGHT_DECAY", Text: "0.2", Value: search.FloatValue(0.2)}}
 	task.True = func(v map[string]search.Value) (float64, search.Status) {
 		return 1 + math.Abs(v["MATRIX_LR"].Number()-0.03) + math.Abs(v["WEIGHT_DECAY"].Number()-0.3), search.Completed
 	}
-	study, err := searchtest.NewStudy(task, s, 1)
+	study, err := simulate.NewStudy(task, s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/search"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func TestEarlierStudies(t *testing.T) {
@@ -20,7 +20,7 @@ func TestEarlierStudies(t *testing.T) {
 	if err := j.SetStudy(journal.Study{Tag: "mar8", Workspace: "/w", BaseCommit: strings.Repeat("a", 40), StartedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	source, consts := searchtest.Source(searchtest.Upstream())
+	source, consts := simulate.Source(simulate.Upstream())
 	for id, bpb := range []float64{0.9979, 0.99} {
 		trial := search.Trial{ID: int64(id) + 1, Source: source, Constants: consts, StartedAt: time.Now(), Proposal: search.Proposal{Strategy: "x", Description: "x"}}
 		for _, step := range []func() error{

@@ -18,6 +18,7 @@ import (
 	"autoresearchd/search/agent"
 	_ "autoresearchd/search/evolution"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 // bench is a study's tools and what its agent sees of it.
@@ -79,17 +80,17 @@ func newBench(seed uint64, main func(b *bench, g *searchtest.Program) error, cha
 	return b, nil
 }
 
-// written is the source of constants that searchtest.Source wrote once.
+// written is the source of constants that simulate.Source wrote once.
 func written(consts []search.Constant) []byte {
-	var lines []searchtest.Line
+	var lines []simulate.Line
 	for _, c := range consts {
-		lines = append(lines, searchtest.Line{Name: c.Name, Text: c.Text, Value: c.Value, Comment: c.Comment})
+		lines = append(lines, simulate.Line{Name: c.Name, Text: c.Text, Value: c.Value, Comment: c.Comment})
 	}
-	source, _ := searchtest.Source(lines)
+	source, _ := simulate.Source(lines)
 	return source
 }
 
-// check reads the constants of a source that searchtest.Source wrote, edited or not.
+// check reads the constants of a source that simulate.Source wrote, edited or not.
 func check(_ context.Context, source []byte) ([]search.Constant, error) {
 	var out []search.Constant
 	at := 0
@@ -196,15 +197,15 @@ func (s silent) Ask(ctx context.Context, h search.History) (search.Proposal, err
 	return p, err
 }
 
-func study(t *testing.T, main func(b *bench, g *searchtest.Program) error, change ...func(*agent.Options)) (*searchtest.Study, *bench) {
+func study(t *testing.T, main func(b *bench, g *searchtest.Program) error, change ...func(*agent.Options)) (*simulate.Study, *bench) {
 	t.Helper()
 	b, err := newBench(7, main, change...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Strategy.(search.Closer).Close)
-	task := searchtest.NewTask(1, 0)
-	task.Lines = []searchtest.Line{
+	task := simulate.NewTask(1, 0)
+	task.Lines = []simulate.Line{
 		{Name: "MATRIX_LR", Text: "0.04", Value: search.FloatValue(0.04)},
 		{Name: "DEPTH", Text: "8", Value: search.IntValue(8)},
 		{Name: "TOTAL_BATCH_SIZE", Text: "2**19", Value: search.IntValue(1 << 19), Comment: "tokens"},
@@ -212,7 +213,7 @@ func study(t *testing.T, main func(b *bench, g *searchtest.Program) error, chang
 	task.True = func(v map[string]search.Value) (float64, search.Status) {
 		return 1 + v["MATRIX_LR"].Number(), search.Completed
 	}
-	s, err := searchtest.NewStudy(task, b, 7)
+	s, err := simulate.NewStudy(task, b, 7)
 	if err != nil {
 		t.Fatal(err)
 	}

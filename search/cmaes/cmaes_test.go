@@ -10,6 +10,7 @@ import (
 
 	"autoresearchd/search"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func with(change func(*Options)) search.Factory {
@@ -35,14 +36,14 @@ func TestOptionsAreChecked(t *testing.T) {
 func flat(t *testing.T, n int) search.Space {
 	t.Helper()
 	low, high := 0.0, 1.0
-	var lines []searchtest.Line
+	var lines []simulate.Line
 	overrides := map[string]search.Override{}
 	for i := range n {
 		name := "X" + string(rune('A'+i))
-		lines = append(lines, searchtest.Line{Name: name, Text: "0.8", Value: search.FloatValue(0.8)})
+		lines = append(lines, simulate.Line{Name: name, Text: "0.8", Value: search.FloatValue(0.8)})
 		overrides[name] = search.Override{Low: &low, High: &high}
 	}
-	_, consts := searchtest.Source(lines)
+	_, consts := simulate.Source(lines)
 	space, err := search.NewSpace(consts, overrides)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +127,7 @@ func TestWeights(t *testing.T) {
 // TestMargin: however narrow the distribution, values beside the mean's have
 // the chance that they are promised.
 func TestMargin(t *testing.T) {
-	_, consts := searchtest.Source([]searchtest.Line{{Name: "DEPTH", Text: "8", Value: search.IntValue(8)}, {Name: "USE_GATES", Text: "False", Value: search.BoolValue(false)}})
+	_, consts := simulate.Source([]simulate.Line{{Name: "DEPTH", Text: "8", Value: search.IntValue(8)}, {Name: "USE_GATES", Text: "False", Value: search.BoolValue(false)}})
 	space, err := search.NewSpace(consts, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +163,7 @@ func TestFailuresAreRanked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		study, err := searchtest.NewStudy(searchtest.NewTask(4, 0), s, 1)
+		study, err := simulate.NewStudy(simulate.NewTask(4, 0), s, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +218,7 @@ func TestBeatsRandomPoints(t *testing.T) {
 	sum := 0.0
 	const seeds = 10
 	for seed := range uint64(seeds) {
-		s, err := searchtest.Simulate(searchtest.NewTask(seed, 5e-4), New, 100, seed+1000)
+		s, err := simulate.Run(simulate.NewTask(seed, 5e-4), New, 100, seed+1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +234,7 @@ func BenchmarkAsk1000(b *testing.B) { searchtest.Benchmark(b, New, 1000) }
 
 // BenchmarkRebuild1000 is an Ask after a restart, or after the champion has changed.
 func BenchmarkRebuild1000(b *testing.B) {
-	study, err := searchtest.Simulate(searchtest.NewTask(1, 5e-4), New, 1000, 7)
+	study, err := simulate.Run(simulate.NewTask(1, 5e-4), New, 1000, 7)
 	if err != nil {
 		b.Fatal(err)
 	}

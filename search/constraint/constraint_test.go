@@ -11,7 +11,7 @@ import (
 	"autoresearchd/search"
 	"autoresearchd/search/constraint"
 	"autoresearchd/search/random"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 const gib = 1 << 30
@@ -24,7 +24,7 @@ func need(v map[string]search.Value) float64 {
 
 // study is a simulated one in which trials pass the constraint, as in the supervisor.
 type study struct {
-	task    searchtest.Task
+	task    simulate.Task
 	h       search.History
 	options *constraint.Options // nil: everything is admitted
 	reads   bool                // trials report their memory
@@ -40,7 +40,7 @@ type study struct {
 }
 
 func (s *study) outcome(t search.Trial) search.Outcome {
-	v := searchtest.Values(t.Constants)
+	v := simulate.Values(t.Constants)
 	bpb, status := s.task.True(v)
 	o := search.Outcome{Status: status}
 	if status == search.Completed {
@@ -68,7 +68,7 @@ func (s *study) finish(t *testing.T, trial search.Trial) {
 		if s.h.Space, err = search.NewSpace(trial.Constants, nil); err != nil {
 			t.Fatal(err)
 		}
-		s.best, _ = s.task.True(searchtest.Values(trial.Constants))
+		s.best, _ = s.task.True(simulate.Values(trial.Constants))
 	}
 }
 
@@ -97,7 +97,7 @@ func (s *study) ask(t *testing.T) search.Trial {
 		if (v.Action == constraint.OK) != (v.Reason == "") || (v.Action == constraint.Repair) != (len(v.Values) > 0) {
 			t.Fatalf("verdict %+v", v)
 		}
-		bpb, status := s.task.True(searchtest.Values(trial.Constants))
+		bpb, status := s.task.True(simulate.Values(trial.Constants))
 		if v.Action != constraint.OK && v.Like == 0 && status == search.Completed {
 			s.refused++
 			if bpb < s.best {
@@ -125,7 +125,7 @@ func (s *study) ask(t *testing.T) search.Trial {
 }
 
 func (s *study) admit(t *testing.T, p search.Proposal) search.Trial {
-	source, consts, err := searchtest.Apply(s.h.Champion.Source, s.h.Champion.Constants, p.Values)
+	source, consts, err := simulate.Apply(s.h.Champion.Source, s.h.Champion.Constants, p.Values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +134,8 @@ func (s *study) admit(t *testing.T, p search.Proposal) search.Trial {
 
 func start(t *testing.T, seed uint64) *study {
 	t.Helper()
-	s := &study{task: searchtest.NewTask(seed, 5e-4), seed: seed, noise: rand.New(rand.NewPCG(seed, 1)), best: math.Inf(1)}
-	source, consts := searchtest.Source(s.task.Lines)
+	s := &study{task: simulate.NewTask(seed, 5e-4), seed: seed, noise: rand.New(rand.NewPCG(seed, 1)), best: math.Inf(1)}
+	source, consts := simulate.Source(s.task.Lines)
 	s.h.Champion = search.Trial{ID: 1, Source: source, Constants: consts, Seed: 42, Proposal: search.Proposal{Strategy: "baseline"}}
 	return s
 }
@@ -186,7 +186,7 @@ func TestFewerTrialsRunOutOfMemory(t *testing.T) {
 
 func trial(t *testing.T, h search.History, id int64, values map[string]search.Value) search.Trial {
 	t.Helper()
-	source, consts, err := searchtest.Apply(h.Champion.Source, h.Champion.Constants, values)
+	source, consts, err := simulate.Apply(h.Champion.Source, h.Champion.Constants, values)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestSlowStart(t *testing.T) {
 }
 
 func BenchmarkCheck1000(b *testing.B) {
-	study, err := searchtest.Simulate(searchtest.NewTask(1, 5e-4), random.New, 1000, 7)
+	study, err := simulate.Run(simulate.NewTask(1, 5e-4), random.New, 1000, 7)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 
 	"autoresearchd/search"
 	"autoresearchd/search/constraint"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func TestSkeletonIgnoresWhatHasNoEffect(t *testing.T) {
@@ -67,7 +67,7 @@ func TestSkeletonSeesWhatHas(t *testing.T) {
 }
 
 func FuzzSkeleton(f *testing.F) {
-	source, _ := searchtest.Source(searchtest.Upstream())
+	source, _ := simulate.Source(simulate.Upstream())
 	f.Add(source)
 	f.Add([]byte("f'{x!r:{w}}' rb'''\\\n'''\n\\\n\t)]}{([\n"))
 	f.Add([]byte("f'''{\n'"))

@@ -6,7 +6,7 @@ import (
 
 	"autoresearchd/search"
 	"autoresearchd/search/evolution"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 // TestLearnsWhatFails has a study in which a quarter of the batch crashed, as
@@ -19,7 +19,7 @@ func TestLearnsWhatFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := searchtest.NewStudy(searchtest.NewTask(1, 0), strategy, 1)
+		s, err := simulate.NewStudy(simulate.NewTask(1, 0), strategy, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestLearnsWhatFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := searchtest.Values(trial.Constants)
+		v := simulate.Values(trial.Constants)
 		small := v["TOTAL_BATCH_SIZE"].Whole() <= 1<<17
 		if small && v["DEVICE_BATCH_SIZE"].Whole() < 128 {
 			repaired++

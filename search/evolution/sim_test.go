@@ -6,7 +6,7 @@ import (
 	"autoresearchd/search"
 	"autoresearchd/search/evolution"
 	"autoresearchd/search/random"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 const studies = 40
@@ -15,11 +15,11 @@ const studies = 40
 // number of trials, how far the champion's true val_bpb is above the lowest, in
 // parts of the start's distance; how often it is below the start's; and the
 // share of trials that failed.
-func regrets(t *testing.T, task func(seed uint64, noise float64) searchtest.Task, noise float64, f search.Factory, at ...int) (mean, improved []float64, failed float64) {
+func regrets(t *testing.T, task func(seed uint64, noise float64) simulate.Task, noise float64, f search.Factory, at ...int) (mean, improved []float64, failed float64) {
 	t.Helper()
 	mean, improved = make([]float64, len(at)), make([]float64, len(at))
 	for seed := range uint64(studies) {
-		s, err := searchtest.Simulate(task(seed, noise), f, at[len(at)-1], seed+1000)
+		s, err := simulate.Run(task(seed, noise), f, at[len(at)-1], seed+1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,8 +41,8 @@ func regrets(t *testing.T, task func(seed uint64, noise float64) searchtest.Task
 func TestBeatsRandom(t *testing.T) {
 	trials := []int{7, 15, 30, 60, 100}
 	for _, noise := range []float64{0, 5e-4} {
-		evolved, improved, failed := regrets(t, searchtest.NewTask, noise, evolution.New, trials...)
-		drawn, byChance, failedRandom := regrets(t, searchtest.NewTask, noise, random.New, trials...)
+		evolved, improved, failed := regrets(t, simulate.NewTask, noise, evolution.New, trials...)
+		drawn, byChance, failedRandom := regrets(t, simulate.NewTask, noise, random.New, trials...)
 		for i, n := range trials {
 			t.Logf("upstream, noise %.4f, %3d trials: regret evolution %.3f (improved %3.0f %%), random %.3f (%3.0f %%)", noise, n, evolved[i], 100*improved[i], drawn[i], 100*byChance[i])
 		}
@@ -58,8 +58,8 @@ func TestBeatsRandom(t *testing.T) {
 
 func TestFewTrialsOnCPU(t *testing.T) {
 	trials := []int{4, 7, 12}
-	evolved, improved, _ := regrets(t, searchtest.Cpu, 0.002, evolution.New, trials...)
-	drawn, byChance, _ := regrets(t, searchtest.Cpu, 0.002, random.New, trials...)
+	evolved, improved, _ := regrets(t, simulate.Cpu, 0.002, evolution.New, trials...)
+	drawn, byChance, _ := regrets(t, simulate.Cpu, 0.002, random.New, trials...)
 	for i, n := range trials {
 		t.Logf("cpu, %3d trials: regret evolution %.3f (improved %3.0f %%), random %.3f (%3.0f %%)", n, evolved[i], 100*improved[i], drawn[i], 100*byChance[i])
 	}

@@ -21,6 +21,7 @@ import (
 	_ "autoresearchd/search/evolution"
 	"autoresearchd/search/exec"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
@@ -153,15 +154,15 @@ func TestConformanceOfTheFallback(t *testing.T) {
 	}}))
 }
 
-func study(t *testing.T, f search.Factory) (*searchtest.Study, search.Strategy) {
+func study(t *testing.T, f search.Factory) (*simulate.Study, search.Strategy) {
 	t.Helper()
 	strategy, err := f(7, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(strategy.(search.Closer).Close)
-	task := searchtest.NewTask(1, 0)
-	task.Lines = []searchtest.Line{
+	task := simulate.NewTask(1, 0)
+	task.Lines = []simulate.Line{
 		{Name: "MATRIX_LR", Text: "0.04", Value: search.FloatValue(0.04)},
 		{Name: "ADAM_BETAS", Text: "(0.8, 0.95)", Value: search.TupleValue(search.FloatValue(0.8), search.FloatValue(0.95))},
 		{Name: "DEPTH", Text: "8", Value: search.IntValue(8)},
@@ -174,7 +175,7 @@ func study(t *testing.T, f search.Factory) (*searchtest.Study, search.Strategy) 
 		}
 		return 1 + v["MATRIX_LR"].Number(), search.Completed
 	}
-	s, err := searchtest.NewStudy(task, strategy, 7)
+	s, err := simulate.NewStudy(task, strategy, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func study(t *testing.T, f search.Factory) (*searchtest.Study, search.Strategy) 
 }
 
 // turn asks and finishes one trial.
-func turn(t *testing.T, s *searchtest.Study) search.Trial {
+func turn(t *testing.T, s *simulate.Study) search.Trial {
 	t.Helper()
 	trial, err := s.Ask()
 	if err != nil {

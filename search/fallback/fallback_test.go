@@ -9,7 +9,7 @@ import (
 	"autoresearchd/search"
 	"autoresearchd/search/evolution"
 	"autoresearchd/search/fallback"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 // TestAsk says instead of whom and why it proposes, and works with its own table.
@@ -33,7 +33,7 @@ func TestAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	study, err := searchtest.NewStudy(searchtest.NewTask(1, 0), own, 1)
+	study, err := simulate.NewStudy(simulate.NewTask(1, 0), own, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

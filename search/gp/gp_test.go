@@ -11,6 +11,7 @@ import (
 	"autoresearchd/search/gp"
 	"autoresearchd/search/random"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func TestConformance(t *testing.T) { searchtest.Run(t, gp.New) }
@@ -36,12 +37,12 @@ func TestOptionsAreChecked(t *testing.T) {
 
 // bowl is a noisy bowl in eight learning rates, of which the best is near where
 // trials run out of memory.
-func bowl(seed uint64) searchtest.Task {
+func bowl(seed uint64) simulate.Task {
 	r := rand.New(rand.NewPCG(seed, 1))
-	task := searchtest.Task{Name: "bowl", Noise: 0.002, Floor: 0.9}
+	task := simulate.Task{Name: "bowl", Noise: 0.002, Floor: 0.9}
 	var best []float64
 	for i := range 8 {
-		task.Lines = append(task.Lines, searchtest.Line{Name: fmt.Sprintf("A%d_LR", i), Text: "0.1", Value: search.FloatValue(0.1)})
+		task.Lines = append(task.Lines, simulate.Line{Name: fmt.Sprintf("A%d_LR", i), Text: "0.1", Value: search.FloatValue(0.1)})
 		best = append(best, (1+0.5*r.Float64())*float64(r.IntN(2)*2-1))
 	}
 	best[0] = 1
@@ -63,7 +64,7 @@ func TestFindsTheBottom(t *testing.T) {
 	const studies, trials = 4, 50
 	run := func(f search.Factory) (regret, failed float64) {
 		for seed := range uint64(studies) {
-			s, err := searchtest.Simulate(bowl(seed), f, trials, seed)
+			s, err := simulate.Run(bowl(seed), f, trials, seed)
 			if err != nil {
 				t.Fatal(err)
 			}

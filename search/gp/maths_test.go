@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"autoresearchd/search"
-	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 
 	"gonum.org/v1/gonum/integrate/quad"
 	"gonum.org/v1/gonum/mat"
@@ -16,7 +16,7 @@ import (
 // upstream is the encoder of upstream's constants, and points of their space.
 func upstream(t *testing.T, points int) (*encoder, [][]float64) {
 	t.Helper()
-	_, consts := searchtest.Source(searchtest.Upstream())
+	_, consts := simulate.Source(simulate.Upstream())
 	space, err := search.NewSpace(consts, nil)
 	if err != nil {
 		t.Fatal(err)

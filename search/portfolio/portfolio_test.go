@@ -11,6 +11,7 @@ import (
 	_ "autoresearchd/search/evolution"
 	_ "autoresearchd/search/random"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 	_ "autoresearchd/search/sobol"
 )
 
@@ -124,7 +125,7 @@ func TestGainsAndCostDecide(t *testing.T) {
 
 // An arm that has nothing to say is passed over.
 func TestNextArmAnswers(t *testing.T) {
-	study, err := searchtest.NewStudy(searchtest.NewTask(1, 0), mute{}, 1)
+	study, err := simulate.NewStudy(simulate.NewTask(1, 0), mute{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

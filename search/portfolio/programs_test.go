@@ -11,6 +11,7 @@ import (
 	"autoresearchd/search/agent"
 	"autoresearchd/search/exec"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 // TestPrograms has arms that are programs, made from their tables when the
@@ -58,7 +59,7 @@ func TestPrograms(t *testing.T) {
 			return nil
 		}),
 	})
-	study, err := searchtest.NewStudy(searchtest.NewTask(1, 0), made, 1)
+	study, err := simulate.NewStudy(simulate.NewTask(1, 0), made, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

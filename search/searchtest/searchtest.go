@@ -1,5 +1,5 @@
-// Package searchtest is the suite that every strategy passes, and the simulated
-// studies that it and the strategies' own tests run on.
+// Package searchtest is the suite that every strategy passes, on simulated
+// studies.
 package searchtest
 
 import (
@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"autoresearchd/search"
+	"autoresearchd/search/simulate"
 )
 
 // Run holds a strategy, with the options of an empty table, to the contract.
@@ -35,9 +36,9 @@ func build(t testing.TB, factory search.Factory) search.Strategy {
 	return s
 }
 
-func start(t testing.TB, factory search.Factory, task Task) *Study {
+func start(t testing.TB, factory search.Factory, task simulate.Task) *simulate.Study {
 	t.Helper()
-	s, err := NewStudy(task, build(t, factory), 7)
+	s, err := simulate.NewStudy(task, build(t, factory), 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func start(t testing.TB, factory search.Factory, task Task) *Study {
 }
 
 // turn asks, checks and finishes one trial; a nil outcome is the task's own.
-func turn(t testing.TB, s *Study, outcome *search.Outcome) search.Trial {
+func turn(t testing.TB, s *simulate.Study, outcome *search.Outcome) search.Trial {
 	t.Helper()
 	trial, err := s.Ask()
 	if err != nil {
@@ -63,7 +64,7 @@ func turn(t testing.TB, s *Study, outcome *search.Outcome) search.Trial {
 }
 
 // check is what holds for every admitted proposal.
-func check(t testing.TB, s *Study, trial search.Trial) {
+func check(t testing.TB, s *simulate.Study, trial search.Trial) {
 	t.Helper()
 	p := trial.Proposal
 	if p.Strategy == "" || p.Description == "" || bytes.ContainsAny([]byte(p.Description), "\n\t") {
@@ -89,7 +90,7 @@ func check(t testing.TB, s *Study, trial search.Trial) {
 	u := s.History.Space.Encode(trial.Constants)
 	inside := s.History.Space.Decode(u)
 	for _, d := range s.History.Space.Dimensions() {
-		got, want := Values(trial.Constants)[d.Constant], inside[d.Constant]
+		got, want := simulate.Values(trial.Constants)[d.Constant], inside[d.Constant]
 		if !got.Equal(want) {
 			t.Fatalf("proposal %q: %s = %s is outside the space, which has %s there", p.Description, d.Constant, got, want)
 		}
@@ -111,9 +112,9 @@ func same(t testing.TB, what string, a, b search.Proposal) {
 // replay proves that a strategy built anew in the middle, and told the past
 // again, goes on as the first would have.
 func replay(t *testing.T, factory search.Factory) {
-	s := start(t, factory, NewTask(1, 5e-4))
+	s := start(t, factory, simulate.NewTask(1, 5e-4))
 	for n := range 40 {
-		first, err := s.strategy.Ask(context.Background(), s.History)
+		first, err := s.Strategy.Ask(context.Background(), s.History)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +134,7 @@ func replay(t *testing.T, factory search.Factory) {
 				t.Fatal(err)
 			}
 			same(t, "rebuilt from the journal", first, second)
-			s.strategy = again
+			s.Strategy = again
 		}
 		trial, err := s.Admit(first)
 		if err != nil {
@@ -170,7 +171,7 @@ func viaJSON(t testing.TB, r search.Result) search.Result {
 }
 
 func contract(t *testing.T, factory search.Factory) {
-	for _, task := range []Task{NewTask(2, 5e-4), Cpu(2, 0.002)} {
+	for _, task := range []simulate.Task{simulate.NewTask(2, 5e-4), simulate.Cpu(2, 0.002)} {
 		s := start(t, factory, task)
 		for range 60 {
 			turn(t, s, nil)
@@ -180,7 +181,7 @@ func contract(t *testing.T, factory search.Factory) {
 
 // unasked mixes in trials of people and of other strategies.
 func unasked(t *testing.T, factory search.Factory) {
-	s := start(t, factory, NewTask(3, 5e-4))
+	s := start(t, factory, simulate.NewTask(3, 5e-4))
 	for n := range 30 {
 		if n%3 == 0 {
 			p := search.Proposal{Strategy: "suggestion", Description: "by hand", Parent: 1 + int64(n/3)%s.History.Champion.ID,
@@ -206,7 +207,7 @@ func failures(t *testing.T, factory search.Factory) {
 		{Status: search.Completed, ValBPB: math.Inf(-1)}, {Status: search.Completed}, {Status: search.Completed, ValBPB: 1e9}, {},
 	}
 	for i := range outcomes {
-		s := start(t, factory, NewTask(4, 0))
+		s := start(t, factory, simulate.NewTask(4, 0))
 		for range 8 { // nothing but this
 			turn(t, s, &outcomes[i])
 		}
@@ -214,7 +215,7 @@ func failures(t *testing.T, factory search.Factory) {
 			t.Errorf("%+v became the champion", outcomes[i])
 		}
 	}
-	s := start(t, factory, NewTask(4, 0))
+	s := start(t, factory, simulate.NewTask(4, 0))
 	s.History.Done[0].Outcome, s.History.Done[0].Decision = search.Outcome{Status: search.Crashed}, search.Decision{Verdict: search.Crash}
 	for n := range 40 { // not even the baseline has a score, then a few have
 		if n%5 == 4 && n > 20 {
@@ -227,32 +228,36 @@ func failures(t *testing.T, factory search.Factory) {
 
 // changing edits the champion's code: constants come, go and change their type.
 func changing(t *testing.T, factory search.Factory) {
-	s := start(t, factory, NewTask(5, 0))
+	s := start(t, factory, simulate.NewTask(5, 0))
 	s.Task.True = nil
-	edits := []func([]Line) []Line{
-		func(l []Line) []Line { return append(l, Line{"ROPE_BASE", "200_000.0", search.FloatValue(200000), ""}) },
-		func(l []Line) []Line { return append(l[:1:1], l[3:]...) },
-		func(l []Line) []Line {
-			l[0] = Line{"ASPECT_RATIO", "0.5", search.FloatValue(0.5), "now a float"}
-			return l
-		},
-		func(l []Line) []Line {
-			for i := range l {
-				if l[i].Name == "ADAM_BETAS" {
-					l[i] = Line{"ADAM_BETAS", "(0.8, 0.95, True)", search.TupleValue(search.FloatValue(0.8), search.FloatValue(0.95), search.BoolValue(true)), ""}
-				}
+	line := func(name, text string, v search.Value) simulate.Line {
+		return simulate.Line{Name: name, Text: text, Value: v}
+	}
+	replace := func(l []simulate.Line, with simulate.Line) []simulate.Line {
+		for i := range l {
+			if l[i].Name == with.Name {
+				l[i] = with
 			}
-			return l
+		}
+		return l
+	}
+	betas := search.TupleValue(search.FloatValue(0.8), search.FloatValue(0.95), search.BoolValue(true))
+	edits := []func([]simulate.Line) []simulate.Line{
+		func(l []simulate.Line) []simulate.Line {
+			return append(l, line("ROPE_BASE", "200_000.0", search.FloatValue(200000)))
 		},
-		func(l []Line) []Line {
-			for i := range l {
-				if l[i].Name == "ADAM_BETAS" {
-					l[i] = Line{"ADAM_BETAS", "0.9", search.FloatValue(0.9), ""}
-				}
-			}
-			return append(l, Line{"USE_GATES", "False", search.BoolValue(false), ""}, Line{"NAME", `"run"`, search.StringValue("run"), ""})
+		func(l []simulate.Line) []simulate.Line { return append(l[:1:1], l[3:]...) },
+		func(l []simulate.Line) []simulate.Line {
+			return replace(l, line("ASPECT_RATIO", "0.5", search.FloatValue(0.5)))
 		},
-		func(l []Line) []Line { return l[len(l)-4:] },
+		func(l []simulate.Line) []simulate.Line {
+			return replace(l, line("ADAM_BETAS", "(0.8, 0.95, True)", betas))
+		},
+		func(l []simulate.Line) []simulate.Line {
+			l = replace(l, line("ADAM_BETAS", "0.9", search.FloatValue(0.9)))
+			return append(l, line("USE_GATES", "False", search.BoolValue(false)), line("NAME", `"run"`, search.StringValue("run")))
+		},
+		func(l []simulate.Line) []simulate.Line { return l[len(l)-4:] },
 	}
 	bpb := 0.99
 	finish := func(trial search.Trial, better bool) {
@@ -275,14 +280,14 @@ func changing(t *testing.T, factory search.Factory) {
 			check(t, s, trial)
 			finish(trial, k == 2)
 		}
-		var lines []Line
+		var lines []simulate.Line
 		for _, c := range s.History.Champion.Constants {
-			lines = append(lines, Line{c.Name, c.Text, c.Value, c.Comment})
+			lines = append(lines, simulate.Line{Name: c.Name, Text: c.Text, Value: c.Value, Comment: c.Comment})
 		}
-		source, consts := Source(edit(lines))
-		edited := search.Trial{ID: s.next, Source: source, Constants: consts,
+		source, consts := simulate.Source(edit(lines))
+		edited := search.Trial{ID: s.Next, Source: source, Constants: consts,
 			Proposal: search.Proposal{Strategy: "llm", Description: "an edit", Parent: s.History.Champion.ID}}
-		s.next++
+		s.Next++
 		finish(edited, true)
 	}
 	trial, err := s.Ask()
@@ -293,7 +298,7 @@ func changing(t *testing.T, factory search.Factory) {
 }
 
 func pending(t *testing.T, factory search.Factory) {
-	s := start(t, factory, NewTask(6, 5e-4))
+	s := start(t, factory, simulate.NewTask(6, 5e-4))
 	for range 5 {
 		turn(t, s, nil)
 	}
@@ -315,7 +320,7 @@ func pending(t *testing.T, factory search.Factory) {
 }
 
 func small(t *testing.T, factory search.Factory) {
-	one := Task{Lines: []Line{{"MATRIX_LR", "0.04", search.FloatValue(0.04), ""}, {"SEED", "42", search.IntValue(42), ""}},
+	one := simulate.Task{Lines: []simulate.Line{{Name: "MATRIX_LR", Text: "0.04", Value: search.FloatValue(0.04)}, {Name: "SEED", Text: "42", Value: search.IntValue(42)}},
 		True: func(v map[string]search.Value) (float64, search.Status) {
 			return 1 + math.Pow(math.Log(v["MATRIX_LR"].Number()/0.1), 2), search.Completed
 		}}
@@ -323,14 +328,14 @@ func small(t *testing.T, factory search.Factory) {
 	for range 25 {
 		turn(t, s, nil)
 	}
-	flag := Task{Lines: []Line{{"USE_GATES", "False", search.BoolValue(false), ""}},
+	flag := simulate.Task{Lines: []simulate.Line{{Name: "USE_GATES", Text: "False", Value: search.BoolValue(false)}},
 		True: func(map[string]search.Value) (float64, search.Status) { return 1, search.Completed }}
 	s = start(t, factory, flag)
 	turn(t, s, nil)
 	if _, err := s.Ask(); !errors.Is(err, search.ErrExhausted) {
 		t.Errorf("ask when both values of the only flag are tried: %v, want ErrExhausted", err)
 	}
-	nothing := Task{Lines: []Line{{"SEED", "42", search.IntValue(42), ""}}, True: flag.True}
+	nothing := simulate.Task{Lines: []simulate.Line{{Name: "SEED", Text: "42", Value: search.IntValue(42)}}, True: flag.True}
 	s = start(t, factory, nothing)
 	if _, err := s.Ask(); !errors.Is(err, search.ErrNoDimension) {
 		t.Errorf("ask with nothing to search: %v, want ErrNoDimension", err)
@@ -338,10 +343,10 @@ func small(t *testing.T, factory search.Factory) {
 }
 
 func cancelled(t *testing.T, factory search.Factory) {
-	s := start(t, factory, NewTask(7, 0))
+	s := start(t, factory, simulate.NewTask(7, 0))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := s.strategy.Ask(ctx, s.History); !errors.Is(err, context.Canceled) {
+	if _, err := s.Strategy.Ask(ctx, s.History); !errors.Is(err, context.Canceled) {
 		t.Errorf("ask with a cancelled context: %v", err)
 	}
 	turn(t, s, nil)
@@ -349,12 +354,12 @@ func cancelled(t *testing.T, factory search.Factory) {
 
 // Benchmark measures one Ask at so many trials of upstream's constants.
 func Benchmark(b *testing.B, factory search.Factory, trials int) {
-	s, err := Simulate(NewTask(1, 5e-4), factory, trials, 7)
+	s, err := simulate.Run(simulate.NewTask(1, 5e-4), factory, trials, 7)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := s.strategy.Ask(context.Background(), s.History); err != nil {
+		if _, err := s.Strategy.Ask(context.Background(), s.History); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"autoresearchd/search"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func with(change func(*Options)) search.Factory {
@@ -112,7 +113,7 @@ func TestOthersUseUpNoPoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := searchtest.NewStudy(searchtest.NewTask(1, 0), strategy, 1)
+	s, err := simulate.NewStudy(simulate.NewTask(1, 0), strategy, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"autoresearchd/search"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 func with(change func(*Options)) search.Factory {
@@ -34,7 +35,7 @@ func TestOptionsAreChecked(t *testing.T) {
 func axesForTest(t *testing.T) []axis {
 	t.Helper()
 	f, n := search.FloatValue, search.IntValue
-	_, consts := searchtest.Source([]searchtest.Line{
+	_, consts := simulate.Source([]simulate.Line{
 		{Name: "MATRIX_LR", Text: "0.04", Value: f(0.04)}, {Name: "DEPTH", Text: "8", Value: n(8)},
 		{Name: "TOTAL_BATCH_SIZE", Text: "2**19", Value: n(1 << 19)}, {Name: "WINDOW_PATTERN", Text: `"SL"`, Value: search.StringValue("SL")},
 	})
@@ -116,13 +117,13 @@ func TestSamplesFollowTheDensity(t *testing.T) {
 }
 
 // study has a strategy that is past its opening, on the task of one constant.
-func study(t *testing.T, outcomes map[float64]search.Outcome) *searchtest.Study {
+func study(t *testing.T, outcomes map[float64]search.Outcome) *simulate.Study {
 	t.Helper()
 	strategy, err := with(func(o *Options) { o.Opening = 2 })(5, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := searchtest.NewStudy(searchtest.Task{Lines: []searchtest.Line{{Name: "MATRIX_LR", Text: "0.04", Value: search.FloatValue(0.04)}},
+	s, err := simulate.NewStudy(simulate.Task{Lines: []simulate.Line{{Name: "MATRIX_LR", Text: "0.04", Value: search.FloatValue(0.04)}},
 		True: func(map[string]search.Value) (float64, search.Status) { return 1, search.Completed }}, strategy, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +205,7 @@ func TestBeatsRandomPoints(t *testing.T) {
 	regret := func(f search.Factory) float64 {
 		sum := 0.0
 		for seed := range uint64(10) {
-			s, err := searchtest.Simulate(searchtest.NewTask(seed, 5e-4), f, 100, seed+1000)
+			s, err := simulate.Run(simulate.NewTask(seed, 5e-4), f, 100, seed+1000)
 			if err != nil {
 				t.Fatal(err)
 			}

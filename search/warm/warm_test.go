@@ -6,12 +6,13 @@ import (
 	"autoresearchd/search"
 	"autoresearchd/search/random"
 	"autoresearchd/search/searchtest"
+	"autoresearchd/search/simulate"
 )
 
 // earlier is a study whose trials set the given constants over upstream's.
 func earlier(t *testing.T, name string, trials ...map[string]search.Value) search.Earlier {
 	t.Helper()
-	source, consts := searchtest.Source(searchtest.Upstream())
+	source, consts := simulate.Source(simulate.Upstream())
 	e := search.Earlier{Name: name}
 	add := func(c []search.Constant, bpb float64, v search.Verdict) {
 		e.Done = append(e.Done, search.Result{
@@ -21,7 +22,7 @@ func earlier(t *testing.T, name string, trials ...map[string]search.Value) searc
 	}
 	add(consts, 1.0, search.Keep)
 	for i, values := range trials {
-		_, changed, err := searchtest.Apply(source, consts, values)
+		_, changed, err := simulate.Apply(source, consts, values)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +42,7 @@ func TestBestOfEarlierStudiesFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := Wrap(inner, []search.Earlier{e})
-	study, err := searchtest.NewStudy(searchtest.NewTask(3, 0), s, 3)
+	study, err := simulate.NewStudy(simulate.NewTask(3, 0), s, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
