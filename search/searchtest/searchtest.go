@@ -284,10 +284,11 @@ func changing(t *testing.T, factory search.Factory) {
 		for _, c := range s.History.Champion.Constants {
 			lines = append(lines, simulate.Line{Name: c.Name, Text: c.Text, Value: c.Value, Comment: c.Comment})
 		}
-		source, consts := simulate.Source(edit(lines))
-		edited := search.Trial{ID: s.Next, Source: source, Constants: consts,
-			Proposal: search.Proposal{Strategy: "llm", Description: "an edit", Parent: s.History.Champion.ID}}
-		s.Next++
+		source, _ := simulate.Source(edit(lines))
+		edited, err := s.Admit(search.Proposal{Strategy: "llm", Description: "an edit", Parent: s.History.Champion.ID, Source: source})
+		if err != nil {
+			t.Fatal(err)
+		}
 		finish(edited, true)
 	}
 	trial, err := s.Ask()

@@ -2,6 +2,8 @@ package simulate
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"autoresearchd/search"
@@ -38,8 +40,9 @@ func Upstream() []Line {
 	}
 }
 
-// Source writes a train.py that has these constants, and reads them back.
-func Source(lines []Line) ([]byte, []search.Constant) {
+// Source writes a train.py that has these constants, and then code, a line
+// each, and reads the constants back.
+func Source(lines []Line, code ...string) ([]byte, []search.Constant) {
 	var b strings.Builder
 	var consts []search.Constant
 	b.WriteString("import prepare\n\n")
@@ -54,8 +57,31 @@ func Source(lines []Line) ([]byte, []search.Constant) {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\nprint(prepare)\n")
+	b.WriteString("\n")
+	for _, line := range code {
+		b.WriteString(line + "\n")
+	}
+	b.WriteString("print(prepare)\n")
 	return []byte(b.String()), consts
+}
+
+// Lines are constants as Source takes them.
+func Lines(consts []search.Constant) []Line {
+	lines := make([]Line, len(consts))
+	for i, c := range consts {
+		lines[i] = Line{c.Name, c.Text, c.Value, c.Comment}
+	}
+	return lines
+}
+
+// Code returns what Source wrote behind the constants.
+func Code(source []byte) []string {
+	text := strings.TrimSuffix(string(source), "print(prepare)\n")
+	at := strings.LastIndex(text, "\n\n")
+	if at < 0 {
+		return nil
+	}
+	return strings.Fields(text[at:])
 }
 
 // Apply is Patch and a reading of the result, for sources that Source wrote.
@@ -65,10 +91,9 @@ func Apply(source []byte, consts []search.Constant, values map[string]search.Val
 	if err != nil {
 		return nil, nil, err
 	}
-	lines := make([]Line, len(consts))
+	lines := Lines(consts)
 	rows := strings.Split(string(patched), "\n")
 	for i, c := range consts {
-		lines[i] = Line{Name: c.Name, Value: c.Value, Comment: c.Comment}
 		if v, ok := values[c.Name]; ok {
 			lines[i].Value = v
 		}
@@ -81,9 +106,68 @@ func Apply(source []byte, consts []search.Constant, values map[string]search.Val
 		}
 		lines[i].Text = text
 	}
-	again, read := Source(lines)
+	again, read := Source(lines, Code(source)...)
 	if string(again) != string(patched) {
 		return nil, nil, fmt.Errorf("the patch changed more than literals:\n%s", patched)
 	}
 	return patched, read, nil
+}
+
+// Read finds the constants of a train.py in the style of Source: one a line,
+// each a literal that stands alone.
+func Read(source []byte) ([]search.Constant, error) {
+	var out []search.Constant
+	at := 0
+	for n, row := range strings.SplitAfter(string(source), "\n") {
+		name, rest, ok := strings.Cut(strings.TrimRight(row, "\n"), " = ")
+		if ok && name != "" && name == strings.ToUpper(name) && !strings.ContainsAny(name, " (.#") {
+			text, comment, _ := strings.Cut(rest, "  # ")
+			v, err := literal(text)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", n+1, err)
+			}
+			start := at + len(name) + len(" = ")
+			out = append(out, search.Constant{Name: name, Value: v, Text: text, Line: n + 1, Start: start, End: start + len(text), Comment: comment})
+		}
+		at += len(row)
+	}
+	return out, nil
+}
+
+// literal reads the literals that Source's lines have.
+func literal(text string) (search.Value, error) {
+	text = strings.TrimSpace(text)
+	plain := strings.ReplaceAll(text, "_", "")
+	if base, exponent, ok := strings.Cut(plain, "**"); ok {
+		b, err := strconv.ParseInt(strings.TrimSpace(base), 10, 64)
+		e, err2 := strconv.Atoi(strings.TrimSpace(exponent))
+		if x := math.Pow(float64(b), float64(e)); err == nil && err2 == nil && e >= 0 && math.Abs(x) < 1<<62 {
+			return search.IntValue(int64(x)), nil
+		}
+	}
+	if n, err := strconv.ParseInt(plain, 10, 64); err == nil {
+		return search.IntValue(n), nil
+	}
+	if f, err := strconv.ParseFloat(plain, 64); err == nil {
+		return search.FloatValue(f), nil
+	}
+	switch {
+	case text == "True" || text == "False":
+		return search.BoolValue(text == "True"), nil
+	case text == "None":
+		return search.Value{}, nil
+	case len(text) >= 2 && (text[0] == '"' || text[0] == '\'') && text[len(text)-1] == text[0]:
+		return search.StringValue(text[1 : len(text)-1]), nil
+	case strings.HasPrefix(text, "(") && strings.HasSuffix(text, ")"):
+		var items []search.Value
+		for _, item := range strings.Split(strings.Trim(text, "(), "), ",") {
+			v, err := literal(item)
+			if err != nil {
+				return search.Value{}, err
+			}
+			items = append(items, v)
+		}
+		return search.TupleValue(items...), nil
+	}
+	return search.Value{}, fmt.Errorf("%s is no literal", text)
 }

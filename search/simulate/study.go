@@ -49,7 +49,7 @@ func Begin(ctx context.Context, task Task, strategy search.Strategy, judge searc
 		noise: rand.New(rand.NewPCG(seed, 0x6e6f697365)), edits: rand.New(rand.NewPCG(seed, 0x656469746f72)),
 		sources: map[int64][]byte{}, raw: map[int64]float64{}}
 	source, consts := Source(task.Lines)
-	t := s.trial(search.Proposal{Strategy: "baseline", Description: "baseline"}, source, consts, nil)
+	t := s.trial(search.Proposal{Strategy: "baseline", Description: "baseline"}, source, consts, consts)
 	s.History.Champion = t
 	var err error
 	if s.History.Space, err = search.NewSpace(consts, s.Overrides); err != nil {
@@ -234,8 +234,8 @@ func (s *Study) known() search.History {
 	return h
 }
 
-// Simulate runs a study of so many trials, the baseline among them.
-func Simulate(task Task, factory search.Factory, trials int, seed uint64) (*Study, error) {
+// Run runs a study of so many trials, the baseline among them.
+func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, error) {
 	strategy, err := factory(seed, func(any) error { return nil })
 	if err != nil {
 		return nil, err

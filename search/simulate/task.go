@@ -42,9 +42,9 @@ type Built struct {
 // BuiltIn lists the tasks by name.
 func BuiltIn() []Built {
 	all := []Built{
-		{"hopper", "upstream's constants on a modelled GPU: memory, noise, interactions", func(seed uint64) Task { return Hopper(seed, 5e-4) }},
-		{"cpu", "the starter's cpu profile, modelled", func(seed uint64) Task { return CPU(seed, 0.002) }},
-		{"edits", "hopper, while a modelled stream of code edits changes constants and floor", func(seed uint64) Task { return Edited(Hopper(seed, 5e-4), seed) }},
+		{"hopper", "upstream's constants on a modelled GPU: memory, noise, interactions", func(seed uint64) Task { return NewTask(seed, 5e-4) }},
+		{"cpu", "the starter's cpu profile, modelled", func(seed uint64) Task { return Cpu(seed, 0.002) }},
+		{"edits", "hopper, while a modelled stream of code edits changes constants and floor", func(seed uint64) Task { return Edited(NewTask(seed, 5e-4), seed) }},
 	}
 	for _, f := range functions {
 		all = append(all, Built{f.name, f.about, func(seed uint64) Task { return f.task(seed) }})
@@ -92,8 +92,7 @@ func (t Task) Scale() (best, middling float64) {
 	if len(values) == 0 {
 		return t.Floor, math.NaN()
 	}
-	slices.Sort(values)
-	return t.Floor, values[len(values)/2]
+	return t.Floor, median(values)
 }
 
 // Noisy is one measurement of True, which seed decides alone.
@@ -112,4 +111,9 @@ func Values(consts []search.Constant) map[string]search.Value {
 		m[c.Name] = c.Value
 	}
 	return m
+}
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	return values[len(values)/2]
 }
