@@ -59,11 +59,15 @@ var (
 // Staircase writes a PNG of the study: every trial by its number and score,
 // the best so far as a line, the kept ones with their descriptions.
 func Staircase(w io.Writer, s Study) error {
+	v := newView(s)
+	return picture(w, frame(v), func(c draw.Canvas) { header(c, v) })
+}
+
+// picture writes a plot with its header as a PNG.
+func picture(w io.Writer, p *plot.Plot, header func(draw.Canvas)) error {
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
 	whole := draw.Crop(draw.New(canvas), 10, -14, 6, -10)
-	v := newView(s)
-	p := frame(v)
-	header(draw.Crop(whole, 0, 0, whole.Max.Y-whole.Min.Y-36, 0), v)
+	header(draw.Crop(whole, 0, 0, whole.Max.Y-whole.Min.Y-36, 0))
 	p.Draw(draw.Crop(whole, 0, 0, 0, -40))
 	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(w); err != nil {
 		return fmt.Errorf("write picture: %w", err)
@@ -167,6 +171,19 @@ func frame(v *view) *plot.Plot {
 	p.Y.Min, p.Y.Max = v.ymin, v.ymax
 	p.X.Label.Text, p.Y.Label.Text = "trial", "val_bpb (lower is better)"
 	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{whole: true, most: 11}, ticks{most: 7}
+	dress(p)
+	if v.last == 0 { // nothing to count
+		p.X.Tick.Marker = plot.ConstantTicks{}
+	}
+	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 && !finite(v.baseline) {
+		p.Y.Tick.Marker = plot.ConstantTicks{}
+	}
+	p.Add(v)
+	return p
+}
+
+// dress gives the axes the house's look.
+func dress(p *plot.Plot) {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Label.TextStyle = style(11, ink)
 		a.Label.TextStyle.XAlign, a.Label.TextStyle.YAlign = text.XCenter, text.YBottom
@@ -179,14 +196,6 @@ func frame(v *view) *plot.Plot {
 		a.Tick.Length = 3
 		a.Padding = 0
 	}
-	if v.last == 0 { // nothing to count
-		p.X.Tick.Marker = plot.ConstantTicks{}
-	}
-	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 && !finite(v.baseline) {
-		p.Y.Tick.Marker = plot.ConstantTicks{}
-	}
-	p.Add(v)
-	return p
 }
 
 func style(size vg.Length, c color.Color) text.Style {
@@ -285,12 +294,7 @@ func (crossGlyph) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, at vg.Point) {
 func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
 	at := func(t Trial) vg.Point { return vg.Point{X: toX(float64(t.ID)), Y: toY(t.ValBPB)} }
-	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
-		c.StrokeLine2(line(grid, 0.6), c.Min.X, toY(t.Value), c.Max.X, toY(t.Value))
-	}
-	border := line(grid, 0.6)
-	c.StrokeLine2(border, c.Min.X, c.Max.Y, c.Max.X, c.Max.Y)
-	c.StrokeLine2(border, c.Max.X, c.Min.Y, c.Max.X, c.Max.Y)
+	gridlines(c, p)
 
 	shrink := vg.Length(1) // marks of long studies are smaller
 	if v.total > 60 {
@@ -337,6 +341,17 @@ func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 		return
 	}
 	v.label(c, at, radius, stairs)
+}
+
+// gridlines draws a line for each tick of the vertical axis, and the border.
+func gridlines(c draw.Canvas, p *plot.Plot) {
+	_, toY := p.Transforms(&c)
+	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
+		c.StrokeLine2(line(grid, 0.6), c.Min.X, toY(t.Value), c.Max.X, toY(t.Value))
+	}
+	border := line(grid, 0.6)
+	c.StrokeLine2(border, c.Min.X, c.Max.Y, c.Max.X, c.Max.Y)
+	c.StrokeLine2(border, c.Max.X, c.Min.Y, c.Max.X, c.Max.Y)
 }
 
 // ticks are round numbers, whole ones for a count.
