@@ -256,3 +256,11 @@ func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, er
 func Exhausted(err error) bool {
 	return errors.Is(err, search.ErrExhausted) || errors.Is(err, search.ErrNoDimension)
 }
+
+// Source returns the train.py of a trial; 0 is the start.
+func (s *Study) Source(id int64) ([]byte, error) {
+	if source, ok := s.sources[max(id, 1)]; ok {
+		return source, nil
+	}
+	return nil, fmt.Errorf("there is no trial %d", id)
+}

@@ -1,0 +1,796 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/external"
+	"autoresearchd/daemon/plot"
+	"autoresearchd/search"
+	"autoresearchd/search/simulate"
+)
+
+// simulation is what the flags of `simulate` ask for.
+type simulation struct {
+	strategies, tasks []string
+	table, space      string
+	command           string
+	timeout           time.Duration
+	trials            int
+	seed              uint64
+	seeds             int
+	judge             string
+	jobs              int
+	picture           string
+	describe, serve   bool
+	json              bool
+
+	config   *config.Config // nil: the strategies' defaults
+	programs *external.Programs
+	rule     search.Judge
+	made     []madeTask
+	out      io.Writer
+	errs     io.Writer
+}
+
+// madeTask is a task of any origin.
+type madeTask struct {
+	name string
+	at   func(seed uint64) (simulate.Task, func(), error) // the second ends what it started
+}
+
+func (g *globals) simulateCommand() *cobra.Command {
+	s := &simulation{}
+	c := &cobra.Command{
+		Use: "simulate", Short: "play whole studies without a GPU: strategies against test functions, recorded tables or a program", Args: cobra.NoArgs,
+		Example: `  autoresearchd simulate --task list
+  autoresearchd simulate --strategy tpe --trials 100 --seed 1 --task hopper
+  autoresearchd simulate --strategy tpe,random --seeds 30 --task hopper,ackley -o regret.png
+  autoresearchd simulate --strategy gp --space space.json --exec "python3 objective.py" --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			s.json, s.out, s.errs = g.json, cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if slices.Equal(s.tasks, []string{"list"}) {
+				return listTasks(s.out, s.json)
+			}
+			if g.config != "" { // the strategies' own tables
+				var err error
+				if s.config, err = g.load(nil); err != nil {
+					return err
+				}
+			}
+			if err := s.prepare(); err != nil {
+				return usageError{err}
+			}
+			defer s.close()
+			return s.run(ctx)
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&s.strategies, "strategy", []string{"portfolio"}, "`NAME`s of strategies; all: those that need no program")
+	f.StringSliceVar(&s.tasks, "task", nil, "`NAME`s of built-in tasks (default hopper); list: what there is; all: each of them")
+	f.StringVar(&s.table, "table", "", "recorded trials instead: `FILE` of [{\"constants\": {…}, \"value\": 0.98}, …]")
+	f.StringVar(&s.space, "space", "", "a space of your own: `FILE`, with --exec")
+	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, a line each")
+	f.DurationVar(&s.timeout, "timeout", 5*time.Minute, "how long CMD may take for an answer")
+	f.IntVar(&s.trials, "trials", 100, "trials of a study, `N`")
+	f.Uint64Var(&s.seed, "seed", 1, "of the strategy, the noise and a built-in task's optimum, `K`")
+	f.IntVar(&s.seeds, "seeds", 1, "compare over so many seeds, from --seed on, `N`")
+	f.StringVar(&s.judge, "judge", "greedy", "`RULE` that decides what is kept")
+	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies at once, `N`")
+	f.StringVarP(&s.picture, "output", "o", "", "draw regret against trials: `F.png`")
+	f.BoolVar(&s.describe, "describe", false, "print a built-in task's space, its best value and that of half of all points, as JSON")
+	f.BoolVar(&s.serve, "serve", false, "answer lines on standard input as CMD would, for a built-in task, with the value without noise as \"true\"")
+	return g.reads(c)
+}
+
+func listTasks(w io.Writer, asJSON bool) error {
+	type entry struct {
+		Name  string `json:"name"`
+		About string `json:"about"`
+	}
+	var all []entry
+	for _, b := range simulate.BuiltIn() {
+		all = append(all, entry{b.Name, b.About})
+	}
+	if asJSON {
+		return printJSON(w, all)
+	}
+	for _, e := range all {
+		fmt.Fprintf(w, "%-12s %s\n", e.Name, e.About)
+	}
+	return nil
+}
+
+// prepare checks what was asked for, and makes what all studies share.
+func (s *simulation) prepare() error {
+	var faults []error
+	if s.trials < 1 || s.seeds < 1 || s.jobs < 1 {
+		faults = append(faults, fmt.Errorf("--trials %d, --seeds %d, --jobs %d: give positive numbers", s.trials, s.seeds, s.jobs))
+	}
+	if s.timeout <= 0 {
+		faults = append(faults, fmt.Errorf("--timeout %v: give a positive duration", s.timeout))
+	}
+	if slices.Equal(s.strategies, []string{"all"}) {
+		s.strategies = slices.DeleteFunc(search.Default.Names(), func(n string) bool { return n == "exec" || n == "agent" || n == "llm" })
+	}
+	for _, name := range s.strategies {
+		_, err := search.Default.Lookup(name)
+		faults = append(faults, err)
+	}
+	var err error
+	if s.rule, err = search.LookupJudge(s.judge); err != nil {
+		faults = append(faults, err)
+	}
+	external := s.space != "" || s.command != ""
+	switch {
+	case (s.space == "") != (s.command == ""):
+		faults = append(faults, errors.New("--space and --exec belong together: the space of a program's objective, and the program"))
+	case external && s.table != "" || (external || s.table != "") && len(s.tasks) > 0:
+		faults = append(faults, errors.New("give --task, --table or --space with --exec: one of them"))
+	case external:
+		faults = append(faults, s.program())
+	case s.table != "":
+		faults = append(faults, s.recorded())
+	default:
+		faults = append(faults, s.builtIn())
+	}
+	if (s.describe || s.serve) && (len(s.tasks) != 1 || len(s.made) != 1) {
+		faults = append(faults, errors.New("--describe and --serve are about one built-in task: name it with --task"))
+	}
+	if err := errors.Join(faults...); err != nil || s.config == nil {
+		return err
+	}
+	return s.lend()
+}
+
+// lend starts programs for strategies that have one in the configuration.
+func (s *simulation) lend() error {
+	dir, err := os.MkdirTemp("", "autoresearchd-simulate-")
+	if err != nil {
+		return fmt.Errorf("make a folder for programs: %w", err)
+	}
+	s.programs, err = external.New(external.Options{
+		Dir: filepath.Join(dir, "programs"), Base: filepath.Dir(s.config.File()), Marker: "autoresearchd:simulate:" + filepath.Base(dir),
+		Secrets: []string{s.config.LLM.KeyEnv}, Processes: s.config.Trial.Processes,
+	})
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return err
+}
+
+func (s *simulation) close() {
+	if s.programs != nil {
+		s.programs.Close()
+	}
+}
+
+func (s *simulation) builtIn() error {
+	if len(s.tasks) == 0 {
+		s.tasks = []string{"hopper"}
+	}
+	if slices.Equal(s.tasks, []string{"all"}) {
+		s.tasks = nil
+		for _, b := range simulate.BuiltIn() {
+			s.tasks = append(s.tasks, b.Name)
+		}
+	}
+	var faults []error
+	for _, name := range s.tasks {
+		b, err := simulate.LookupTask(name)
+		faults = append(faults, err)
+		s.made = append(s.made, madeTask{name, func(seed uint64) (simulate.Task, func(), error) { return b.New(seed), func() {}, nil }})
+	}
+	return errors.Join(faults...)
+}
+
+func (s *simulation) recorded() error {
+	data, err := os.ReadFile(s.table)
+	if err != nil {
+		return fmt.Errorf("--table: %w", err)
+	}
+	t, covered, err := simulate.ReadTable(data)
+	if err != nil {
+		return fmt.Errorf("--table %s: %w", s.table, err)
+	}
+	if covered < 0.999 {
+		fmt.Fprintf(s.errs, "the table has %.2g %% of all combinations of its constants: the others count as crashed\n", 100*covered)
+	}
+	s.made = []madeTask{{t.Name, func(uint64) (simulate.Task, func(), error) { return t, func() {}, nil }}}
+	return nil
+}
+
+func (s *simulation) program() error {
+	data, err := os.ReadFile(s.space)
+	if err != nil {
+		return fmt.Errorf("--space: %w", err)
+	}
+	t, err := simulate.ReadSpace(data)
+	if err != nil {
+		return fmt.Errorf("--space %s: %w", s.space, err)
+	}
+	t.Name = "exec"
+	s.made = []madeTask{{t.Name, func(uint64) (simulate.Task, func(), error) {
+		c, err := startChild(s.command, s.timeout)
+		if err != nil {
+			return t, func() {}, err
+		}
+		own := t
+		own.Measure = c.measure
+		return own, c.end, nil
+	}}}
+	return nil
+}
+
+func (s *simulation) run(ctx context.Context) error {
+	switch {
+	case s.describe:
+		return s.describeTask()
+	case s.serve:
+		return s.serveTask(os.Stdin)
+	case len(s.strategies) == 1 && len(s.made) == 1 && s.seeds == 1:
+		f, err := s.study(ctx, s.made[0], s.strategies[0], s.seed, s.printer())
+		if err != nil {
+			return err
+		}
+		return s.draw([]simulate.Finished{f})
+	}
+	return s.compare(ctx)
+}
+
+// timed measures how long a strategy takes to propose.
+type timed struct {
+	search.Strategy
+	last time.Duration
+	all  []float64
+}
+
+func (t *timed) Ask(ctx context.Context, h search.History) (search.Proposal, error) {
+	begin := time.Now()
+	p, err := t.Strategy.Ask(ctx, h)
+	t.last = time.Since(begin)
+	t.all = append(t.all, t.last.Seconds())
+	return p, err
+}
+
+// study plays one study. each sees its trials as they come; nil: nobody.
+func (s *simulation) study(ctx context.Context, task madeTask, name string, seed uint64, each func(st *simulate.Study, r search.Result, ask time.Duration)) (simulate.Finished, error) {
+	fault := func(err error) (simulate.Finished, error) {
+		return simulate.Finished{}, fmt.Errorf("study of %s on %s, seed %d: %w", name, task.name, seed, err)
+	}
+	factory, err := search.Default.Lookup(name)
+	if err != nil {
+		return fault(err)
+	}
+	options := func(string) func(any) error { return func(any) error { return nil } }
+	if s.config != nil {
+		options = s.config.Options
+	}
+	strategy, err := factory(seed, options(name))
+	if err != nil {
+		return fault(err)
+	}
+	if c, ok := strategy.(search.Closer); ok {
+		defer c.Close()
+	}
+	var st *simulate.Study
+	if e, ok := strategy.(search.Equipper); ok {
+		t := search.Tools{
+			Options: options,
+			Check:   func(_ context.Context, source []byte) ([]search.Constant, error) { return simulate.Read(source) },
+			Source:  func(_ context.Context, id int64) ([]byte, error) { return st.Source(id) },
+			Read:    func(name string) ([]byte, error) { return nil, fmt.Errorf("a simulated study has no %s", name) },
+			Ideas:   func() []search.Idea { return nil },
+		}
+		if s.programs != nil {
+			t.Start = s.programs.Start
+		}
+		e.Equip(t)
+	}
+	made, end, err := task.at(seed)
+	if err != nil {
+		return fault(err)
+	}
+	defer end()
+	clock := &timed{Strategy: strategy}
+	st, err = simulate.Begin(ctx, made, clock, s.rule, seed)
+	if err != nil {
+		return fault(err)
+	}
+	report := func() {
+		if each != nil {
+			each(st, st.History.Done[len(st.History.Done)-1], clock.last)
+		}
+	}
+	report()
+	for len(st.History.Done) < s.trials {
+		clock.last = 0
+		if _, err := st.Turn(); simulate.Exhausted(err) {
+			fmt.Fprintf(s.errs, "%s on %s, seed %d: the study ends after %d trials, as %v\n", name, task.name, seed, len(st.History.Done), err)
+			break
+		} else if err != nil {
+			return fault(err)
+		}
+		report()
+	}
+	f := simulate.SumUp(st, name, seed, s.trials)
+	if n := len(clock.all); n > 0 {
+		slices.Sort(clock.all)
+		f.Ask = clock.all[n/2]
+	}
+	if each != nil && !s.json {
+		s.closing(st, f)
+	}
+	return f, nil
+}
+
+// printer prints a study's trials, a line each.
+func (s *simulation) printer() func(*simulate.Study, search.Result, time.Duration) {
+	if s.json {
+		e := json.NewEncoder(s.out)
+		return func(st *simulate.Study, r search.Result, ask time.Duration) {
+			line := struct {
+				Trial      int64                   `json:"trial"`
+				Constants  map[string]search.Value `json:"constants"`
+				Value      *float64                `json:"value"`
+				Status     search.Status           `json:"status"`
+				Strategy   string                  `json:"strategy"`
+				AskSeconds float64                 `json:"ask_seconds"`
+			}{r.Trial.ID, simulate.Values(r.Trial.Constants), nil, r.Outcome.Status, r.Trial.Proposal.Strategy, math.Round(1e6*ask.Seconds()) / 1e6}
+			if v := st.Values[len(st.Values)-1]; !math.IsNaN(v) {
+				line.Value = &v
+			}
+			_ = e.Encode(line) // a reader that went away ends the program by SIGPIPE
+		}
+	}
+	fmt.Fprintf(s.out, "%5s  %-12s %-8s %-14s %-10s %s\n", "trial", "value", "decision", "status", "strategy", "change")
+	return func(st *simulate.Study, r search.Result, _ time.Duration) {
+		value := "-"
+		if v := st.Values[len(st.Values)-1]; !math.IsNaN(v) {
+			value = fmt.Sprintf("%.6g", v)
+		}
+		fmt.Fprintf(s.out, "%5d  %-12s %-8s %-14s %-10s %s\n", r.Trial.ID, value, r.Decision.Verdict, r.Outcome.Status, r.Trial.Proposal.Strategy, r.Trial.Proposal.Description)
+	}
+}
+
+// closing says what a study came to.
+func (s *simulation) closing(st *simulate.Study, f simulate.Finished) {
+	champion := st.History.Champion
+	fmt.Fprintf(s.out, "\nchampion: trial %d", champion.ID)
+	if v := st.Values[champion.ID-1]; !math.IsNaN(v) {
+		fmt.Fprintf(s.out, ", measured %.6g", v)
+	}
+	if st.Task.True != nil {
+		fmt.Fprintf(s.out, ", without noise %.6g; normalised regret %.4f", st.Best[len(st.Best)-1], f.Regret[len(f.Regret)-1])
+	}
+	fmt.Fprintf(s.out, "\nfrom the start: %s\n", search.Describe(st.History.Done[0].Trial.Constants, champion.Constants))
+}
+
+// compare plays all studies, as many at once as there are cores.
+func (s *simulation) compare(ctx context.Context) error {
+	type job struct {
+		task     madeTask
+		strategy string
+		seed     uint64
+	}
+	var jobs []job
+	for i := range s.seeds { // seed by seed, so that an early end is balanced
+		for _, t := range s.made {
+			for _, name := range s.strategies {
+				jobs = append(jobs, job{t, name, s.seed + uint64(i)})
+			}
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan int)
+	results := make([]simulate.Finished, len(jobs))
+	var mu sync.Mutex
+	done := 0
+	live := false
+	if f, ok := s.errs.(*os.File); ok {
+		live = term.IsTerminal(int(f.Fd()))
+	}
+	var workers sync.WaitGroup
+	for range min(s.jobs, len(jobs)) {
+		workers.Go(func() {
+			for i := range next {
+				f, err := s.study(ctx, jobs[i].task, jobs[i].strategy, jobs[i].seed, nil)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				mu.Lock()
+				results[i] = f
+				if done++; live {
+					fmt.Fprintf(s.errs, "\r%d of %d studies ", done, len(jobs))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+feed:
+	for i := range jobs {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(next)
+	workers.Wait()
+	if live {
+		fmt.Fprint(s.errs, "\r\x1b[K")
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if s.command != "" { // nobody knows the truth
+		simulate.Rescale(results)
+	}
+	if s.json {
+		e := json.NewEncoder(s.out)
+		for _, f := range results {
+			if err := e.Encode(f); err != nil {
+				return err
+			}
+		}
+	} else {
+		s.print(results)
+	}
+	return s.draw(results)
+}
+
+// marks are the numbers of trials that the table shows.
+func (s *simulation) marks() []int {
+	marks := []int{25, 50, 100}
+	if !slices.Contains(marks, s.trials) {
+		marks = append(marks, s.trials)
+	}
+	marks = slices.DeleteFunc(marks, func(m int) bool { return m > s.trials })
+	slices.Sort(marks)
+	return marks
+}
+
+func (s *simulation) print(results []simulate.Finished) {
+	scale := "0 is the optimum, 1 what half of all points are below"
+	if s.command != "" {
+		scale = "0 is the best value that any of them saw, 1 the first"
+	}
+	fmt.Fprintf(s.out, "mean normalised regret of the champion after so many trials, with 95 %% intervals over %d seeds; %s\n", s.seeds, scale)
+	for _, t := range s.made {
+		s.block(t.name, func(strategy string) []simulate.Finished {
+			return slices.DeleteFunc(slices.Clone(results), func(f simulate.Finished) bool { return f.Task != t.name || f.Strategy != strategy })
+		})
+	}
+	if len(s.made) > 1 {
+		s.block(fmt.Sprintf("all %d tasks", len(s.made)), func(strategy string) []simulate.Finished { return s.overTasks(results, strategy) })
+	}
+}
+
+// overTasks averages a strategy's studies of the same seed over the tasks.
+func (s *simulation) overTasks(results []simulate.Finished, strategy string) []simulate.Finished {
+	all := make([]simulate.Finished, s.seeds)
+	for i := range all {
+		all[i] = simulate.Finished{Strategy: strategy, Regret: make([]float64, s.trials)}
+	}
+	share := 1 / float64(len(s.made))
+	for _, f := range results {
+		if f.Strategy != strategy {
+			continue
+		}
+		to := &all[f.Seed-s.seed]
+		for i := range to.Regret {
+			to.Regret[i] += share * f.Regret[i]
+		}
+		to.Failed += share * f.Failed
+		to.Ask += share * f.Ask
+	}
+	return all
+}
+
+func (s *simulation) block(title string, of func(strategy string) []simulate.Finished) {
+	fmt.Fprintf(s.out, "\n%s\n%-12s", title, "strategy")
+	for _, m := range s.marks() {
+		fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%d trials", m))
+	}
+	fmt.Fprintf(s.out, " %8s %9s\n", "failed", "ask ms")
+	for _, name := range s.strategies {
+		mine := of(name)
+		fmt.Fprintf(s.out, "%-12s", name)
+		for _, m := range s.marks() {
+			i := simulate.Regret(mine, m)
+			if math.IsNaN(i.Half) {
+				fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%.4f", i.Mean))
+			} else {
+				fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%.4f ± %.4f", i.Mean, i.Half))
+			}
+		}
+		var failed, ask float64
+		for _, f := range mine {
+			failed += f.Failed / float64(len(mine))
+			ask += f.Ask / float64(len(mine))
+		}
+		fmt.Fprintf(s.out, " %7.1f%% %9.2f\n", 100*failed, 1000*ask)
+	}
+}
+
+// draw writes the picture, if one was asked for.
+func (s *simulation) draw(results []simulate.Finished) error {
+	if s.picture == "" {
+		return nil
+	}
+	var names []string
+	for _, t := range s.made {
+		names = append(names, t.name)
+	}
+	c := plot.Comparison{
+		Title:  fmt.Sprintf("%s: mean normalised regret, %d seeds, 95 %% intervals", strings.Join(names, ", "), s.seeds),
+		YLabel: "normalised regret (lower is better)",
+	}
+	for _, name := range s.strategies {
+		curve := plot.Curve{Name: name}
+		mine := s.overTasks(results, name)
+		for n := 1; n <= s.trials; n++ {
+			i := simulate.Regret(mine, n)
+			curve.Mean, curve.Half = append(curve.Mean, i.Mean), append(curve.Half, i.Half)
+		}
+		c.Curves = append(c.Curves, curve)
+	}
+	var b bytes.Buffer
+	if err := plot.Curves(&b, c); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.picture, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write the picture: %w", err)
+	}
+	return nil
+}
+
+func (s *simulation) describeTask() error {
+	t, end, err := s.made[0].at(s.seed)
+	if err != nil {
+		return err
+	}
+	defer end()
+	space, err := simulate.Describe(t)
+	if err != nil {
+		return err
+	}
+	best, middling := t.Scale()
+	return printJSON(s.out, map[string]any{"space": json.RawMessage(space), "best": best, "middling": middling, "noise": t.Noise})
+}
+
+// order is what a program is asked, answer what it says.
+type order struct {
+	ID        int64                   `json:"id"`
+	Constants map[string]search.Value `json:"constants"`
+	Seed      uint64                  `json:"seed"`
+}
+
+type answer struct {
+	ID     int64         `json:"id"`
+	Value  *float64      `json:"value,omitempty"`
+	Status search.Status `json:"status,omitempty"`
+	True   *float64      `json:"true,omitempty"` // of a built-in task: without noise
+}
+
+func (s *simulation) serveTask(in io.Reader) error {
+	t, end, err := s.made[0].at(s.seed)
+	if err != nil {
+		return err
+	}
+	defer end()
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	e := json.NewEncoder(s.out)
+	for lines.Scan() {
+		var o order
+		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+			return fmt.Errorf("read %q: %w", cut(lines.Text(), 80), err)
+		}
+		values, err := simulate.Resolve(t, o.Constants)
+		if err != nil {
+			return fmt.Errorf("constants of %d: %w", o.ID, err)
+		}
+		a := answer{ID: o.ID}
+		if v, status := t.Noisy(values, o.Seed); status == search.Completed {
+			plain, _ := t.True(values)
+			a.Value, a.True = &v, &plain
+		} else {
+			a.Status = status
+		}
+		if err := e.Encode(a); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// child is the program of --exec, kept for a study.
+type child struct {
+	command string
+	timeout time.Duration
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	lines   chan string // closed when it says no more
+	ended   chan struct{}
+	err     error // how it ended, after ended
+	stderr  *tail
+}
+
+func startChild(command string, timeout time.Duration) (*child, error) {
+	c := &child{command: command, timeout: timeout, lines: make(chan string), ended: make(chan struct{}), stderr: &tail{}}
+	c.cmd = exec.Command("/bin/sh", "-c", command)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ended with all that it starts
+	c.cmd.Stderr = c.stderr
+	c.cmd.WaitDelay = time.Second
+	var err error
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start --exec %s: %w", command, err)
+	}
+	// Not StdoutPipe, which Wait would close while the last line is being read.
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start --exec %s: %w", command, err)
+	}
+	c.cmd.Stdout = write
+	err = c.cmd.Start()
+	write.Close()
+	if err != nil {
+		read.Close()
+		return nil, fmt.Errorf("start --exec %s: %w", command, err)
+	}
+	go func() {
+		defer close(c.lines)
+		defer read.Close()
+		scanner := bufio.NewScanner(read)
+		scanner.Buffer(nil, 1<<20)
+		for scanner.Scan() {
+			select {
+			case c.lines <- scanner.Text():
+			case <-c.ended:
+				// What was written before the end may be the answer.
+				select {
+				case c.lines <- scanner.Text():
+				case <-time.After(time.Second):
+					return
+				}
+			}
+		}
+	}()
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.ended)
+	}()
+	return c, nil
+}
+
+// end closes its input, and ends it if that is not enough.
+func (c *child) end() {
+	c.stdin.Close()
+	select {
+	case <-c.ended:
+	case <-time.After(500 * time.Millisecond):
+	}
+	c.kill()
+	<-c.ended
+}
+
+func (c *child) kill() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
+
+// measure asks for one trial.
+func (c *child) measure(ctx context.Context, id int64, values map[string]search.Value, seed uint64) (float64, search.Status, error) {
+	line, err := json.Marshal(order{id, values, seed})
+	if err != nil {
+		return 0, "", err
+	}
+	late := time.NewTimer(c.timeout)
+	defer late.Stop()
+	// It may not read: then the write waits, until it is ended.
+	go func() { _, _ = c.stdin.Write(append(line, '\n')) }()
+	select {
+	case reply, ok := <-c.lines:
+		if !ok {
+			return 0, "", c.gone(id)
+		}
+		v, status, err := understand(reply, id)
+		if err != nil {
+			return 0, "", fmt.Errorf("--exec %s answered trial %d with %q: %w", c.command, id, cut(reply, 120), err)
+		}
+		return v, status, nil
+	case <-late.C:
+		return 0, "", fmt.Errorf("--exec %s has not answered trial %d for %v (--timeout)%s", c.command, id, c.timeout, c.stderr.said())
+	case <-ctx.Done():
+		return 0, "", context.Cause(ctx)
+	}
+}
+
+// gone says how the program ended.
+func (c *child) gone(id int64) error {
+	select {
+	case <-c.ended:
+	case <-time.After(2 * time.Second): // it has only closed its output
+		return fmt.Errorf("--exec %s closed its output instead of answering trial %d%s", c.command, id, c.stderr.said())
+	}
+	how := "ended"
+	if c.err != nil {
+		how = "ended with " + c.err.Error()
+	}
+	return fmt.Errorf("--exec %s %s instead of answering trial %d%s", c.command, how, id, c.stderr.said())
+}
+
+// understand reads an answer.
+func understand(reply string, id int64) (float64, search.Status, error) {
+	var a answer
+	if err := json.Unmarshal([]byte(reply), &a); err != nil {
+		return 0, "", fmt.Errorf(`it must be a line {"id": %d, "value": 0.98} or {"id": %d, "status": "out of memory"}`, id, id)
+	}
+	switch {
+	case a.ID != id:
+		return 0, "", fmt.Errorf("its id is %d, not %d", a.ID, id)
+	case a.Value != nil && (a.Status == "" || a.Status == search.Completed):
+		return *a.Value, search.Completed, nil
+	case a.Value != nil:
+		return 0, "", fmt.Errorf("it has a value and the status %q: give one of them", a.Status)
+	case simulate.Failure(a.Status):
+		return 0, a.Status, nil
+	case a.Status == "":
+		return 0, "", errors.New("it has neither a value nor a status")
+	}
+	return 0, "", fmt.Errorf("status %q is not known: use crashed, out of memory, diverged, timed out", a.Status)
+}
+
+// tail keeps the end of what a program writes.
+type tail struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.data = append(t.data, p...)
+	t.data = t.data[max(0, len(t.data)-4096):]
+	return len(p), nil
+}
+
+// said is the last line, behind a colon.
+func (t *tail) said() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text := strings.TrimSpace(string(t.data))
+	if text == "" {
+		return ""
+	}
+	return ": it said " + fmt.Sprintf("%q", cut(text[strings.LastIndexByte(text, '\n')+1:], 200))
+}
+
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
