@@ -70,10 +70,11 @@ type Proposal struct {
 type Trial struct {
 	ID        int64      `json:"id"` // 1, 2, 3, …
 	Proposal  Proposal   `json:"proposal"`
-	Source    []byte     `json:"-"`         // the full train.py that runs
-	Constants []Constant `json:"constants"` // every constant of Source, resolved
-	Changed   []string   `json:"changed"`   // names of the constants that differ from the parent's
-	Seed      uint64     `json:"seed"`      // the seed that is imposed
+	Source    []byte     `json:"-"`              // the full train.py that runs
+	Constants []Constant `json:"constants"`      // every constant of Source, resolved
+	Code      uint64     `json:"code,omitempty"` // identifies Source but for its constants' values, comments and layout; 0: not known
+	Changed   []string   `json:"changed"`        // names of the constants that differ from the parent's
+	Seed      uint64     `json:"seed"`           // the seed that is imposed
 	Budget    Budget     `json:"budget"`
 	Device    string     `json:"device"` // "cpu", "cuda:0", …
 	StartedAt time.Time  `json:"started_at"`

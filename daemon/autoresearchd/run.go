@@ -127,7 +127,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	meter := &lateMeter{}
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
 	s, err := supervisor.New(ctx, supervisor.Options{
-		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Trials: trials,
+		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Memory: memoryOf(gpus, device), Trials: trials,
 		Start: programs.Start, Model: models(c, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
 	})
@@ -226,6 +226,17 @@ func chooseDevice(c *config.Config, gpus gpu.GPUs) string {
 		return "cuda:0"
 	}
 	return "cpu"
+}
+
+// memoryOf returns a device's memory in bytes, 0 for the CPU's.
+func memoryOf(gpus gpu.GPUs, device string) int64 {
+	index, ok := trainer.CUDAIndex(device)
+	for _, d := range gpus.Devices() {
+		if ok && d.Index == index {
+			return d.MemoryTotal
+		}
+	}
+	return 0
 }
 
 func setLevel(v *slog.LevelVar, name string, s *screen) {

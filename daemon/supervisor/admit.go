@@ -20,6 +20,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
+	"autoresearchd/search/constraint"
 )
 
 var (
@@ -71,10 +72,16 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 	}
 	t := search.Trial{
 		ID: id, Proposal: p.Proposal, Source: source, Constants: i.Constants, Changed: search.Changed(before, i.Constants),
+		Code: constraint.Skeleton(source, i.Constants),
 		Seed: p.Seed, Budget: s.config.Trial.Budget, Device: s.o.Device, StartedAt: time.Now().UTC(),
 	}
 	if t.Seed == 0 {
 		t.Seed = s.study.Seed
+	}
+	if p.checked {
+		if t, err = s.worthIt(ctx, t, before, p.vetoed); err != nil {
+			return t, err
+		}
 	}
 	t.Proposal.Source = nil // the journal keeps the full one
 	if t.Proposal.Ideas = nil; p.suggestion != 0 && len(p.Ideas) > 0 {
@@ -86,6 +93,45 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 	bundled.Hit()
 	if err := s.o.Journal.Begin(t, parentCommit, p.suggestion); err != nil {
 		return search.Trial{}, err
+	}
+	return t, nil
+}
+
+// errVetoed says that a trial is not worth the GPU.
+var errVetoed = errors.New("vetoed")
+
+// worthIt looks at a strategy's trial before it touches the GPU: one that
+// repeats another or would not fit is vetoed, one that nearly fits is mended.
+func (s *Supervisor) worthIt(ctx context.Context, t search.Trial, before []search.Constant, vetoed []search.Trial) (search.Trial, error) {
+	s.mu.Lock()
+	champion := s.champion
+	s.mu.Unlock()
+	h := s.history(champion)
+	h.Pending = vetoed
+	limits := s.config.Watchdog
+	v := constraint.Check(h, t, constraint.Options{Memory: s.o.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()})
+	switch v.Action {
+	case constraint.Veto:
+		if len(vetoed) >= vetoes {
+			if v.Like != 0 {
+				return t, fmt.Errorf("strategy %s proposes only what has been tried: %q: %s", t.Proposal.Strategy, t.Proposal.Description, v.Reason)
+			}
+			return t, nil // what is believed of memory and time can be wrong: this one tests it
+		}
+		s.o.Log.Info("a proposal is vetoed", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description, "reason", v.Reason)
+		return t, errVetoed
+	case constraint.Repair:
+		s.o.Log.Info("a proposal is mended", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description, "reason", v.Reason)
+		source, err := search.Patch(t.Source, t.Constants, v.Values)
+		if err != nil {
+			return t, fmt.Errorf("mend proposal %q: %w", t.Proposal.Description, err)
+		}
+		i, err := s.o.Trainer.Inspect(ctx, source)
+		if err != nil {
+			return t, err
+		}
+		t.Proposal.Description += " (mended: " + search.Describe(t.Constants, i.Constants) + ")"
+		t.Source, t.Constants, t.Changed = source, i.Constants, search.Changed(before, i.Constants)
 	}
 	return t, nil
 }

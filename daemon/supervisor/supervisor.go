@@ -39,6 +39,7 @@ type Options struct {
 	Meter    Meter
 	GPU      trainer.GPU                                                         // nil: none
 	Device   string                                                              // where trials run: "cpu", "cuda:0"
+	Memory   int64                                                               // of that device, bytes; 0: not known
 	Trials   int                                                                 // end after so many more trials; 0: never
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again
 	Progress func()                                                              // called as the loop moves on
@@ -171,11 +172,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 // turn is one trial: a Proposal becomes a Trial, a Trial yields an Outcome, an
 // Outcome gets a Decision.
 func (s *Supervisor) turn(ctx context.Context) error {
-	p, err := s.ask(ctx)
-	if err != nil {
-		return err
-	}
-	t, err := s.admit(ctx, p)
+	p, t, err := s.propose(ctx)
 	if errors.Is(err, errUnfit) && p.suggestion != 0 {
 		// A champion came between that has not its constants: the study must not wait for it.
 		s.refused[p.suggestion] = true
@@ -218,6 +215,27 @@ func (s *Supervisor) learn() {
 	}
 }
 
+// vetoes bounds how many proposals for one trial may be vetoed.
+const vetoes = 5
+
+// propose asks until it gets a trial that is worth the GPU. To the strategy a
+// vetoed one is pending, so that it proposes something else.
+func (s *Supervisor) propose(ctx context.Context) (proposed, search.Trial, error) {
+	var vetoed []search.Trial
+	for {
+		p, err := s.ask(ctx, vetoed)
+		if err != nil {
+			return p, search.Trial{}, err
+		}
+		p.vetoed = vetoed
+		t, err := s.admit(ctx, p)
+		if !errors.Is(err, errVetoed) {
+			return p, t, err
+		}
+		vetoed = append(vetoed, t)
+	}
+}
+
 // idle waits while the study is paused or its device is quarantined. It
 // reports whether the loop is over.
 func (s *Supervisor) idle(ctx context.Context) (over bool, err error) {
@@ -257,7 +275,7 @@ func (s *Supervisor) idle(ctx context.Context) (over bool, err error) {
 
 // ask gets the next proposal: the baseline while there is no score to beat, a
 // person's suggestion, or the strategy's.
-func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
+func (s *Supervisor) ask(ctx context.Context, vetoed []search.Trial) (proposed, error) {
 	s.o.Progress()
 	s.mu.Lock()
 	champion := s.champion
@@ -275,6 +293,7 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 		}
 	}
 	h := s.history(champion)
+	h.Pending = vetoed
 	name := s.config.Search.Strategy
 	s.say("asking " + name)
 	begin := time.Now()
@@ -289,13 +308,15 @@ func (s *Supervisor) ask(ctx context.Context) (proposed, error) {
 	if _, err := s.o.Registry.Lookup(p.Strategy); err != nil && p.Strategy != warm.Name {
 		p.Strategy = name
 	}
-	return proposed{Proposal: p, suggestion: s.idea(p)}, nil
+	return proposed{Proposal: p, suggestion: s.idea(p), checked: true}, nil
 }
 
 // proposed is a proposal and the suggestion that it came from, if any.
 type proposed struct {
 	search.Proposal
 	suggestion int64
+	checked    bool           // a strategy's: it is looked at before it touches the GPU
+	vetoed     []search.Trial // what was proposed before it and vetoed
 }
 
 // history is what strategies may know.

@@ -30,6 +30,9 @@ func (d *duplicates) note(t *search.Trial) { d.code[t.ID] = d.skeleton(t) }
 // skeleton is a trial's code without the values of its constants. A trial that
 // changes only these has its parent's, and its source need not be read.
 func (d *duplicates) skeleton(t *search.Trial) uint64 {
+	if t.Code != 0 {
+		return t.Code
+	}
 	if len(t.Proposal.Source) == 0 {
 		if code, ok := d.code[t.Proposal.Parent]; ok {
 			return code
