@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all build demo test bench soak install uninstall clean
+.PHONY: all build demo test bench bench-search soak install uninstall clean
 
 all: build
 
@@ -20,6 +20,10 @@ soak:
 
 bench: build
 	@scripts/bench.sh
+
+# The search against Optuna, 30 seeds: hours; it goes on where it was stopped.
+bench-search: build
+	@scripts/bench_search.sh
 
 install: build
 	@scripts/install.sh

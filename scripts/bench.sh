@@ -4,6 +4,7 @@
 #   scripts/bench.sh          all of them
 #   scripts/bench.sh embed    train.py inside autoresearchd against `python train.py`, CPU
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
+#   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
 #   scripts/bench.sh ask      one Ask of each strategy at 1,000 trials of upstream's constants
 # What needs a GPU is in scripts/gpu.sh.
 set -euo pipefail
@@ -21,17 +22,19 @@ embed() {
 
 daemon() { scripts/bench_daemon.sh; }
 
+search() { scripts/bench_search.sh short; }
+
 ask() { scripts/go.sh test -run '^$' -bench . -benchtime 20x ./search/...; }
 
 uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | ask) ;;
+  embed | daemon | search | ask) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon ask; fi
+if [ $# = 0 ]; then set -- embed daemon search ask; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

