@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,11 +20,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/external"
-	"autoresearchd/daemon/plot"
 	"autoresearchd/search"
 	"autoresearchd/search/simulate"
 )
@@ -47,6 +44,7 @@ type simulation struct {
 
 	config   *config.Config // nil: the strategies' defaults
 	programs *external.Programs
+	folder   string // of programs
 	rule     search.Judge
 	made     []madeTask
 	out      io.Writer
@@ -80,10 +78,10 @@ func (g *globals) simulateCommand() *cobra.Command {
 					return err
 				}
 			}
+			defer s.close()
 			if err := s.prepare(); err != nil {
 				return usageError{err}
 			}
-			defer s.close()
 			return s.run(ctx)
 		},
 	}
@@ -171,19 +169,20 @@ func (s *simulation) lend() error {
 	if err != nil {
 		return fmt.Errorf("make a folder for programs: %w", err)
 	}
+	s.folder = dir
 	s.programs, err = external.New(external.Options{
 		Dir: filepath.Join(dir, "programs"), Base: filepath.Dir(s.config.File()), Marker: "autoresearchd:simulate:" + filepath.Base(dir),
 		Secrets: []string{s.config.LLM.KeyEnv}, Processes: s.config.Trial.Processes,
 	})
-	if err != nil {
-		os.RemoveAll(dir)
-	}
 	return err
 }
 
 func (s *simulation) close() {
 	if s.programs != nil {
 		s.programs.Close()
+	}
+	if s.folder != "" {
+		_ = os.RemoveAll(s.folder)
 	}
 }
 
@@ -388,187 +387,6 @@ func (s *simulation) closing(st *simulate.Study, f simulate.Finished) {
 	fmt.Fprintf(s.out, "\nfrom the start: %s\n", search.Describe(st.History.Done[0].Trial.Constants, champion.Constants))
 }
 
-// compare plays all studies, as many at once as there are cores.
-func (s *simulation) compare(ctx context.Context) error {
-	type job struct {
-		task     madeTask
-		strategy string
-		seed     uint64
-	}
-	var jobs []job
-	for i := range s.seeds { // seed by seed, so that an early end is balanced
-		for _, t := range s.made {
-			for _, name := range s.strategies {
-				jobs = append(jobs, job{t, name, s.seed + uint64(i)})
-			}
-		}
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	next := make(chan int)
-	results := make([]simulate.Finished, len(jobs))
-	var mu sync.Mutex
-	done := 0
-	live := false
-	if f, ok := s.errs.(*os.File); ok {
-		live = term.IsTerminal(int(f.Fd()))
-	}
-	var workers sync.WaitGroup
-	for range min(s.jobs, len(jobs)) {
-		workers.Go(func() {
-			for i := range next {
-				f, err := s.study(ctx, jobs[i].task, jobs[i].strategy, jobs[i].seed, nil)
-				if err != nil {
-					cancel(err)
-					return
-				}
-				mu.Lock()
-				results[i] = f
-				if done++; live {
-					fmt.Fprintf(s.errs, "\r%d of %d studies ", done, len(jobs))
-				}
-				mu.Unlock()
-			}
-		})
-	}
-feed:
-	for i := range jobs {
-		select {
-		case next <- i:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(next)
-	workers.Wait()
-	if live {
-		fmt.Fprint(s.errs, "\r\x1b[K")
-	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	if s.command != "" { // nobody knows the truth
-		simulate.Rescale(results)
-	}
-	if s.json {
-		e := json.NewEncoder(s.out)
-		for _, f := range results {
-			if err := e.Encode(f); err != nil {
-				return err
-			}
-		}
-	} else {
-		s.print(results)
-	}
-	return s.draw(results)
-}
-
-// marks are the numbers of trials that the table shows.
-func (s *simulation) marks() []int {
-	marks := []int{25, 50, 100}
-	if !slices.Contains(marks, s.trials) {
-		marks = append(marks, s.trials)
-	}
-	marks = slices.DeleteFunc(marks, func(m int) bool { return m > s.trials })
-	slices.Sort(marks)
-	return marks
-}
-
-func (s *simulation) print(results []simulate.Finished) {
-	scale := "0 is the optimum, 1 what half of all points are below"
-	if s.command != "" {
-		scale = "0 is the best value that any of them saw, 1 the first"
-	}
-	fmt.Fprintf(s.out, "mean normalised regret of the champion after so many trials, with 95 %% intervals over %d seeds; %s\n", s.seeds, scale)
-	for _, t := range s.made {
-		s.block(t.name, func(strategy string) []simulate.Finished {
-			return slices.DeleteFunc(slices.Clone(results), func(f simulate.Finished) bool { return f.Task != t.name || f.Strategy != strategy })
-		})
-	}
-	if len(s.made) > 1 {
-		s.block(fmt.Sprintf("all %d tasks", len(s.made)), func(strategy string) []simulate.Finished { return s.overTasks(results, strategy) })
-	}
-}
-
-// overTasks averages a strategy's studies of the same seed over the tasks.
-func (s *simulation) overTasks(results []simulate.Finished, strategy string) []simulate.Finished {
-	all := make([]simulate.Finished, s.seeds)
-	for i := range all {
-		all[i] = simulate.Finished{Strategy: strategy, Regret: make([]float64, s.trials)}
-	}
-	share := 1 / float64(len(s.made))
-	for _, f := range results {
-		if f.Strategy != strategy {
-			continue
-		}
-		to := &all[f.Seed-s.seed]
-		for i := range to.Regret {
-			to.Regret[i] += share * f.Regret[i]
-		}
-		to.Failed += share * f.Failed
-		to.Ask += share * f.Ask
-	}
-	return all
-}
-
-func (s *simulation) block(title string, of func(strategy string) []simulate.Finished) {
-	fmt.Fprintf(s.out, "\n%s\n%-12s", title, "strategy")
-	for _, m := range s.marks() {
-		fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%d trials", m))
-	}
-	fmt.Fprintf(s.out, " %8s %9s\n", "failed", "ask ms")
-	for _, name := range s.strategies {
-		mine := of(name)
-		fmt.Fprintf(s.out, "%-12s", name)
-		for _, m := range s.marks() {
-			i := simulate.Regret(mine, m)
-			if math.IsNaN(i.Half) {
-				fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%.4f", i.Mean))
-			} else {
-				fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%.4f ± %.4f", i.Mean, i.Half))
-			}
-		}
-		var failed, ask float64
-		for _, f := range mine {
-			failed += f.Failed / float64(len(mine))
-			ask += f.Ask / float64(len(mine))
-		}
-		fmt.Fprintf(s.out, " %7.1f%% %9.2f\n", 100*failed, 1000*ask)
-	}
-}
-
-// draw writes the picture, if one was asked for.
-func (s *simulation) draw(results []simulate.Finished) error {
-	if s.picture == "" {
-		return nil
-	}
-	var names []string
-	for _, t := range s.made {
-		names = append(names, t.name)
-	}
-	c := plot.Comparison{
-		Title:  fmt.Sprintf("%s: mean normalised regret, %d seeds, 95 %% intervals", strings.Join(names, ", "), s.seeds),
-		YLabel: "normalised regret (lower is better)",
-	}
-	for _, name := range s.strategies {
-		curve := plot.Curve{Name: name}
-		mine := s.overTasks(results, name)
-		for n := 1; n <= s.trials; n++ {
-			i := simulate.Regret(mine, n)
-			curve.Mean, curve.Half = append(curve.Mean, i.Mean), append(curve.Half, i.Half)
-		}
-		c.Curves = append(c.Curves, curve)
-	}
-	var b bytes.Buffer
-	if err := plot.Curves(&b, c); err != nil {
-		return err
-	}
-	if err := os.WriteFile(s.picture, b.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("write the picture: %w", err)
-	}
-	return nil
-}
-
 func (s *simulation) describeTask() error {
 	t, end, err := s.made[0].at(s.seed)
 	if err != nil {
@@ -649,19 +467,19 @@ func startChild(command string, timeout time.Duration) (*child, error) {
 	c.cmd.WaitDelay = time.Second
 	var err error
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("start --exec %s: %w", command, err)
+		return nil, fmt.Errorf("start --exec `%s`: %w", command, err)
 	}
 	// Not StdoutPipe, which Wait would close while the last line is being read.
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("start --exec %s: %w", command, err)
+		return nil, fmt.Errorf("start --exec `%s`: %w", command, err)
 	}
 	c.cmd.Stdout = write
 	err = c.cmd.Start()
 	write.Close()
 	if err != nil {
 		read.Close()
-		return nil, fmt.Errorf("start --exec %s: %w", command, err)
+		return nil, fmt.Errorf("start --exec `%s`: %w", command, err)
 	}
 	go func() {
 		defer close(c.lines)
@@ -718,11 +536,11 @@ func (c *child) measure(ctx context.Context, id int64, values map[string]search.
 		}
 		v, status, err := understand(reply, id)
 		if err != nil {
-			return 0, "", fmt.Errorf("--exec %s answered trial %d with %q: %w", c.command, id, cut(reply, 120), err)
+			return 0, "", fmt.Errorf("--exec `%s` answered trial %d with %q: %w", c.command, id, cut(reply, 120), err)
 		}
 		return v, status, nil
 	case <-late.C:
-		return 0, "", fmt.Errorf("--exec %s has not answered trial %d for %v (--timeout)%s", c.command, id, c.timeout, c.stderr.said())
+		return 0, "", fmt.Errorf("--exec `%s` has not answered trial %d for %v (--timeout)%s", c.command, id, c.timeout, c.stderr.said())
 	case <-ctx.Done():
 		return 0, "", context.Cause(ctx)
 	}
@@ -733,13 +551,13 @@ func (c *child) gone(id int64) error {
 	select {
 	case <-c.ended:
 	case <-time.After(2 * time.Second): // it has only closed its output
-		return fmt.Errorf("--exec %s closed its output instead of answering trial %d%s", c.command, id, c.stderr.said())
+		return fmt.Errorf("--exec `%s` closed its output instead of answering trial %d%s", c.command, id, c.stderr.said())
 	}
 	how := "ended"
 	if c.err != nil {
 		how = "ended with " + c.err.Error()
 	}
-	return fmt.Errorf("--exec %s %s instead of answering trial %d%s", c.command, how, id, c.stderr.said())
+	return fmt.Errorf("--exec `%s` %s instead of answering trial %d%s", c.command, how, id, c.stderr.said())
 }
 
 // understand reads an answer.

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"autoresearchd/search"
+)
+
+// simulated runs `simulate` in an empty folder.
+func simulated(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	dir := t.TempDir()
+	s := &study{t: t, dir: dir}
+	s.write("autoresearch.toml", "[search.random]\nchange = 1\n[http]\nlisten = \"\"\n")
+	return s.cli(append([]string{"simulate"}, args...)...)
+}
+
+type simulatedTrial struct {
+	Trial      int64                   `json:"trial"`
+	Constants  map[string]search.Value `json:"constants"`
+	Value      *float64                `json:"value"`
+	Status     search.Status           `json:"status"`
+	Strategy   string                  `json:"strategy"`
+	AskSeconds *float64                `json:"ask_seconds"`
+}
+
+func decodeLines[T any](t *testing.T, text string) []T {
+	t.Helper()
+	var all []T
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	for d.More() {
+		var one T
+		must(t, d.Decode(&one))
+		all = append(all, one)
+	}
+	return all
+}
+
+const axes = `{"MATRIX_LR": {"low": 0.005, "high": 0.2, "log": true, "start": 0.04}, "DEPTH": {"low": 4, "high": 24, "integer": true, "start": 8}, "PATTERN": {"choices": ["SSSL", "LLLL"], "start": "SSSL"}}`
+
+// TestSimulateEveryStrategy plays a study of each strategy that needs no program.
+func TestSimulateEveryStrategy(t *testing.T) {
+	for _, name := range search.Default.Names() {
+		if name == "exec" || name == "agent" {
+			continue // TestSimulateStrategyProgram
+		}
+		out, fault, code := simulated(t, "--strategy", name, "--trials", "15", "--seed", "3", "--json")
+		trials := decodeLines[simulatedTrial](t, out)
+		if code != 0 || fault != "" || len(trials) != 15 {
+			t.Fatalf("%s: status %d, %d trials\n%s", name, code, len(trials), fault)
+		}
+		for i, r := range trials {
+			if r.Trial != int64(i+1) || r.AskSeconds == nil || (r.Value == nil) == (r.Status == search.Completed) || r.Strategy == "" || len(r.Constants) != 15 {
+				t.Errorf("%s: trial %d: %+v", name, i+1, r)
+			}
+		}
+		if first := trials[0]; first.Strategy != "baseline" || first.Constants["DEPTH"].Whole() != 8 {
+			t.Errorf("%s begins with %+v", name, first)
+		}
+	}
+}
+
+func TestSimulateStrategyProgram(t *testing.T) {
+	dir := t.TempDir()
+	s := &study{t: t, dir: dir}
+	s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\n")
+	s.write("search.sh", `#!/bin/sh
+n=0
+while read -r line; do
+	case $line in
+	*'"hello"'*) echo '{"protocol": 1}' ;;
+	*'"ask"'*) n=$((n + 1)); echo "{\"id\": $n, \"constants\": {\"MATRIX_LR\": 0.05$n}}" ;;
+	esac
+done
+`)
+	must(t, os.Chmod(filepath.Join(dir, "search.sh"), 0o755))
+	out := s.ok("simulate", "--strategy", "exec", "--trials", "4", "--json")
+	if trials := decodeLines[simulatedTrial](t, out); len(trials) != 4 || trials[3].Strategy != "exec" || trials[3].Constants["MATRIX_LR"].Number() != 0.053 {
+		t.Errorf("got %s", out)
+	}
+}
+
+// TestSimulateProgram has the program itself as the objective: it describes a
+// task of its own, and serves it.
+func TestSimulateProgram(t *testing.T) {
+	out, _, code := simulated(t, "--task", "cpu", "--seed", "2", "--describe")
+	var told struct {
+		Space                 json.RawMessage
+		Best, Middling, Noise float64
+	}
+	must(t, json.Unmarshal([]byte(out), &told))
+	if code != 0 || !(told.Best < told.Middling) {
+		t.Fatalf("status %d, %s", code, out)
+	}
+	space := filepath.Join(t.TempDir(), "space.json")
+	must(t, os.WriteFile(space, told.Space, 0o644))
+	command := fmt.Sprintf("%s simulate --task cpu --seed 2 --serve", os.Args[0])
+	args := []string{"--strategy", "evolution", "--trials", "25", "--seed", "4", "--space", space, "--exec", command, "--json"}
+	out, fault, code := simulated(t, args...)
+	trials := decodeLines[simulatedTrial](t, out)
+	if code != 0 || len(trials) != 25 {
+		t.Fatalf("status %d, %d trials\n%s", code, len(trials), fault)
+	}
+	best := *trials[0].Value
+	for _, r := range trials {
+		if r.Value != nil {
+			best = min(best, *r.Value)
+		}
+	}
+	if best >= *trials[0].Value || best < told.Best-5*told.Noise {
+		t.Errorf("from %g to %g; the lowest is %g", *trials[0].Value, best, told.Best)
+	}
+	for i := range trials {
+		trials[i].AskSeconds = nil
+	}
+	again, _, _ := simulated(t, args...)
+	for i, r := range decodeLines[simulatedTrial](t, again) {
+		if r.AskSeconds = nil; fmt.Sprint(r.Constants) != fmt.Sprint(trials[i].Constants) || r.Status != trials[i].Status {
+			t.Fatalf("the same seed: trial %d was %+v, then %+v", i+1, trials[i], r)
+		}
+	}
+}
+
+// TestSimulateBrokenProgram says in one line what is wrong with a program, and
+// leaves nothing of it behind.
+func TestSimulateBrokenProgram(t *testing.T) {
+	space := filepath.Join(t.TempDir(), "space.json")
+	must(t, os.WriteFile(space, []byte(axes), 0o644))
+	for command, want := range map[string]string{
+		"exit 3":                                           "ended with exit status 3 instead of answering trial 1",
+		"exec sleep 1000 3<>" + space + "; #":              "has not answered trial 1 for 1s (--timeout)",
+		"echo hello; sleep 1000":                           `answered trial 1 with "hello": it must be a line {"id": 1, "value": 0.98}`,
+		"echo no such objective >&2; exit 1":               `ended with exit status 1 instead of answering trial 1: it said "no such objective"`,
+		"/nowhere/objective":                               "ended with exit status 127",
+		"exec 1>&-; sleep 1000":                            "closed its output instead of answering trial 1",
+		`read x; echo '{"id": 1, "value": 1}'; sleep 0.2`:  "ended instead of answering trial 2",
+		`echo '{"id": 2, "value": 1}'; cat`:                "its id is 2, not 1",
+		`echo '{"id": 1}'; cat`:                            "it has neither a value nor a status",
+		`echo '{"id": 1, "value": NaN}'; cat`:              "it must be a line",
+		`echo '{"id": 1, "status": "bored"}'; cat`:         `status "bored" is not known`,
+		`echo '{"id": 1, "value": 1, "status": "x"}'; cat`: "give one of them",
+	} {
+		begin := time.Now()
+		_, fault, code := simulated(t, "--strategy", "random", "--trials", "5", "--space", space, "--exec", command, "--timeout", "1s", "--json")
+		if code != 1 || !strings.Contains(fault, want) || strings.Count(fault, "\n") != 1 {
+			t.Errorf("%s: status %d, %s; want %q", command, code, fault, want)
+		}
+		if took := time.Since(begin); took > 20*time.Second {
+			t.Errorf("%s: it took %v", command, took)
+		}
+	}
+}
+
+func TestSimulateComparison(t *testing.T) {
+	picture := filepath.Join(t.TempDir(), "regret.png")
+	out, fault, code := simulated(t, "--strategy", "random,evolution", "--seeds", "3", "--trials", "60", "--task", "hopper,ackley", "-o", picture)
+	for _, want := range []string{"\nhopper\nstrategy ", "\nackley\n", "\nall 2 tasks\n", "25 trials", "50 trials", "60 trials", "\nevolution ", " ± "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if code != 0 {
+		t.Fatalf("status %d: %s", code, fault)
+	}
+	f, err := os.Open(picture)
+	must(t, err)
+	defer f.Close()
+	if p, err := png.Decode(f); err != nil || p.Bounds().Dx() != 1600 {
+		t.Errorf("the picture: %v", err)
+	}
+	args := []string{"--strategy", "evolution", "--seeds", "3", "--trials", "10", "--json"}
+	one, _, _ := simulated(t, append(args, "--jobs", "1")...)
+	many, _, _ := simulated(t, append(args, "--jobs", "3")...)
+	type line struct {
+		Task, Strategy string
+		Seed           uint64
+		Regret         []float64
+		Failed         float64
+		Ask            float64 `json:"ask_seconds"`
+	}
+	a, b := decodeLines[line](t, one), decodeLines[line](t, many)
+	for i := range a {
+		a[i].Ask, b[i].Ask = 0, 0
+	}
+	if len(a) != 3 || len(a[0].Regret) != 10 || fmt.Sprint(a) != fmt.Sprint(b) {
+		t.Errorf("one at a time\n%s, three at once\n%s", one, many)
+	}
+}
+
+func TestSimulateTable(t *testing.T) {
+	table := filepath.Join(t.TempDir(), "table.json")
+	must(t, os.WriteFile(table, []byte(`[{"constants": {"DEPTH": 4, "LR": 0.1}, "value": -3}, {"constants": {"DEPTH": 8, "LR": 0.1}, "value": -7},
+		{"constants": {"DEPTH": 8, "LR": 1}, "status": "out of memory"}]`), 0o644))
+	out, fault, code := simulated(t, "--table", table, "--strategy", "evolution")
+	if code != 0 || !strings.Contains(fault, "the table has 75 % of all combinations") || !strings.Contains(fault, "the study ends after 4 trials") || !strings.Contains(out, "out of memory") {
+		t.Errorf("status %d\n%s%s", code, out, fault)
+	}
+}
+
+func TestSimulateRefuses(t *testing.T) {
+	dir := t.TempDir()
+	space := filepath.Join(dir, "space.json")
+	must(t, os.WriteFile(space, []byte(`{"A": {"low": 1}}`), 0o644))
+	for _, test := range []struct {
+		want string
+		args []string
+	}{
+		{`unknown strategy "best"`, []string{"--strategy", "best"}},
+		{`unknown task "moon": known are ackley, cpu,`, []string{"--task", "moon"}},
+		{`unknown judge rule "fair"`, []string{"--judge", "fair"}},
+		{"--space and --exec belong together", []string{"--space", space}},
+		{"--space and --exec belong together", []string{"--exec", "cat"}},
+		{"one of them", []string{"--task", "cpu", "--table", "x.json"}},
+		{"no such file", []string{"--table", "x.json"}},
+		{`A: it has no "start"`, []string{"--space", space, "--exec", "cat"}},
+		{"give positive numbers", []string{"--trials", "0"}},
+		{"are about one built-in task", []string{"--serve", "--task", "cpu,hopper"}},
+	} {
+		if out, fault, code := simulated(t, append(test.args, "--json")...); code != 2 || !strings.Contains(fault, test.want) || out != "" {
+			t.Errorf("%q: status %d, %s; want %q", test.args, code, fault, test.want)
+		}
+	}
+	out, _, code := simulated(t, "--task", "list")
+	if code != 0 || !strings.Contains(out, "rosenbrock   Rosenbrock's valley") {
+		t.Errorf("status %d, %s", code, out)
+	}
+}
