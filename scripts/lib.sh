@@ -81,3 +81,17 @@ choose_python() {
   die "no Python 3.10 to 3.13 with headers and a shared libpython was found:${why:- none on PATH}
 install one (Debian and Ubuntu: apt install python3-dev; Fedora: dnf install python3-devel; pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install 3.12), or set AUTORESEARCH_PYTHON"
 }
+
+# packages_venv NAME PACKAGE…: makes .build/NAME, an environment with these
+# packages, unless it is there already. Needs .build/env and scripts/tools.sh.
+packages_venv() {
+  local name=$1 want
+  shift
+  want="$* $AUTORESEARCH_PYTHON"
+  if [ "$(cat "$build/$name/stamp" 2>/dev/null)" = "$want" ]; then return; fi
+  say "installing $* into .build/$name"
+  rm -rf "${build:?}/$name"
+  "$build/tools/bin/uv" venv --quiet --no-project --python "$AUTORESEARCH_PYTHON" "$build/$name"
+  VIRTUAL_ENV=$build/$name "$build/tools/bin/uv" pip install --quiet "$@" >&2
+  echo "$want" >"$build/$name/stamp"
+}

