@@ -7,6 +7,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
+export OMP_NUM_THREADS=1 # a study is one process of --jobs
 scripts/build.sh
 scripts/tools.sh
 # shellcheck source=/dev/null

@@ -49,7 +49,7 @@ func TestGreedy(t *testing.T) {
 }
 
 func TestUnknownNames(t *testing.T) {
-	if _, err := search.LookupJudge("confirm"); err == nil || err.Error() != `unknown judge rule "confirm": known are greedy` {
+	if _, err := search.LookupJudge("fair"); err == nil || err.Error() != `unknown judge rule "fair": known are confirm, greedy` {
 		t.Errorf("judge: %v", err)
 	}
 	r := search.NewRegistry()

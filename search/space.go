@@ -71,6 +71,9 @@ func NewSpace(consts []Constant, overrides map[string]Override) (Space, error) {
 	for i, c := range consts {
 		o, given := overrides[c.Name]
 		used[c.Name] = true
+		if isSeed(c.Name) && !given {
+			continue
+		}
 		add := func(name string, v Value, c Constant, element int, o Override, given bool) {
 			d, err := newDimension(name, v, c, o, given)
 			if err != nil {
@@ -101,6 +104,12 @@ func NewSpace(consts []Constant, overrides map[string]Override) (Space, error) {
 		}
 	}
 	return s, errors.Join(faults...)
+}
+
+// isSeed reports whether a constant is a seed by its name: the host imposes the
+// trial's, and a lucky one is no gain.
+func isSeed(name string) bool {
+	return slices.Contains(strings.Split(strings.ToUpper(name), "_"), "SEED")
 }
 
 func (s *Space) add(d *Dimension, position, element int) {

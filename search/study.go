@@ -66,6 +66,9 @@ type Proposal struct {
 	Ideas       []int64      `json:"ideas,omitempty"` // the suggestions in words that it takes up
 }
 
+// Imported is the strategy's name of trials that were run before, the upstream way.
+const Imported = "imported"
+
 // Trial is a proposal admitted to run.
 type Trial struct {
 	ID        int64      `json:"id"` // 1, 2, 3, …
@@ -126,6 +129,7 @@ type History struct {
 	Done     []Result  // finished trials in the order of their ids, the baseline first
 	Pending  []Trial   // admitted and not finished
 	Earlier  []Earlier // studies that [search] warm_start names
+	Trials   int       // that the study is to have in all; 0: no end in sight
 }
 
 // Earlier is a study that was run before this one, elsewhere. Its scores do not

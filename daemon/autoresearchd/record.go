@@ -168,6 +168,9 @@ func printStatus(w io.Writer, now supervisor.Status) {
 		if now.Study.Baseline > 0 {
 			fmt.Fprintf(w, "baseline  %.6f (gain %.6f)\n", now.Study.Baseline, now.Study.Baseline-c.ValBPB)
 		}
+		if now.Claim != nil {
+			fmt.Fprintf(w, "claim     %s\n", now.Claim.Words)
+		}
 	}
 	if r := now.Running; r != nil {
 		fmt.Fprintf(w, "running   trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far\n", r.ID, r.Phase, trainer.Inert(r.Description), 100*r.Progress, r.Step, ago(time.Duration(r.Seconds*float64(time.Second))))

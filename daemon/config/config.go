@@ -157,7 +157,7 @@ func Default() *Config {
 			Grace:    2 * time.Second,
 		},
 		Search:  Search{Strategy: "portfolio", WarmStart: []string{}},
-		Judge:   Judge{Rule: "greedy"},
+		Judge:   Judge{Rule: "confirm"},
 		Pruning: Pruning{Rule: "off"},
 		LLM:     LLM{Models: []Model{}, KeyEnv: "OPENAI_API_KEY", Timeout: 3 * time.Minute},
 		HTTP:    HTTP{Listen: "127.0.0.1:9797"},

@@ -22,9 +22,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // shipped knows the strategies that the shipped file has tables for.
-var shipped = Known{Strategies: []string{"random", "evolution", "llm", "portfolio"}, Judges: []string{"greedy"}}
+var shipped = Known{Strategies: []string{"random", "evolution", "llm", "portfolio"}, Judges: []string{"confirm", "greedy"}}
 
-var today = Known{Strategies: []string{"random", "evolution", "portfolio"}, Judges: []string{"greedy"}}
+var today = Known{Strategies: []string{"random", "evolution", "portfolio"}, Judges: []string{"confirm", "greedy"}}
 
 func TestBadFiles(t *testing.T) {
 	t.Chdir("testdata")

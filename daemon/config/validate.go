@@ -22,11 +22,6 @@ type Known struct {
 	Judges     []string
 }
 
-// What interface.md names and this version does not have yet.
-var (
-	laterJudges = []string{"confirm"}
-)
-
 var (
 	tagForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	deviceForm     = regexp.MustCompile(`^cuda:(0|[1-9][0-9]?)$`)
@@ -42,7 +37,7 @@ func (c *Config) Validate(known Known) error {
 	v.trial(c.Trial)
 	v.watchdog(c.Watchdog, c.Trial.Budget.Seconds)
 	v.search(c.Search, known)
-	v.name("judge.rule", c.Judge.Rule, known.Judges, laterJudges, "judge")
+	v.name("judge.rule", c.Judge.Rule, known.Judges, "judge")
 	if v.oneOf("pruning.rule", c.Pruning.Rule, "off", "median") && c.Pruning.Rule == "median" {
 		v.later("pruning.rule", "median", `use "off"`)
 	}
@@ -86,16 +81,12 @@ func (v *validator) oneOf(key, value string, choices ...string) bool {
 }
 
 // name checks the name of a plugin.
-func (v *validator) name(key, value string, known, later []string, kind string) {
+func (v *validator) name(key, value string, known []string, kind string) {
 	if slices.Contains(known, value) {
 		return
 	}
 	sorted := slices.Sorted(slices.Values(known))
 	list := strings.Join(sorted, ", ")
-	if slices.Contains(later, value) {
-		v.later(key, value, "use "+strings.Join(sorted, " or "))
-		return
-	}
 	hint := "known are: " + list
 	if near := nearest(value, sorted); near != "" {
 		hint = "did you mean " + near + "? " + hint
@@ -192,7 +183,7 @@ func (v *validator) watchdog(w Watchdog, budget float64) {
 }
 
 func (v *validator) search(s Search, known Known) {
-	v.name("search.strategy", s.Strategy, known.Strategies, nil, "strategy")
+	v.name("search.strategy", s.Strategy, known.Strategies, "strategy")
 	names := make([]string, 0, len(s.Tables))
 	for name := range s.Tables {
 		names = append(names, name)

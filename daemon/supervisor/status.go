@@ -72,6 +72,7 @@ type Status struct {
 	Study    StudyStatus    `json:"study"`
 	State    string         `json:"state"`
 	Champion *TrialStatus   `json:"champion"`
+	Claim    *search.Claim  `json:"claim,omitempty"` // what the judge says of the champion, if it can
 	Running  *RunningStatus `json:"running"`
 	Trials   TrialCounts    `json:"trials"`
 	Rate     float64        `json:"rate_per_hour"`
@@ -164,6 +165,10 @@ func (s *Supervisor) Now() Status {
 		st.Rate = float64(finished) / span
 	}
 	if c := s.champion; c != nil {
+		if j, ok := s.judge.(search.Claimer); ok {
+			claim := j.Claim(search.History{Done: s.done})
+			st.Claim = &claim
+		}
 		st.Champion = &TrialStatus{ID: c.Trial.ID, Commit: c.Commit, ValBPB: c.Outcome.ValBPB, Description: c.Trial.Proposal.Description}
 	}
 	if r := s.running; r != nil {
@@ -416,6 +421,11 @@ func Past(r *journal.Reader) (Status, error) {
 	for _, rec := range records {
 		if rec.Stage.Reached(search.StageDecided) {
 			s.note(rec)
+		}
+	}
+	if slices.ContainsFunc(s.done, func(r search.Result) bool { return search.IsRerun(r.Trial) }) {
+		if s.judge, err = search.LookupJudge(search.Confirm); err != nil {
+			return Status{}, err
 		}
 	}
 	now := s.Now()

@@ -242,7 +242,7 @@ func registry(s *scripted) *search.Registry {
 // settings reads a configuration file of a study under dir, with overrides.
 func settings(dir string, overrides ...string) (*config.Config, error) {
 	path := filepath.Join(dir, "autoresearch.toml")
-	text := fmt.Sprintf("[study]\ntag = %q\nworkspace = \"workspace\"\nstate = \"state\"\n[search]\nstrategy = \"scripted\"\n", tag)
+	text := fmt.Sprintf("[study]\ntag = %q\nworkspace = \"workspace\"\nstate = \"state\"\n[search]\nstrategy = \"scripted\"\n[judge]\nrule = \"greedy\"\n", tag)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
@@ -266,7 +266,11 @@ func verify(t *testing.T, dir string) []journal.Record {
 		records = append(records, rec)
 		return nil
 	}))
-	judge, err := search.LookupJudge("greedy")
+	rule := "greedy"
+	if slices.ContainsFunc(records, func(r journal.Record) bool { return search.IsRerun(r.Trial) }) {
+		rule = search.Confirm
+	}
+	judge, err := search.LookupJudge(rule)
 	must(t, err)
 	want := lineage.ResultsHeader
 	refs := map[string]string{}

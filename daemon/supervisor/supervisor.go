@@ -293,6 +293,11 @@ func (s *Supervisor) ask(ctx context.Context, vetoed []search.Trial) (proposed, 
 		}
 	}
 	h := s.history(champion)
+	if j, ok := s.judge.(search.Rerunner); ok {
+		if p, ok := j.Rerun(h); ok {
+			return proposed{Proposal: p}, nil
+		}
+	}
 	h.Pending = vetoed
 	name := s.config.Search.Strategy
 	s.say("asking " + name)
@@ -330,7 +335,17 @@ func (s *Supervisor) history(champion *journal.Record) search.History {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return search.History{Champion: champion.Trial, Space: space, Done: s.done, Earlier: s.earlier}
+	return search.History{Champion: champion.Trial, Space: space, Done: s.done, Earlier: s.earlier, Trials: s.end()}
+}
+
+// end is how many trials the study is to have, 0 if there is no end in sight.
+// mu is held.
+func (s *Supervisor) end() int {
+	end := s.config.Study.Trials
+	if own := len(s.done) - s.ran + s.o.Trials; s.o.Trials > 0 && (end == 0 || own < end) {
+		end = own
+	}
+	return end
 }
 
 var errBroken = errors.New("the trainer is broken")

@@ -14,9 +14,6 @@ import (
 	"autoresearchd/search"
 )
 
-// Imported is the strategy's name of trials that were run the upstream way.
-const Imported = "imported"
-
 // TakeOverOptions say what to take over into an empty journal.
 type TakeOverOptions struct {
 	Config  *config.Config
@@ -82,7 +79,7 @@ func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
 		return out, err
 	}
 	for _, r := range there {
-		if r.Trial.Proposal.Strategy != Imported {
+		if r.Trial.Proposal.Strategy != search.Imported {
 			return out, fmt.Errorf("the state directory %s has trials of its own already: name an empty one with --state", o.Config.Study.State)
 		}
 	}
@@ -145,7 +142,7 @@ func (o *TakeOverOptions) take(ctx context.Context, row lineage.Row, commit stri
 		return r, "train.py: " + i.Error, nil
 	}
 	t := search.Trial{
-		Proposal: search.Proposal{Strategy: Imported, Description: row.Description, Parent: parent.Trial.ID},
+		Proposal: search.Proposal{Strategy: search.Imported, Description: row.Description, Parent: parent.Trial.ID},
 		Source:   source, Constants: i.Constants, Changed: search.Changed(parent.Trial.Constants, i.Constants),
 		Seed: o.Config.Study.Seed, Budget: o.Config.Trial.Budget, StartedAt: time.Now().UTC(),
 	}

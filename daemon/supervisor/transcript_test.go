@@ -468,6 +468,9 @@ func (p *play) status(string) error {
 	if c := s.Champion; c != nil {
 		p.print(fmt.Sprintf("champion: trial %d, %.6f, %s", c.ID, c.ValBPB, c.Description))
 	}
+	if s.Claim != nil {
+		p.print("claim: " + s.Claim.Words)
+	}
 	if r := s.Running; r != nil {
 		p.print(fmt.Sprintf("running: trial %d, %s, %.0fs, %s for %.0fs, step %d, %.0f%%", r.ID, r.Strategy, r.Seconds, r.Phase, r.PhaseSeconds, r.Step, 100*r.Progress))
 	}

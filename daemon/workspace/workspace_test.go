@@ -240,7 +240,7 @@ preparing data (python) in DIR/cache
 		t.Errorf("log: %s", got)
 	}
 
-	c, err := config.Open(filepath.Join(b.dir, "autoresearch.toml"), nil, config.Known{Strategies: []string{"evolution", "llm", "portfolio", "random"}, Judges: []string{"greedy"}})
+	c, err := config.Open(filepath.Join(b.dir, "autoresearch.toml"), nil, config.Known{Strategies: []string{"evolution", "llm", "portfolio", "random"}, Judges: []string{"confirm", "greedy"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ of the point that looked best so far.
 
 import argparse
 import concurrent.futures
+import functools
 import json
 import math
 import os
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -34,29 +36,39 @@ SLOW = {"optuna-gp": (["HPOLib/naval_propulsion", "NASBench201/cifar10", "functi
 MARKS = (25, 50, 100)
 
 
-def serve(name, binary):
-    """Is the program behind simulate --exec: a line in, a line out."""
-    task = tasks.load(name, binary)
-    for line in sys.stdin:
-        order = json.loads(line)
-        value = task.evaluate(order["constants"], random.Random(order["seed"]))
-        answer = {"id": order["id"], "value": value}
-        if isinstance(value, str):
-            answer = {"id": order["id"], "status": value}
-        print(json.dumps(answer), flush=True)
+@functools.cache
+def load(name, binary):
+    return tasks.load(name, binary)
+
+
+def serve(task, orders, answers):
+    """Is the objective behind simulate --exec: a line in, a line out."""
+    with open(orders) as lines, open(answers, "w", buffering=1) as out:
+        for line in lines:
+            order = json.loads(line)
+            value = task.evaluate(order["constants"], random.Random(order["seed"]))
+            answer = {"id": order["id"], "value": value}
+            if isinstance(value, str):
+                answer = {"id": order["id"], "status": value}
+            print(json.dumps(answer), file=out)
 
 
 def ours(method, task, seed, args):
-    """Returns [(constants, observed value or None, seconds of asking)] of one study."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as space:
-        json.dump(task.space, space)
-        space.flush()
-        program = shlex.join([sys.executable, __file__, "--serve", task.name, "--binary", args.binary])
+    """Returns [(constants, observed value or None, seconds of asking)] of one study.
+
+    The objective stays in this process, which has loaded the task: what
+    simulate starts only hands the lines over, through two pipes with names.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        space, orders, answers = (f"{folder}/{name}" for name in ("space.json", "orders", "answers"))
+        Path(space).write_text(json.dumps(task.space))
+        os.mkfifo(orders)
+        os.mkfifo(answers)
+        threading.Thread(target=serve, args=(task, orders, answers), daemon=True).start()
+        relay = f"exec 3<&0; cat <&3 >{orders} & exec cat {answers}"
         command = [args.binary, "simulate", "--strategy", method, "--trials", str(args.trials), "--seed", str(seed)]
-        command += ["--space", space.name, "--exec", program, "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+        command += ["--space", space, "--exec", shlex.join(["sh", "-c", relay]), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}: {done.stderr[-500:]}")
     trials = [json.loads(line) for line in done.stdout.splitlines()]
@@ -124,7 +136,7 @@ def optunas(method, task, seed, args):
 
 def run(job):
     method, name, seed, args = job
-    task = tasks.load(name, args.binary)
+    task = load(name, args.binary)
     trials = (optunas if method.startswith("optuna-") else ours)(method, task, seed, args)
     best, regret, curve = math.inf, 1.0, []
     for constants, value, _ in trials:
@@ -206,11 +218,8 @@ def main():
     p.add_argument("--trials", type=int, default=100)
     p.add_argument("--jobs", type=int, default=os.cpu_count())
     p.add_argument("--report", action="store_true")
-    p.add_argument("--serve", metavar="TASK", help=argparse.SUPPRESS)
     args = p.parse_args()
     args.binary = os.path.abspath(args.binary)
-    if args.serve:
-        return serve(args.serve, args.binary)
     if not args.report:
         Path(args.out).mkdir(parents=True, exist_ok=True)
         there = {(r["method"], r["task"], r["seed"]) for r in read(args.out)}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,16 +61,43 @@ func Edited(t Task, seed uint64) Task {
 	return t
 }
 
-var editLine = regexp.MustCompile(`^prepare\.edit_(\d+)\((?:(\w+)=(.*))?\)$`)
+// Steps is a task of edits alone, on which only judges differ: each trial is the
+// champion with one of them. gains is the share that help, gain the mean of
+// what these take off val_bpb, neutral the share that do next to nothing; the
+// rest do harm.
+func Steps(name string, seed uint64, gains, gain, neutral float64) Task {
+	r := rand.New(rand.NewPCG(seed, 0x7374657073))
+	e := &Edits{Share: 1}
+	for range 400 {
+		d := edit{by: 1, adds: math.NaN()}
+		switch x := r.Float64(); {
+		case x < gains:
+			d.gain = gain * r.ExpFloat64()
+		case x < gains+neutral:
+			d.gain = -5e-5 * r.ExpFloat64()
+		default:
+			d.gain = -0.002 * r.ExpFloat64()
+		}
+		e.list = append(e.list, d)
+	}
+	v := search.FloatValue(0.04)
+	return Task{Name: name, Lines: []Line{{Name: "MATRIX_LR", Text: "0.04", Value: v}}, Noise: 5e-4, Floor: 0.98, Middling: 1, Edits: e,
+		True: func(map[string]search.Value) (float64, search.Status) { return 1, search.Completed }}
+}
 
 func addition(n int) string { return fmt.Sprintf("EDIT_%d_GAIN", n) }
 
 // Propose draws an edit of the champion that it has not had yet.
 func (e *Edits) Propose(r *rand.Rand, champion search.Trial) (search.Proposal, bool) {
 	code := Code(champion.Source)
+	had := map[string]bool{}
+	for _, line := range code {
+		call, _, _ := strings.Cut(line, "(")
+		had[call] = true
+	}
 	var fresh []int
 	for n := range e.list {
-		if !slices.ContainsFunc(code, func(line string) bool { return strings.HasPrefix(line, fmt.Sprintf("prepare.edit_%d(", n)) }) {
+		if !had["prepare.edit_"+strconv.Itoa(n)] {
 			fresh = append(fresh, n)
 		}
 	}
@@ -97,23 +123,27 @@ func (e *Edits) Propose(r *rand.Rand, champion search.Trial) (search.Proposal, b
 func (e *Edits) value(source []byte, values map[string]search.Value, plain func(map[string]search.Value) (float64, search.Status)) (float64, search.Status) {
 	sum := 0.0
 	for _, line := range Code(source) {
-		m := editLine.FindStringSubmatch(line)
-		if m == nil {
+		call, given, ok := strings.Cut(strings.TrimSuffix(line, ")"), "(")
+		number, edited := strings.CutPrefix(call, "prepare.edit_")
+		if !ok || !edited {
 			continue
 		}
-		n, err := strconv.Atoi(m[1])
+		n, err := strconv.Atoi(number)
 		if err != nil || n >= len(e.list) || e.list[n].crash {
 			return 0, search.Crashed
 		}
 		d := e.list[n]
 		sum -= d.gain
-		if m[2] != "" {
-			if values[m[2]], err = literal(m[3]); err != nil {
+		if name, text, ok := strings.Cut(given, "="); ok {
+			if values[name], err = literal(text); err != nil {
 				return 0, search.Crashed
 			}
 		}
 		if v, ok := values[d.moves]; ok {
 			values[d.moves] = search.FloatValue(v.Number() * d.by)
+		}
+		if math.IsNaN(d.adds) {
+			continue
 		}
 		if v, ok := values[addition(n)]; ok {
 			off := math.Log2(v.Number()) - d.adds

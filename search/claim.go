@@ -1,0 +1,126 @@
+package search
+
+import (
+	"fmt"
+	"math"
+)
+
+// Claimer is the optional power of a Judge to say what is known of the champion.
+type Claimer interface {
+	Claim(h History) Claim
+}
+
+// Claim is what a study may say of its champion. Runs are unbiased: made after
+// the champion was chosen, so that no luck was chosen with it, and after the
+// study chose its last, once there are such. All val_bpb are bits per byte.
+type Claim struct {
+	Champion int64   `json:"champion"` // the trial that first had its source; 0: there is none
+	ValBPB   float64 `json:"val_bpb"`  // mean of the unbiased runs; of all runs, while there is none
+	Runs     int     `json:"runs"`     // unbiased ones
+	Noise    float64 `json:"noise"`    // standard deviation of one run
+	Interval float64 `json:"interval"` // half of ValBPB's 95 % interval
+	Over     int64   `json:"over"`     // the trial that it is compared with: the last that was claimed, else the first
+	OverRuns int     `json:"over_runs"`
+	Gain     float64 `json:"gain"`   // mean of Over's unbiased runs less the champion's
+	Needed   float64 `json:"needed"` // what Gain must exceed; 0: unknown yet
+	Claimed  bool    `json:"claimed"`
+	Proven   int64   `json:"proven"` // the last trial that is claimed, else the first
+	Words    string  `json:"words"`
+}
+
+// proven is the last champion before end that is claimed over the one before
+// it, the first of all if none is; nil if end is the first.
+func (l *ledger) proven(end *program) *program {
+	sigma, freedom := l.noise()
+	var over *program
+	for _, c := range l.champions {
+		if c == end {
+			break
+		}
+		if over == nil || beyond(c.fair(), over.fair(), sigma, freedom) {
+			over = c
+		}
+	}
+	return over
+}
+
+// beyond reports whether a is better than b beyond the noise.
+func beyond(a, b []run, sigma, freedom float64) bool {
+	return shared(a, b) >= claimRuns && meanOf(b)-meanOf(a) > needed(a, b, sigma, freedom)
+}
+
+// needed is Student's 95 % bound on the difference of two means of which
+// neither is better.
+func needed(a, b []run, sigma, freedom float64) float64 {
+	return StudentT(0.95, freedom) * sigma * math.Sqrt(1/float64(len(a))+1/float64(len(b)))
+}
+
+// shared counts the seeds that both have had.
+func shared(a, b []run) int {
+	n := 0
+	for _, x := range a {
+		for _, y := range b {
+			if x.seed == y.seed {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// Claim implements Claimer.
+func (confirmed) Claim(h History) Claim {
+	l := newLedger(h)
+	c := l.champion
+	if c == nil {
+		return Claim{Words: "there is no champion yet"}
+	}
+	sigma, freedom := l.noise()
+	fair := c.fair()
+	stated, of := fair, "since it was chosen"
+	if last := pick(c.runs, func(r run) bool { return r.last }); len(last) > 0 {
+		stated, of = last, "kept for this at the study's end"
+	}
+	over := l.proven(c)
+	switch {
+	case len(stated) == 0:
+		stated, of = c.runs, "by which it was chosen, so it flatters"
+	case over == nil && len(stated) == len(fair):
+		of = "of the study's start"
+	}
+	out := Claim{Champion: c.origin, ValBPB: meanOf(stated), Runs: len(fair), Noise: sigma, Proven: c.origin}
+	out.Interval = StudentT(0.975, freedom) * sigma / math.Sqrt(float64(len(stated)))
+	words := fmt.Sprintf("val_bpb %.6f ± %.6f, the mean of %s %s (noise of a run %.6f)", out.ValBPB, out.Interval, runs(len(stated)), of, sigma)
+	if over == nil {
+		out.Words = words + "; nothing has beaten it"
+		return out
+	}
+	theirs := over.fair()
+	out.Over, out.OverRuns, out.Proven = over.origin, len(theirs), over.origin
+	if len(fair) > 0 && len(theirs) > 0 {
+		out.Gain, out.Needed = meanOf(theirs)-meanOf(fair), needed(fair, theirs, sigma, freedom)
+	}
+	both := shared(fair, theirs)
+	rival := fmt.Sprintf("trial %d", over.origin)
+	if len(theirs) > 0 {
+		rival = fmt.Sprintf("trial %d's %.6f (%s)", over.origin, meanOf(theirs), runs(len(theirs)))
+	}
+	switch {
+	case both < claimRuns:
+		out.Words = words + fmt.Sprintf("; not claimed: a comparison with %s needs %d seeds that both have had, there are %d", rival, claimRuns, both)
+	case !beyond(fair, theirs, sigma, freedom):
+		out.Words = words + fmt.Sprintf("; not claimed: against %s it gains %.6f, and luck may be %.6f", rival, out.Gain, out.Needed)
+	default:
+		out.Claimed, out.Proven = true, c.origin
+		out.Words = words + fmt.Sprintf("; claimed: %s below %s, where luck would be %.6f", difference(out.Gain), rival, out.Needed)
+	}
+	return out
+}
+
+func runs(n int) string {
+	if n == 1 {
+		return "1 run"
+	}
+	return fmt.Sprintf("%d runs", n)
+}

@@ -1,0 +1,232 @@
+package search
+
+import (
+	"fmt"
+	"math"
+)
+
+// Rerunner is the optional power of a Judge to have a trial run again. Rerun is
+// asked before the strategy is; what it proposes has that trial as its Parent,
+// no Values, no Source, and a Seed of its own.
+type Rerunner interface {
+	Rerun(h History) (Proposal, bool)
+}
+
+// Confirm is the strategy's name of a Rerunner's proposals.
+const Confirm = "confirm"
+
+// The numbers of the rule, chosen on simulated studies (search/simulate, tasks
+// gains, plateau and nothing).
+const (
+	certain   = 4.0 // deviations beyond which a trial is believed without a second run
+	tries     = 2   // re-runs of a promising trial, if the first ends without a score
+	claimRuns = 3   // seeds that two programs must have in common before one is claimed to be better
+	mostRuns  = 8   // unbiased runs of one champion
+	standing  = 24  // trials that a champion stands for each unbiased run
+	finalRuns = 6   // last trials of a study, which are kept for the claim: at most a tenth of it
+)
+
+// confirmed is the rule that luck does not fool. A trial whose score is below
+// the mean of the champion's runs is run again, with another seed, unless it is
+// so far below that no luck explains it; if the mean of both is below the
+// champion's still, it is kept. That makes it the parent of what comes. It is
+// claimed, as better than the last one that was, only by runs that were made
+// after it was chosen, and only beyond the noise.
+type confirmed struct{}
+
+func init() { judges["confirm"] = confirmed{} }
+
+func (confirmed) Judge(h History, r Result) Decision {
+	if d, ok := unscored(r.Outcome); ok {
+		return d
+	}
+	bpb := r.Outcome.ValBPB
+	l := newLedger(h)
+	c := l.champion
+	if c == nil {
+		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
+	}
+	sigma, _ := l.noise()
+	mean := meanOf(c.runs)
+	theirs := fmt.Sprintf("the champion's %.6f", mean)
+	if n := len(c.runs); n > 1 {
+		theirs = fmt.Sprintf("the mean of the champion's %d runs, %.6f", n, mean)
+	}
+	p, again := l.program(r.Trial)
+	if !again || len(p.runs) == 0 {
+		return first(bpb, mean, sigma, theirs)
+	}
+	runs := append(p.runs[:len(p.runs):len(p.runs)], run{bpb: bpb})
+	now := meanOf(runs)
+	if p == c {
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, trial %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.origin, now)}
+	}
+	words := fmt.Sprintf("val_bpb %.6f is run %d of trial %d, whose mean of %.6f is ", bpb, len(runs), p.origin, now)
+	switch {
+	case now >= mean:
+		words += difference(now-mean) + " above " + theirs
+	default:
+		words += difference(mean-now) + " below " + theirs
+	}
+	switch {
+	case p.kept:
+		return Decision{Discard, words + ": it was the champion before, and is run for the comparison"}
+	case !p.promising:
+		return Decision{Discard, words + ": the same program as before, and another seed is no gain"}
+	case now < mean:
+		return Decision{Keep, words + ": confirmed"}
+	}
+	return Decision{Discard, words + ": its first run was luck"}
+}
+
+// first decides on the first run of a program.
+func first(bpb, mean, sigma float64, theirs string) Decision {
+	switch gain := mean - bpb; {
+	case gain > certain*sigma:
+		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is %s below %s: more than %g times the noise of %s, so it needs no second run", bpb, difference(gain), theirs, certain, difference(sigma))}
+	case gain > 0:
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s below %s: promising, but within the noise of %s, so it is run again with another seed", bpb, difference(gain), theirs, difference(sigma))}
+	case gain == 0:
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f equals %s", bpb, theirs)}
+	default:
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s above %s", bpb, difference(-gain), theirs)}
+	}
+}
+
+// Rerun implements Rerunner: first what is promising, then what the noise and
+// the claim need.
+func (confirmed) Rerun(h History) (Proposal, bool) {
+	l := newLedger(h)
+	c := l.champion
+	if c == nil {
+		return Proposal{}, false
+	}
+	pending := map[*program]bool{}
+	for _, t := range h.Pending {
+		if p, again := l.program(t); again {
+			pending[p] = true
+		}
+	}
+	mean := meanOf(c.runs)
+	for _, p := range l.all {
+		if p.promising && !p.kept && len(p.runs) == 1 && p.tried < tries && p.runs[0].bpb < mean && !pending[p] {
+			return again(p, freshSeed(uint64(p.origin)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.runs[0].bpb), mean)), true
+		}
+	}
+	p, why := l.claimant()
+	if p == nil || pending[p] {
+		return Proposal{}, false
+	}
+	proposal := again(p, p.commonSeed(), why)
+	if l.final() {
+		proposal.Memo = []byte(finalMemo)
+	}
+	return proposal, true
+}
+
+// finalMemo marks the runs after which nothing is chosen.
+const finalMemo = `{"final":true}`
+
+func again(p *program, seed uint64, why string) Proposal {
+	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("trial %d again (%s), with another seed: %s", p.origin, clip(p.words, 80), why), Parent: p.origin, Seed: seed}
+}
+
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// claimant is the program that needs an unbiased run next, and why; nil: none.
+func (l *ledger) claimant() (*program, string) {
+	c := l.champion
+	if l.trials == 1 && (l.end == 0 || l.end >= 2*standing) {
+		return c, "to see how much runs differ by luck"
+	}
+	over := l.proven(c)
+	if over == nil {
+		return nil, ""
+	}
+	own, theirs := c.commonRuns(), over.commonRuns()
+	if l.final() {
+		if theirs < own {
+			return over, fmt.Sprintf("the final comparison with trial %d", c.origin)
+		}
+		return c, "the final comparison"
+	}
+	if own >= mostRuns || l.trials-c.since < standing*(own+1) {
+		return nil, ""
+	}
+	if own >= claimRuns && theirs < own {
+		return over, fmt.Sprintf("to compare with the champion, trial %d", c.origin)
+	}
+	return c, fmt.Sprintf("the champion for %d trials, to know it without luck", l.trials-c.since)
+}
+
+// freshSeed spreads n over seeds that train.py's generators take: 1 to 2^31 - 1.
+func freshSeed(n uint64) uint64 {
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return (n^n>>31)%(1<<31-1) + 1
+}
+
+// sharedSeed is the k-th of the seeds, 0 to mostRuns + finalRuns - 1, that unbiased runs of all programs have.
+func sharedSeed(k int) uint64 { return freshSeed(uint64(k+1) << 48) }
+
+// commonSeed is the first of the shared seeds that p has not had.
+func (p *program) commonSeed() uint64 {
+	for k := 0; ; k++ {
+		seed := sharedSeed(k)
+		used := false
+		for _, r := range p.runs {
+			used = used || r.seed == seed
+		}
+		if !used {
+			return seed
+		}
+	}
+}
+
+// commonRuns counts p's unbiased runs with shared seeds.
+func (p *program) commonRuns() int {
+	n := 0
+	for _, r := range p.runs {
+		for k := range mostRuns + finalRuns {
+			if r.fair && r.seed == sharedSeed(k) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// noise of a run, before any was repeated. A prior of a few runs also keeps a
+// lucky pair from declaring the noise to be nothing.
+const (
+	priorNoise   = 5e-4  // standard deviation of val_bpb, in bits per byte, after priorSeconds of training on one GPU
+	priorSeconds = 300.0 // shorter runs are noisier in proportion: three of 20 s on an H200 differed by 0.011
+	priorRuns    = 2.0   // degrees of freedom that the prior counts for
+)
+
+// noise estimates the standard deviation of a run from all programs that were
+// run more than once, and its degrees of freedom.
+func (l *ledger) noise() (sigma, freedom float64) {
+	prior := priorNoise
+	if l.seconds > 0 {
+		prior *= math.Max(1, priorSeconds/l.seconds)
+	}
+	square := priorRuns * prior * prior
+	freedom = priorRuns
+	for _, p := range l.all {
+		if len(p.runs) < 2 {
+			continue
+		}
+		mean := meanOf(p.runs)
+		for _, r := range p.runs {
+			square += (r.bpb - mean) * (r.bpb - mean)
+		}
+		freedom += float64(len(p.runs) - 1)
+	}
+	return math.Sqrt(square / freedom), freedom
+}

@@ -1,0 +1,170 @@
+package search_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"autoresearchd/search"
+)
+
+// tale is a study under the rule confirm, told trial by trial.
+type tale struct {
+	t     *testing.T
+	judge search.Judge
+	h     search.History
+	text  strings.Builder
+}
+
+func begin(t *testing.T, trials int) *tale {
+	judge, err := search.LookupJudge("confirm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tale{t: t, judge: judge, h: search.History{Trials: trials}}
+}
+
+// run judges a trial that scores bpb: the re-run that the judge wants, else a
+// new program, whose constants are its id.
+func (s *tale) run(bpb float64) search.Result {
+	id := int64(len(s.h.Done) + 1)
+	p, again := s.judge.(search.Rerunner).Rerun(s.h)
+	constants := []search.Constant{{Name: "X", Value: search.IntValue(id)}}
+	if again {
+		for _, r := range s.h.Done {
+			if r.Trial.ID == p.Parent {
+				constants = r.Trial.Constants
+			}
+		}
+	} else {
+		p = search.Proposal{Strategy: "random", Description: fmt.Sprintf("X %d", id), Parent: s.h.Champion.ID}
+	}
+	return s.add(search.Trial{ID: id, Proposal: p, Constants: constants, Code: 1, Seed: p.Seed}, bpb)
+}
+
+// next is the trial that the judge wants to be run again, 0 if none.
+func (s *tale) next() int64 {
+	p, _ := s.judge.(search.Rerunner).Rerun(s.h)
+	return p.Parent
+}
+
+func (s *tale) add(t search.Trial, bpb float64) search.Result {
+	r := search.Result{Trial: t, Outcome: search.Outcome{Status: search.Completed, ValBPB: bpb, TrainingSeconds: 300}}
+	r.Decision = s.judge.Judge(s.h, r)
+	s.h.Done = append(s.h.Done, r)
+	if r.Decision.Verdict == search.Keep {
+		s.h.Champion = t
+	}
+	what := "new"
+	if search.IsRerun(t) {
+		what = t.Proposal.Description
+	}
+	fmt.Fprintf(&s.text, "%d %s\n  %s: %s\n", t.ID, what, r.Decision.Verdict, r.Decision.Reason)
+	return r
+}
+
+func (s *tale) claim() {
+	fmt.Fprintf(&s.text, "claim: %s\n", s.judge.(search.Claimer).Claim(s.h).Words)
+}
+
+// TestConfirmInWords reads a whole study: luck that is found out, a gain that is
+// confirmed, one that needs no second run, and the claim at the end.
+func TestConfirmInWords(t *testing.T) {
+	s := begin(t, 60)
+	s.claim()
+	s.run(0.9980) // the baseline
+	s.claim()
+	s.run(0.9984) // again, for the noise
+	s.claim()
+	s.run(0.9990)
+	s.run(0.9978) // promising
+	s.run(0.9989) // luck
+	s.run(0.9976) // promising
+	s.run(0.9977) // confirmed
+	s.claim()
+	s.run(0.9900) // beyond doubt
+	for len(s.h.Done) < 60 {
+		r := s.run(map[int64]float64{0: 0.9950, 1: 0.9983, 8: 0.9902}[s.next()])
+		if search.IsRerun(r.Trial) {
+			s.claim()
+		} else if len(s.h.Done) > 54 {
+			t.Errorf("trial %d is not kept for the claim", r.Trial.ID)
+		}
+	}
+	got := s.text.String()
+	const file = "testdata/confirm.txt"
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || got != string(want) {
+		t.Errorf("%v; UPDATE=1 rewrites %s; got:\n%s", err, file, got)
+	}
+}
+
+// TestSameCodeUnderSeeds runs one program under 20 seeds: however it is named
+// and seeded, none is a gain.
+func TestSameCodeUnderSeeds(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		s := begin(t, 0)
+		code := []search.Constant{{Name: "DEPTH", Value: search.IntValue(8)}, {Name: "RANDOM_SEED", Value: search.IntValue(42)}}
+		s.add(search.Trial{ID: 1, Constants: code, Code: 7, Seed: 42}, 0.998)
+		for id := int64(2); id <= 21; id++ {
+			trial := search.Trial{ID: id, Proposal: search.Proposal{Strategy: "llm", Parent: 1}, Constants: code, Code: 7, Seed: uint64(id)}
+			if id%2 == 0 { // the seed written into train.py
+				trial.Seed = 42
+				trial.Constants = []search.Constant{code[0], {Name: "RANDOM_SEED", Value: search.IntValue(id)}}
+			}
+			if r := s.add(trial, 0.998+5e-4*r.NormFloat64()); r.Decision.Verdict != search.Discard {
+				t.Fatalf("trial %d: %+v", id, r.Decision)
+			}
+		}
+	}
+}
+
+// TestConfirmAfterFailures runs a promising trial again when its second run had
+// no score, but not for ever.
+func TestConfirmAfterFailures(t *testing.T) {
+	s := begin(t, 0)
+	for _, bpb := range []float64{0.998, 0.998, 0.9975} {
+		s.run(bpb)
+	}
+	judge := s.judge.(search.Rerunner)
+	for n := range 3 {
+		p, again := judge.Rerun(s.h)
+		if again != (n < 2) {
+			t.Fatalf("after %d re-runs without a score: again is %v, %+v", n, again, p)
+		}
+		if !again {
+			break
+		}
+		trial := search.Trial{ID: int64(len(s.h.Done) + 1), Proposal: p, Seed: p.Seed}
+		h := s.h
+		h.Pending = []search.Trial{trial}
+		if p, again := judge.Rerun(h); again {
+			t.Fatalf("asked for again while it runs: %+v", p)
+		}
+		r := search.Result{Trial: trial, Outcome: search.Outcome{Status: search.TimedOut}}
+		r.Decision = s.judge.Judge(s.h, r)
+		s.h.Done = append(s.h.Done, r)
+	}
+}
+
+// TestSeedIsNoDimension leaves seeds out of the space, unless they are asked for.
+func TestSeedIsNoDimension(t *testing.T) {
+	consts := []search.Constant{{Name: "SEED", Value: search.IntValue(42)}, {Name: "TORCH_SEED", Value: search.IntValue(42)}, {Name: "SEEDLING_LR", Value: search.FloatValue(0.1)}}
+	s, err := search.NewSpace(consts, nil)
+	if err != nil || s.Len() != 1 || s.Dimensions()[0].Name != "SEEDLING_LR" {
+		t.Errorf("%v %+v", err, s.Dimensions())
+	}
+	low, high := 1.0, 99.0
+	s, err = search.NewSpace(consts, map[string]search.Override{"SEED": {Low: &low, High: &high}})
+	if err != nil || s.Len() != 2 {
+		t.Errorf("%v %+v", err, s.Dimensions())
+	}
+}

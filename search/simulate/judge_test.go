@@ -1,0 +1,129 @@
+package simulate_test
+
+import (
+	"context"
+	"math"
+	"sync"
+	"testing"
+
+	"autoresearchd/search"
+	"autoresearchd/search/random"
+	"autoresearchd/search/simulate"
+)
+
+// verdict is what a judge did to many studies: means over them.
+type verdict struct {
+	gain     float64 // what the last champion is better than the start, without noise
+	optimism float64 // how much lower its stated val_bpb is than the true one
+	keeps    float64
+	reruns   float64
+	claimed  float64 // studies in which any champion was claimed over the start
+	wrong    float64 // studies whose last champion is claimed and not better than what it was claimed over
+}
+
+// try runs studies of 100 trials on edits alone, under a judge.
+func try(t *testing.T, task string, rule string, studies int) verdict {
+	t.Helper()
+	built, err := simulate.LookupTask(task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge, err := search.LookupJudge(rule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const trials, workers = 100, 4
+	var (
+		sum  verdict
+		mu   sync.Mutex
+		wait sync.WaitGroup
+	)
+	for worker := range workers {
+		wait.Go(func() {
+			for seed := worker; seed < studies; seed += workers {
+				one, err := study(built.New(uint64(seed)), judge, uint64(seed), trials)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				sum.gain += one.gain
+				sum.optimism += one.optimism
+				sum.keeps += one.keeps
+				sum.reruns += one.reruns
+				sum.claimed += one.claimed
+				sum.wrong += one.wrong
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	n := float64(studies)
+	mean := verdict{sum.gain / n, sum.optimism / n, sum.keeps / n, sum.reruns / n, sum.claimed / n, sum.wrong / n}
+	t.Logf("%-8s %-7s gain %.6f, optimism %+.6f, keeps %.1f, re-runs %.1f, claims %.3f, false ones %.3f", task, rule, mean.gain, mean.optimism, mean.keeps, mean.reruns, mean.claimed, mean.wrong)
+	return mean
+}
+
+func study(task simulate.Task, judge search.Judge, seed uint64, trials int) (verdict, error) {
+	strategy, err := random.New(seed, nil)
+	if err != nil {
+		return verdict{}, err
+	}
+	s, err := simulate.Begin(context.Background(), task, strategy, judge, seed)
+	if err != nil {
+		return verdict{}, err
+	}
+	s.Trials = trials
+	for len(s.History.Done) < trials {
+		if _, err := s.Turn(); err != nil {
+			return verdict{}, err
+		}
+	}
+	out := verdict{gain: s.Best[0] - s.Best[trials-1]}
+	for _, r := range s.History.Done[1:] {
+		if r.Decision.Verdict == search.Keep {
+			out.keeps++
+		}
+		if search.IsRerun(r.Trial) {
+			out.reruns++
+		}
+	}
+	stated := s.Values[s.History.Champion.ID-1]
+	if c, ok := judge.(search.Claimer); ok {
+		claim := c.Claim(s.History)
+		stated = claim.ValBPB
+		if claim.Proven != 1 {
+			out.claimed = 1
+		}
+		if claim.Claimed && s.Truth(claim.Champion) >= s.Truth(claim.Over) {
+			out.wrong = 1
+		}
+	}
+	out.optimism = s.Best[trials-1] - stated
+	return out, nil
+}
+
+// TestJudges holds the judges to what they are for, over 1,000 studies each
+// with a noise of 5e-4: confirm claims no luck, gains nearly as much as greedy
+// where gains are common and more where they are rare, and states what is true.
+func TestJudges(t *testing.T) {
+	const studies, noise = 1000, 5e-4
+	for _, c := range []struct {
+		task  string
+		share float64 // of greedy's gain that confirm must have; 0: there is none to have
+	}{{"gains", 0.9}, {"plateau", 1}, {"nothing", 0}} {
+		greedy, confirm := try(t, c.task, "greedy", studies), try(t, c.task, "confirm", studies)
+		if c.share > 0 && confirm.gain < c.share*greedy.gain {
+			t.Errorf("%s: confirm gains %.6f, less than %g of greedy's %.6f", c.task, confirm.gain, c.share, greedy.gain)
+		}
+		if confirm.wrong >= 0.05 {
+			t.Errorf("%s: %.3f of the studies claim a champion that is none", c.task, confirm.wrong)
+		}
+		if math.Abs(confirm.optimism) > noise/10 || confirm.optimism > greedy.optimism/10 {
+			t.Errorf("%s: what is stated is %.6f too low, greedy's %.6f", c.task, confirm.optimism, greedy.optimism)
+		}
+		if c.task == "nothing" && confirm.claimed >= 0.05 {
+			t.Errorf("%s: %.3f of the studies claim something", c.task, confirm.claimed)
+		}
+	}
+}
