@@ -138,6 +138,8 @@ state = "state"
 python = %q
 devices = "cpu"
 budget = "5s"
+[judge]
+rule = "greedy"
 %s`, filepath.Join(venv, "bin", "python"), more+rest(more)))
 }
 
