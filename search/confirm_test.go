@@ -2,6 +2,7 @@ package search_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -166,5 +167,23 @@ func TestSeedIsNoDimension(t *testing.T) {
 	s, err = search.NewSpace(consts, map[string]search.Override{"SEED": {Low: &low, High: &high}})
 	if err != nil || s.Len() != 2 {
 		t.Errorf("%v %+v", err, s.Dimensions())
+	}
+}
+
+// TestLevels follows the champion's mean, up as well as down.
+func TestLevels(t *testing.T) {
+	s := begin(t, 0)
+	for _, bpb := range []float64{0.9980, 0.9984, 0.9990, 0.9978, 0.9980} {
+		s.run(bpb)
+	}
+	want := []float64{0.9980, 0.9982, 0.9982, 0.9982, 0.9979}
+	for i, got := range search.Levels(s.h.Done) {
+		if math.Abs(got-want[i]) > 1e-12 {
+			t.Errorf("after trial %d: %g, want %g", i+1, got, want[i])
+		}
+	}
+	crash := search.Result{Trial: search.Trial{ID: 1}, Outcome: search.Outcome{Status: search.Crashed}, Decision: search.Decision{Verdict: search.Crash}}
+	if got := search.Levels([]search.Result{crash}); len(got) != 1 || !math.IsNaN(got[0]) {
+		t.Errorf("without a score: %v", got)
 	}
 }

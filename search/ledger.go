@@ -1,5 +1,7 @@
 package search
 
+import "math"
+
 // run is one that has a score.
 type run struct {
 	bpb  float64
@@ -150,4 +152,20 @@ func meanOf(runs []run) float64 {
 		sum += r.bpb
 	}
 	return sum / float64(len(runs))
+}
+
+// Levels returns what is known of the champion's val_bpb after each trial: the
+// mean of all runs that its program has had by then, NaN while there is none.
+// A judge that has nothing run again leaves it at the champion's one score.
+func Levels(done []Result) []float64 {
+	l := newLedger(History{})
+	out := make([]float64, len(done))
+	for i := range done {
+		l.add(&done[i])
+		out[i] = math.NaN()
+		if l.champion != nil {
+			out[i] = meanOf(l.champion.runs)
+		}
+	}
+	return out
 }

@@ -92,7 +92,7 @@ type StudyStatus struct {
 type TrialStatus struct {
 	ID          int64   `json:"id"`
 	Commit      string  `json:"commit"`
-	ValBPB      float64 `json:"val_bpb"`
+	ValBPB      float64 `json:"val_bpb"` // of the champion: the mean of its runs
 	Description string  `json:"description"`
 }
 
@@ -165,11 +165,9 @@ func (s *Supervisor) Now() Status {
 		st.Rate = float64(finished) / span
 	}
 	if c := s.champion; c != nil {
-		if j, ok := s.judge.(search.Claimer); ok {
-			claim := j.Claim(search.History{Done: s.done})
-			st.Claim = &claim
-		}
-		st.Champion = &TrialStatus{ID: c.Trial.ID, Commit: c.Commit, ValBPB: c.Outcome.ValBPB, Description: c.Trial.Proposal.Description}
+		known := s.standing()
+		st.Claim = known.claim
+		st.Champion = &TrialStatus{ID: c.Trial.ID, Commit: c.Commit, ValBPB: known.level, Description: c.Trial.Proposal.Description}
 	}
 	if r := s.running; r != nil {
 		st.Running = &RunningStatus{
@@ -179,6 +177,26 @@ func (s *Supervisor) Now() Status {
 		}
 	}
 	return st
+}
+
+// standing is what is known of the champion after a number of trials.
+type standing struct {
+	trials int
+	level  float64       // its val_bpb, the mean of its runs
+	claim  *search.Claim // what the judge says of it, if it can
+}
+
+// standing computes it once a trial, as a scrape asks again and again. mu is held.
+func (s *Supervisor) standing() standing {
+	if s.stands.trials != len(s.done) {
+		levels := search.Levels(s.done)
+		s.stands = standing{trials: len(s.done), level: levels[len(levels)-1]}
+		if j, ok := s.judge.(search.Claimer); ok {
+			claim := j.Claim(search.History{Done: s.done})
+			s.stands.claim = &claim
+		}
+	}
+	return s.stands
 }
 
 // Snapshot is what a scrape reads.
@@ -213,7 +231,7 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		return a.Status < b.Status || a.Status == b.Status && a.Strategy < b.Strategy
 	})
 	if c := s.champion; c != nil {
-		m.BestValBPB, m.Champion = metrics.Some(c.Outcome.ValBPB), c.Commit
+		m.BestValBPB, m.Champion = metrics.Some(s.standing().level), c.Commit
 	}
 	trained := s.trained
 	if r := s.running; r != nil {
@@ -381,6 +399,7 @@ func (s *Supervisor) reload() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.config, s.strategy, s.judge, s.reloaded = c, strategy, judge, time.Now()
+	s.stands = standing{}
 	s.o.Log.Info("configuration reloaded", "strategy", c.Search.Strategy, "judge", c.Judge.Rule)
 }
 

@@ -80,6 +80,7 @@ type Supervisor struct {
 	done       []search.Result    // without sources and curves
 	commits    map[int64]string
 	champion   *journal.Record
+	stands     standing
 	quarantine *trainer.Quarantine // nil: the device is fit
 	reloaded   time.Time
 	started    time.Time

