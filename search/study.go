@@ -79,7 +79,8 @@ type Trial struct {
 	Changed   []string   `json:"changed"`        // names of the constants that differ from the parent's
 	Seed      uint64     `json:"seed"`           // the seed that is imposed
 	Budget    Budget     `json:"budget"`
-	Device    string     `json:"device"` // "cpu", "cuda:0", …
+	Audit     bool       `json:"audit,omitempty"` // it is also scored on what the search never sees
+	Device    string     `json:"device"`          // "cpu", "cuda:0", …
 	StartedAt time.Time  `json:"started_at"`
 }
 
@@ -94,7 +95,8 @@ type Point struct {
 // Outcome is what happened to a trial.
 type Outcome struct {
 	Status          Status            `json:"status"`
-	ValBPB          float64           `json:"val_bpb"` // bits per byte, taken at the boundary of evaluate_bpb; 0 unless Completed
+	ValBPB          float64           `json:"val_bpb"`             // bits per byte, taken at the boundary of evaluate_bpb; 0 unless Completed
+	AuditBPB        float64           `json:"audit_bpb,omitempty"` // bits per byte on what the search never sees; 0: none, and in a History always
 	Curve           []Point           `json:"curve,omitempty"`
 	PeakVRAM        int64             `json:"peak_vram_bytes"`        // by NVML; 0 without a GPU
 	ScriptPeakVRAM  int64             `json:"script_peak_vram_bytes"` // by the script's own allocator; 0 if unknown

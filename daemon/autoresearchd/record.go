@@ -38,6 +38,7 @@ type trialJSON struct {
 	Decision        search.Verdict           `json:"decision"`
 	Reason          string                   `json:"reason"`
 	ValBPB          *float64                 `json:"val_bpb"`
+	AuditBPB        float64                  `json:"audit_bpb,omitempty"`
 	PeakVRAM        int64                    `json:"peak_vram_bytes"`
 	ScriptPeakVRAM  int64                    `json:"script_peak_vram_bytes"`
 	Tokens          int64                    `json:"tokens"`
@@ -57,7 +58,7 @@ func toJSON(r journal.Record) trialJSON {
 	t, o := r.Trial, r.Outcome
 	j := trialJSON{
 		ID: t.ID, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
-		Constants: map[string]search.Value{}, Seed: t.Seed, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason,
+		Constants: map[string]search.Value{}, Seed: t.Seed, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
 		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
 		WallSeconds: o.WallSeconds, Phases: o.Phases, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
 	}
@@ -254,6 +255,9 @@ func (g *globals) showCommand() *cobra.Command {
 				if v := o.Summary["val_bpb_corrected"]; v != "" {
 					line("", "%s with true byte lengths (not comparable with the line above)", trainer.Inert(v))
 				}
+			}
+			if o.AuditBPB > 0 {
+				line("audit", "%.6f on validation text that the search never sees", o.AuditBPB)
 			}
 			line("decision", "%s: %s", rec.Decision.Verdict, rec.Decision.Reason)
 			line("trained", "%.1f s counted, %d steps, %.2f M tokens; %.1f s in all", o.TrainingSeconds, o.Steps, float64(o.Tokens)/1e6, o.WallSeconds)

@@ -91,7 +91,8 @@ type Axis struct {
 
 // Judge names the rule that decides between keep and discard.
 type Judge struct {
-	Rule string `toml:"rule"`
+	Rule  string `toml:"rule"`
+	Audit bool   `toml:"audit"`
 }
 
 // Pruning names the rule that ends hopeless trials early.

@@ -78,6 +78,7 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 	if t.Seed == 0 {
 		t.Seed = s.study.Seed
 	}
+	t.Audit = s.config.Judge.Audit && search.IsRerun(t)
 	if p.checked {
 		if t, err = s.worthIt(ctx, t, before, p.vetoed); err != nil {
 			return t, err

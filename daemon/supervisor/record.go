@@ -301,7 +301,7 @@ func (s *Supervisor) commit(ctx context.Context, r journal.Record) (string, erro
 func (s *Supervisor) note(r journal.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.Trial.Source, r.Outcome.Curve = nil, nil
+	r.Trial.Source, r.Outcome.Curve, r.Outcome.AuditBPB = nil, nil, 0
 	s.done = append(s.done, r.Result)
 	s.commits[r.Trial.ID] = r.Commit
 	if r.Decision.Verdict == search.Keep {

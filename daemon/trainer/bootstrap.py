@@ -132,7 +132,7 @@ def _wrap_prepare(module):
     if hasattr(module, "make_dataloader"):
         module.make_dataloader = _count_batches(module.make_dataloader)
     if hasattr(module, "evaluate_bpb"):
-        module.evaluate_bpb = _report_score(module.evaluate_bpb)
+        module.evaluate_bpb = _report_score(module, module.evaluate_bpb)
 
 
 def _count_batches(real):
@@ -155,7 +155,7 @@ def _counted(batches, tokens):
         yield batch
 
 
-def _report_score(real):
+def _report_score(module, real):
     @functools.wraps(real)
     def evaluate_bpb(*args, **kwargs):
         host("evaluate")
@@ -163,9 +163,46 @@ def _report_score(real):
         cuda = getattr(sys.modules.get("torch"), "cuda", None)
         peak = cuda.max_memory_allocated() if cuda is not None and cuda.is_available() else 0
         host("score", json.dumps({"val_bpb": repr(float(value)), "peak": peak}).encode())
+        if order["audit"]:
+            host("evaluate")
+            try:
+                audit = repr(float(_audit(module, real, args, kwargs)))
+            except Exception as fault:  # the score stands, whatever becomes of the audit
+                audit = f"{type(fault).__name__}: {fault}"
+            host("audit", json.dumps({"audit": audit[:500]}).encode())
         return value
 
     return evaluate_bpb
+
+
+def _audit(module, real, args, kwargs):
+    """The same metric on the part of the validation shard that lies behind what is scored, and is as long."""
+    whole = module.make_dataloader
+    signature = inspect.signature(whole)
+
+    def behind(*args, **kwargs):
+        batches = whole(*args, **kwargs)
+        given = signature.bind(*args, **kwargs).arguments
+        if given.get("split") != "val":
+            return batches
+        return _behind(batches, module.EVAL_TOKENS // (given["B"] * given["T"]))
+
+    module.make_dataloader = behind
+    try:
+        return real(*args, **kwargs)
+    finally:
+        module.make_dataloader = whole
+
+
+def _behind(batches, scored):
+    """Batches after the first ones, while the shard has not come to its end: (inputs, targets, epoch)."""
+    first = next(batches)[2]
+    for _ in range(scored - 1):
+        next(batches)
+    for batch in batches:
+        if batch[2] != first:
+            raise ValueError("the validation shard is too short for an audit: it begins again within it")
+        yield batch
 
 
 def _wrap_torch(torch):

@@ -45,6 +45,12 @@ func (c *collector) note(e event) {
 	case "score":
 		c.score, c.scores = e.ValBPB, c.scores+1
 		c.out.ScriptPeakVRAM = e.Peak
+	case "audit":
+		if value, err := strconv.ParseFloat(e.Audit, 64); err == nil && value > 0 && value < absurd {
+			c.out.AuditBPB = value
+		} else {
+			c.out.Flags = append(c.out.Flags, "not audited: "+Inert(e.Audit))
+		}
 	case "exit":
 		c.exit = e.Exit
 	}

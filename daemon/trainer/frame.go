@@ -25,6 +25,7 @@ type order struct {
 	Seed    uint64  `json:"seed"`
 	Seconds float64 `json:"seconds"` // counted training seconds
 	Steps   int     `json:"steps"`   // counted optimizer steps; 0: the budget is in seconds
+	Audit   bool    `json:"audit"`   // score what the search never sees, too
 	Cache   string  `json:"cache"`   // empty: prepare.py's own
 	LogFD   int     `json:"log_fd"`  // where sys.stdout and sys.stderr go; -1: they are there already
 }
@@ -32,13 +33,14 @@ type order struct {
 // event is what a seat answers. At is its monotonic clock in seconds since the
 // order came.
 type event struct {
-	Kind       string        `json:"kind"` // "phase", "step", "score", "exit", "inspection", "broken"
+	Kind       string        `json:"kind"` // "phase", "step", "score", "audit", "exit", "inspection", "broken"
 	At         float64       `json:"at"`
 	Phase      search.Phase  `json:"phase,omitempty"`
 	Step       int           `json:"step,omitempty"`
 	Tokens     int64         `json:"tokens,omitempty"`
 	Counted    float64       `json:"counted,omitempty"`
 	ValBPB     string        `json:"val_bpb,omitempty"` // a float's repr, "nan" included
+	Audit      string        `json:"audit,omitempty"`   // a float's repr, or why there is none
 	Peak       int64         `json:"peak,omitempty"`    // torch.cuda.max_memory_allocated, bytes
 	Exit       *pyembed.Exit `json:"exit,omitempty"`
 	Inspection *Inspection   `json:"inspection,omitempty"`

@@ -39,7 +39,7 @@ func (o *Options) order(t search.Trial, logFD int, last bool) *order {
 	work := o.work(t.ID)
 	return &order{
 		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: last},
-		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Cache: o.Cache, LogFD: logFD,
+		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
 	}
 }
 
@@ -62,7 +62,7 @@ func (r *recorder) take(e event, dog *watchdog.Dog) {
 			dog.Step()
 		}
 		r.observe(Event{Step: &Step{Number: e.Step, Tokens: e.Tokens, Counted: e.Counted}})
-	case "score", "exit":
+	case "score", "audit", "exit":
 		enter(search.Exit)
 	}
 }

@@ -53,7 +53,8 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 	in.Host("batch", s.batch)
 	in.Host("step", s.step)
 	in.Host("evaluate", func([]byte) ([]byte, error) { return nil, s.phase(search.Evaluate) })
-	in.Host("score", s.score)
+	in.Host("score", func(data []byte) ([]byte, error) { return nil, s.value("score", data) })
+	in.Host("audit", func(data []byte) ([]byte, error) { return nil, s.value("audit", data) })
 	if err := in.Load("_autoresearchd_bootstrap", bootstrap, "<autoresearchd/bootstrap.py>"); err != nil {
 		return nil, err
 	}
@@ -168,12 +169,14 @@ func (s *seat) phase(p search.Phase) error {
 	return s.tell(event{Kind: "phase", At: s.at(), Phase: p})
 }
 
-func (s *seat) score(data []byte) ([]byte, error) {
-	e := event{Kind: "score", At: s.at()}
+// value tells what was evaluated.
+func (s *seat) value(kind string, data []byte) error {
+	e := event{At: s.at()}
 	if err := json.Unmarshal(data, &e); err != nil {
-		return nil, fmt.Errorf("score: %w", err)
+		return fmt.Errorf("%s: %w", kind, err)
 	}
-	return nil, s.tell(e)
+	e.Kind = kind
+	return s.tell(e)
 }
 
 // Main is the command `autoresearchd trainer`: it serves one request from

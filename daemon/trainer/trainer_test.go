@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -182,6 +183,31 @@ print("\n---\nval_bpb:          1.250000\nnum_params_M:     0.2")
 	}
 	if out.TrainingSeconds <= 0 || out.WallSeconds <= out.TrainingSeconds {
 		t.Errorf("trained %v s of %v s", out.TrainingSeconds, out.WallSeconds)
+	}
+}
+
+// An audit scores as many tokens again, behind those that are scored; what
+// becomes of it leaves the score as it is.
+func TestAudit(t *testing.T) {
+	for script, want := range map[string]struct {
+		score, audit float64
+		flag         string
+	}{
+		"evaluate_bpb(lambda seen: sum(seen) / 10, None, 4)":                                                                              {0.6, 1.5, ""},
+		"evaluate_bpb(lambda seen: len(seen), None, 1)":                                                                                   {12, 0, "not audited: ValueError: the validation shard is too short"},
+		"evaluate_bpb(lambda seen: 1.0 if seen[0] == 1 else float('nan'), None, 4)":                                                       {1, 0, "not audited: nan"},
+		"evaluate_bpb(lambda seen: 1.0 if seen[0] == 1 else os.kill(os.getpid(), 9), None, 4)":                                            {1, 0, "died of SIGKILL (killed) after its score"},
+		"import prepare; ours = prepare.make_dataloader; evaluate_bpb(lambda seen: 1.0, None, 4); assert prepare.make_dataloader is ours": {1, 1, ""},
+	} {
+		o := options(t)
+		folder(t, o, 1, training+script)
+		audited := trial(1)
+		audited.Audit = true
+		out, err := newProcess(t, o).Run(context.Background(), audited, nil)
+		if err != nil || out.Status != search.Completed || math.Abs(out.ValBPB-want.score) > 1e-12 || math.Abs(out.AuditBPB-want.audit) > 1e-12 ||
+			!strings.Contains(strings.Join(out.Flags, "; "), want.flag) || want.flag == "" && len(out.Flags) > 0 {
+			t.Errorf("%s: %v %+v", script, err, out)
+		}
 	}
 }
 
