@@ -1,0 +1,154 @@
+// Package journaltest makes journals of studies that never ran, for tests of
+// whatever reads one: any number of plausible trials, the same each time.
+package journaltest
+
+import (
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"autoresearchd/daemon/journal"
+	"autoresearchd/search"
+	"autoresearchd/search/simulate"
+)
+
+// Options say what a study looks like.
+type Options struct {
+	Trials    int    // finished ones
+	Hostile   bool   // descriptions, models' replies and logs hold markup, escapes, 10 kB, right-to-left marks
+	Running   bool   // one more trial is begun and has no outcome
+	Workspace string // the study's; empty: /nowhere
+	Bare      bool   // no folders under trials/: faster
+}
+
+// Start is when the first trial of every study begins.
+var Start = time.Date(2026, 1, 5, 22, 0, 0, 0, time.UTC)
+
+// Pause is the time from one trial's end to the next one's start.
+const Pause = 4 * time.Second
+
+// Fill writes a study into the state directory dir, which is made: the journal,
+// and each trial's folder with its log and a model's prompt and reply. The first
+// trials hold an outcome of every status. Ten thousand trials take some ten
+// seconds on a disk that is quick to sync; TempDir is one.
+func Fill(dir string, o Options) error {
+	j, err := journal.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	s := newStudy(j, dir, o)
+	return errors.Join(s.fill(), j.Close())
+}
+
+type study struct {
+	j        *journal.Journal
+	dir      string
+	o        Options
+	task     simulate.Task
+	random   *rand.Rand
+	champion search.Result // with its source
+	space    search.Space  // the champion's
+	commits  map[int64]string
+	now      time.Time
+}
+
+func newStudy(j *journal.Journal, dir string, o Options) *study {
+	return &study{j: j, dir: dir, o: o, task: simulate.NewTask(7, 5e-4), random: rand.New(rand.NewPCG(7, 7)), commits: map[int64]string{0: hash("start")}, now: Start}
+}
+
+func hash(text string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(text))) }
+
+func (s *study) fill() error {
+	workspace := s.o.Workspace
+	if workspace == "" {
+		workspace = "/nowhere"
+	}
+	err := s.j.SetStudy(journal.Study{
+		Tag: "jan5", Workspace: workspace, BaseCommit: s.commits[0], Seed: 42, StartedAt: Start, Budget: budget, PrepareHash: hash("prepare"),
+	})
+	if err != nil {
+		return err
+	}
+	for id := range int64(s.o.Trials) {
+		if err := s.run(id + 1); err != nil {
+			return err
+		}
+	}
+	if !s.o.Running {
+		return nil
+	}
+	t, err := s.propose(int64(s.o.Trials) + 1)
+	if err != nil {
+		return err
+	}
+	return s.begin(t)
+}
+
+// run takes a trial through all its stages.
+func (s *study) run(id int64) error {
+	t, err := s.propose(id)
+	if err != nil {
+		return err
+	}
+	o := s.outcome(&t)
+	r := search.Result{Trial: t, Outcome: o}
+	r.Decision = s.judge(r)
+	s.now = t.StartedAt.Add(time.Duration(o.WallSeconds * float64(time.Second)))
+	s.commits[id] = s.commits[t.Proposal.Parent]
+	if !search.IsRerun(t) && id > 1 {
+		s.commits[id] = hash(string(t.Source))
+	}
+	for _, step := range []func() error{
+		func() error { return s.begin(t) },
+		func() error { return s.bundle(r) },
+		func() error { return s.j.End(id, o) },
+		func() error { return s.j.Decide(id, r.Decision) },
+		func() error { return s.j.Commit(id, s.commits[id]) },
+		func() error { return s.j.Recorded(id) },
+		func() error { return s.j.Done(id) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if r.Decision.Verdict == search.Keep {
+		s.champion = r
+		s.space, err = search.NewSpace(t.Constants, nil)
+	}
+	return err
+}
+
+func (s *study) begin(t search.Trial) error {
+	return s.j.Begin(t, s.commits[t.Proposal.Parent], 0)
+}
+
+// judge keeps what is better than the champion; what is run again is never kept.
+func (s *study) judge(r search.Result) search.Decision {
+	if search.IsRerun(r.Trial) && r.Outcome.Status == search.Completed {
+		return search.Decision{Verdict: search.Discard, Reason: fmt.Sprintf("val_bpb %.6f is another run of trial %d: another seed is no gain", r.Outcome.ValBPB, r.Trial.Proposal.Parent)}
+	}
+	h := search.History{}
+	if s.champion.Trial.ID != 0 {
+		h = search.History{Champion: s.champion.Trial, Done: []search.Result{s.champion}}
+	}
+	greedy, err := search.LookupJudge("greedy")
+	if err != nil {
+		panic(err) // it is always there
+	}
+	return greedy.Judge(h, r)
+}
+
+// TempDir makes a directory in memory where that can be, so that thousands of
+// durable writes take seconds, and returns what removes it.
+func TempDir() (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp("/dev/shm", "journaltest")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "journaltest")
+	}
+	return filepath.Join(dir, "state"), func() { os.RemoveAll(dir) }, err
+}
