@@ -1,0 +1,163 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/faultpoint"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/search"
+	_ "autoresearchd/search/cmaes"
+	_ "autoresearchd/search/gp"
+	"autoresearchd/search/portfolio"
+	_ "autoresearchd/search/tpe"
+)
+
+const (
+	replayVariable = "SUPERVISOR_TEST_REPLAY" // the study's folder: run it until killed
+	replayKills    = 20
+	replayTrials   = 100
+)
+
+// TestReplay kills a study of the portfolio, under the judge that asks for
+// re-runs, at 20 random moments. What it proposed is what a study proposes that
+// is never stopped and whose trials end in the same way: the same constants,
+// seeds, words and memos, by the same strategies, judged in the same words.
+func TestReplay(t *testing.T) {
+	if dir := os.Getenv(replayVariable); dir != "" {
+		must(t, replayStudy(dir, nil))
+		return
+	}
+	r := rand.New(rand.NewPCG(7, 20))
+	points := slices.DeleteFunc(faultpoint.Names(""), func(point string) bool {
+		return within(point, once) || strings.HasPrefix(point, "journal.flag.") || strings.HasPrefix(point, "lineage.rebuild.")
+	})
+	w := newWitness(t, measured)
+	for kill := range replayKills {
+		point := points[r.IntN(len(points))]
+		if r.IntN(3) == 0 {
+			point = "journal.seat.after" // while a trial runs, which is most of a study's time
+		}
+		point = fmt.Sprintf("%s#%d", point, 1+r.IntN(2))
+		cmd := exec.Command(os.Args[0], "-test.run=^TestReplay$")
+		cmd.Env = append(os.Environ(), replayVariable+"="+w.dir, faultpoint.Variable+"="+point)
+		if out, err := cmd.CombinedOutput(); !bySIGKILL(err) {
+			t.Fatalf("kill %d at %s: %v\n%s", kill+1, point, err, out)
+		}
+		w.look(t)
+	}
+	must(t, replayStudy(w.dir, nil))
+	stopped := verify(t, w.dir)
+	if len(stopped) != replayTrials || len(w.interrupted) == 0 {
+		t.Fatalf("%d trials, %d of them interrupted", len(stopped), len(w.interrupted))
+	}
+	outcomes := map[int64]search.Outcome{}
+	for _, rec := range stopped {
+		outcomes[rec.Trial.ID] = rec.Outcome
+	}
+	quiet := scratch(t)
+	newWorkspace(t, quiet)
+	must(t, replayStudy(quiet, outcomes))
+	by := map[string]int{}
+	for i, want := range verify(t, quiet) {
+		got := stopped[i]
+		want.Trial.StartedAt = got.Trial.StartedAt
+		if a, b := encode(t, want.Result), encode(t, got.Result); a != b || !bytes.Equal(want.Trial.Source, got.Trial.Source) {
+			t.Fatalf("trial %d of the study that was never stopped is\n%s\nand of the other\n%s", want.Trial.ID, a, b)
+		}
+		by[got.Trial.Proposal.Strategy]++
+	}
+	t.Logf("%d kills, %d of %d trials interrupted; proposed by %v", replayKills, len(w.interrupted), len(stopped), by)
+	for _, name := range []string{"evolution", "gp", "tpe", "cmaes", search.Confirm} {
+		if by[name] == 0 {
+			t.Errorf("%s proposed nothing: %v", name, by)
+		}
+	}
+}
+
+// replayStudy starts or goes on with a study. Its trials end as outcomes say, by
+// their number, and without any as their constants and seeds do.
+func replayStudy(dir string, outcomes map[int64]search.Outcome) error {
+	ctx := context.Background()
+	path := filepath.Join(dir, "autoresearch.toml")
+	text := fmt.Sprintf("[study]\ntag = %q\nworkspace = \"workspace\"\nstate = \"state\"\ntrials = %d\n[search]\nstrategy = %q\n[judge]\nrule = %q\n",
+		tag, replayTrials, portfolio.Name, search.Confirm)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err
+	}
+	c, err := config.Open(path, nil, config.Known{Strategies: search.Default.Names(), Judges: search.JudgeNames()})
+	if err != nil {
+		return err
+	}
+	repo, err := lineage.Open(ctx, c.Study.Workspace)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(c.Study.State)
+	if err != nil {
+		return err
+	}
+	s, err := New(ctx, Options{Config: c, Journal: j, Repo: repo, Registry: search.Default, Device: "cpu", Trainer: &repeating{journal: j, outcomes: outcomes}})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Run(ctx), j.Close())
+}
+
+// repeating is a trainer whose trials end as they did before.
+type repeating struct {
+	journal  *journal.Journal
+	outcomes map[int64]search.Outcome
+}
+
+func (p *repeating) Inspect(_ context.Context, source []byte) (trainer.Inspection, error) {
+	return inspect(source), nil
+}
+
+func (p *repeating) Close() error { return nil }
+
+func (p *repeating) Run(_ context.Context, t search.Trial, _ func(trainer.Event)) (search.Outcome, error) {
+	if o, ok := p.outcomes[t.ID]; ok {
+		return o, nil
+	}
+	return measure(t), p.journal.SetSeat(t.ID, Seat(""))
+}
+
+// measure has what studies have: an optimum, noise, models that do not fit, and
+// trials that fail or take longer than others.
+func measure(t search.Trial) search.Outcome {
+	value := map[string]search.Value{}
+	for _, c := range t.Constants {
+		value[c.Name] = c.Value
+	}
+	depth, rate, batch := value["DEPTH"].Number(), value["MATRIX_LR"].Number(), value["TOTAL_BATCH_SIZE"].Number()
+	seconds := 300 + 5*depth
+	if depth > 16 {
+		return search.Outcome{Status: search.OutOfMemory, Detail: "CUDA out of memory", WallSeconds: 30}
+	}
+	if rate > 0.2 {
+		return search.Outcome{Status: search.Crashed, Detail: "ValueError: the loss is not finite", ExitCode: 1, WallSeconds: 60}
+	}
+	h := fnv.New64a()
+	fmt.Fprint(h, search.Fingerprint(t.Constants), t.Seed)
+	noise := 5e-4 * rand.New(rand.NewPCG(h.Sum64(), 1)).NormFloat64()
+	bpb := 0.97 + 0.01*math.Pow(math.Log2(rate/0.07), 2) + 0.005*math.Pow(math.Log2(batch)-17.5, 2) + 0.02*math.Pow(math.Log2(depth/10), 2)
+	for i, b := range value["ADAM_BETAS"].Items() {
+		bpb += 0.02 * math.Pow(b.Number()-[]float64{0.85, 0.97}[i], 2)
+	}
+	return search.Outcome{Status: search.Completed, ValBPB: bpb + noise, PeakVRAM: int64(4*depth) << 30, TrainingSeconds: 300, WallSeconds: seconds}
+}
