@@ -14,7 +14,9 @@ import (
 )
 
 // apply makes edits in a train.py. Each search text must occur exactly once in
-// the source as it is, and no two may overlap. Its error joins every fault.
+// the source as it is, cut no word in two (`LR = 0.0` is no part of `LR = 0.03`,
+// which a later champion may have), and no two may overlap. Its error joins
+// every fault.
 func apply(source []byte, edits []edit) ([]byte, error) {
 	type place struct {
 		start, end int
@@ -52,6 +54,10 @@ func apply(source []byte, edits []edit) ([]byte, error) {
 			continue
 		}
 		end := at + len(search)
+		if word(text, at) || word(text, end) {
+			fault("its search text, which begins %s, cuts a word of train.py in two, at line %d: copy the lines exactly", inline(firstLine(search), 100), lineOf(text, at))
+			continue
+		}
 		if replace == "" && (at == 0 || text[at-1] == '\n') { // lines that go take their end with them
 			if rest := text[end:]; strings.HasPrefix(rest, "\r\n") {
 				end += 2
@@ -93,6 +99,14 @@ func sound(source []byte) error {
 		return errors.New("train.py would hold bytes that are not text")
 	}
 	return nil
+}
+
+// word reports whether an offset lies within a word or a number.
+func word(text string, at int) bool {
+	inside := func(c byte) bool {
+		return c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= utf8.RuneSelf
+	}
+	return at > 0 && at < len(text) && inside(text[at-1]) && inside(text[at])
 }
 
 func firstLine(s string) string {

@@ -121,6 +121,8 @@ func TestApply(t *testing.T) {
 		{"hint", []edit{{"\tx = x + 1", "\ty"}}, [2]string{}, "line 12 is like its first line: copy the lines exactly"},
 		{"twice", []edit{{"DEPTH", "D"}}, [2]string{}, "occurs more than once in train.py, at lines 3 and 13"},
 		{"twice, overlapping", []edit{{"SS", "L"}}, [2]string{}, "more than once"},
+		{"cut short", []edit{{"WEIGHT_DECAY = 0", ""}}, [2]string{}, "cuts a word of train.py in two, at line"},
+		{"begun late", []edit{{"AY = 0.2", ""}}, [2]string{}, "cuts a word of train.py in two, at line"},
 		{"empty", []edit{{" \n", "x"}}, [2]string{}, "its search text is empty"},
 		{"no change", []edit{{"DEPTH = 8", "DEPTH = 8"}}, [2]string{}, "it changes nothing"},
 		{"overlap", []edit{{"x = x + 1\n    return", "y"}, {"return x * DEPTH", "z"}}, [2]string{}, "edits 1 and 2 overlap"},
