@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,7 @@ import (
 
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/metrics/internal/gate"
+	"autoresearchd/metrics/name"
 	"autoresearchd/search"
 )
 
@@ -32,16 +34,26 @@ type Snapshot struct {
 	ValBPB         *float64 // bits per byte of the last scored trial
 	BestValBPB     *float64 // of the champion
 	BaselineValBPB *float64
-	Trials         []TrialCount // finished trials by status and strategy, each pair once
+	DecisionValBPB map[search.Verdict]float64 // of the last scored trial with each decision
+	Trials         []TrialCount               // finished trials by status and strategy, each pair once
 	Decisions      map[search.Verdict]int64
-	Tokens         int64     // training tokens consumed by all trials
-	PeakVRAM       *float64  // bytes; of the running trial, else of the last one
-	LastKeep       time.Time // when a trial was last kept
-	Duty           *float64  // 0 to 1: counted training time over wall time
-	Champion       string    // commit
-	ConfigReload   time.Time // when the configuration was last put in force
-	Running        *Running  // nil between trials
+	Keeps          map[string]int64   // kept trials by strategy
+	Weights        map[string]float64 // chance of each strategy to be the next that a portfolio asks
+	Tokens         int64              // training tokens consumed by all trials
+	WallSeconds    float64            // of all trials
+	PeakVRAM       *float64           // bytes; of the running trial, else of the last one
+	LastTrial      time.Time          // when a trial last ended
+	LastKeep       time.Time          // when a trial was last kept
+	Duty           *float64           // 0 to 1: counted training time over wall time
+	ActiveSince    time.Time          // since when trials are to run; zero while the study is paused or over
+	Budget         time.Duration      // counted training time of a trial; 0: the budget is in steps
+	Limit          time.Duration      // wall time that the watchdog leaves a trial; 0: none
+	Champion       string             // commit
+	ConfigReload   time.Time          // when the configuration was last put in force
+	ReloadFailed   bool               // the last try to put another one in force failed
+	Running        *Running           // nil between trials
 	Quarantined    map[int]bool
+	LLM            *LLM // nil: not known
 }
 
 // TrialCount is a number of finished trials.
@@ -58,7 +70,16 @@ type Running struct {
 	Progress        *float64 // 0 to 1: the share of the budget that is spent
 	TrainLoss       *float64
 	TokensPerSecond *float64
-	MFU             *float64 // 0 to 1
+	MFU             *float64        // 0 to 1
+	GPUMemory       map[int]float64 // bytes that its processes hold, by device
+}
+
+// LLM is the use of language models.
+type LLM struct {
+	Enabled bool
+	Models  []string // of the configuration in force
+	Cap     float64  // dollars; 0: none
+	Cost    *float64 // dollars of the study so far, over restarts
 }
 
 // Some returns a pointer to v, for the fields of a Snapshot.
@@ -84,6 +105,9 @@ type Metrics struct {
 	llmTokens   *prometheus.CounterVec
 	llmCost     *prometheus.CounterVec
 	llmTime     *prometheus.HistogramVec
+
+	mu       sync.Mutex
+	failures map[string]int // requests in a row that failed, by model
 }
 
 // Buckets in seconds, for a world in which a trial trains for five minutes.
@@ -95,43 +119,42 @@ var (
 	journalBuckets = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}
 )
 
-const namespace = "autoresearch"
-
 // New builds a registry of its own. gpus may be nil.
 func New(source Source, gpus gpu.GPUs, build Build) *Metrics {
 	histogram := func(name, help string, buckets []float64) prometheus.HistogramOpts {
 		return prometheus.HistogramOpts{
-			Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+			Name: name, Help: help, Buckets: buckets,
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}
 	}
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		phase:    prometheus.NewHistogramVec(histogram("trial_phase_seconds", "Time that finished trials spent in each phase.", phaseBuckets), []string{"phase"}),
+		failures: map[string]int{},
+		phase:    prometheus.NewHistogramVec(histogram(name.PhaseSeconds, "Time that finished trials spent in each phase.", phaseBuckets), []string{"phase"}),
 		kills: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "watchdog_kills_total", Help: "Trials that the watchdog killed, by phase and by the deadline that fired.",
+			Name: name.Kills, Help: "Trials that the watchdog killed, by phase and by the deadline that fired.",
 		}, []string{"phase", "cause"}),
-		killTime: prometheus.NewHistogram(histogram("watchdog_kill_seconds", "Time from a watchdog's decision until no process of the trial was left.", killBuckets)),
-		ask:      prometheus.NewHistogramVec(histogram("search_ask_seconds", "Time that a strategy took to propose a trial.", askBuckets), []string{"strategy"}),
-		journal:  prometheus.NewHistogram(histogram("journal_write_seconds", "Time of a durable write to the journal.", journalBuckets)),
+		killTime: prometheus.NewHistogram(histogram(name.KillSeconds, "Time from a watchdog's decision until no process of the trial was left.", killBuckets)),
+		ask:      prometheus.NewHistogramVec(histogram(name.AskSeconds, "Time that a strategy took to propose a trial.", askBuckets), []string{"strategy"}),
+		journal:  prometheus.NewHistogram(histogram(name.JournalWrites, "Time of a durable write to the journal.", journalBuckets)),
 		llmRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "llm_requests_total", Help: "Requests to language models, by what came of them.",
+			Name: name.LLMRequests, Help: "Requests to language models, by what came of them.",
 		}, []string{"model", "outcome"}),
 		llmTokens: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "llm_tokens_total", Help: "Tokens of prompts and replies, as the server counts them.",
+			Name: name.LLMTokens, Help: "Tokens of prompts and replies, as the server counts them.",
 		}, []string{"model", "kind"}),
 		llmCost: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "llm_cost_dollars_total", Help: "What requests to language models have cost, by the configured prices.",
+			Name: name.LLMCost, Help: "What requests to language models have cost, by the configured prices.",
 		}, []string{"model"}),
-		llmTime: prometheus.NewHistogramVec(histogram("llm_request_seconds", "Time of a request to a language model.", llmBuckets), []string{"model"}),
+		llmTime: prometheus.NewHistogramVec(histogram(name.LLMSeconds, "Time of a request to a language model.", llmBuckets), []string{"model"}),
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "The program that runs; always 1.",
+		Name: name.Build, Help: "The program that runs; always 1.",
 		ConstLabels: prometheus.Labels{"version": clean(build.Version), "revision": clean(build.Revision), "goversion": runtime.Version(), "python": clean(build.Python)},
 	}, func() float64 { return 1 })
 	m.registry.MustRegister(
 		m.phase, m.kills, m.killTime, m.ask, m.journal, m.llmRequests, m.llmTokens, m.llmCost, m.llmTime, info,
-		&state{source: source, gpus: gpus},
+		&state{source: source, gpus: gpus, failures: m.failed},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -179,56 +202,89 @@ func (m *Metrics) ObserveLLM(model, outcome string, d time.Duration, promptToken
 	m.llmTokens.WithLabelValues(model, "reply").Add(float64(max(0, replyTokens)))
 	m.llmCost.WithLabelValues(model).Add(max(0, dollars))
 	m.llmTime.WithLabelValues(model).Observe(d.Seconds())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch outcome {
+	case "ok", "truncated", "empty", "refused": // the server does its part
+		m.failures[model] = 0
+	case "cancelled": // nobody waited to see
+	default:
+		m.failures[model]++
+	}
+}
+
+// failed returns how many requests to a model have failed in a row.
+func (m *Metrics) failed(model string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failures[model]
 }
 
 // clean keeps a label from breaking the page.
 func clean(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	return prometheus.NewDesc(name, help, labels, nil)
 }
 
 var (
-	valBPB       = desc("val_bpb", "Validation score of the last scored trial, in bits per byte.")
-	bestValBPB   = desc("best_val_bpb", "Validation score of the champion, in bits per byte.")
-	baseline     = desc("baseline_val_bpb", "Validation score of the baseline, in bits per byte.")
-	trials       = desc("trials_total", "Finished trials.", "status", "strategy")
-	decisions    = desc("decisions_total", "Decisions on finished trials.", "decision")
-	running      = desc("trial_running", "Whether a trial is running.")
-	phaseInfo    = desc("trial_phase_info", "The phase of the running trial; always 1.", "phase")
-	progress     = desc("trial_progress_ratio", "Share of the running trial's budget that is spent.")
-	trainLoss    = desc("train_loss", "Training loss of the running trial as its script prints it.")
-	throughput   = desc("throughput_tokens_per_second", "Training tokens a second of the running trial.")
-	mfu          = desc("mfu_ratio", "Model FLOPs utilisation of the running trial.")
-	tokens       = desc("tokens_total", "Training tokens consumed by all trials.")
-	peakVRAM     = desc("trial_peak_vram_bytes", "Peak GPU memory of the running trial, else of the last one, by NVML.")
-	trialStart   = desc("trial_start_timestamp_seconds", "When the running trial started.")
-	lastKeep     = desc("last_keep_timestamp_seconds", "When a trial was last kept.")
-	duty         = desc("duty_ratio", "Counted training time over wall time.")
-	configReload = desc("config_reload_success_timestamp_seconds", "When the configuration was last put in force.")
-	champion     = desc("champion_info", "The champion's commit; always 1.", "commit")
+	valBPB         = desc(name.ValBPB, "Validation score of the last scored trial, in bits per byte.")
+	bestValBPB     = desc(name.BestValBPB, "Validation score of the champion, in bits per byte.")
+	baseline       = desc(name.BaselineValBPB, "Validation score of the baseline, in bits per byte.")
+	decisionValBPB = desc(name.DecisionValBPB, "Validation score of the last scored trial with this decision, in bits per byte.", "decision")
+	trials         = desc(name.Trials, "Finished trials.", "status", "strategy")
+	decisions      = desc(name.Decisions, "Decisions on finished trials.", "decision")
+	keeps          = desc(name.StrategyKeeps, "Trials that were kept, by the strategy that proposed them.", "strategy")
+	weight         = desc(name.Weight, "Chance of a strategy to be the next that the portfolio asks.", "strategy")
+	running        = desc(name.TrialRunning, "Whether a trial is running.")
+	phaseInfo      = desc(name.TrialPhase, "The phase of the running trial; always 1.", "phase")
+	progress       = desc(name.TrialProgress, "Share of the running trial's budget that is spent.")
+	trainLoss      = desc(name.TrainLoss, "Training loss of the running trial as its script prints it.")
+	throughput     = desc(name.Throughput, "Training tokens a second of the running trial.")
+	mfu            = desc(name.MFU, "Model FLOPs utilisation of the running trial.")
+	trialGPU       = desc(name.TrialGPU, "GPU memory that the running trial's processes hold, by NVML.", "gpu")
+	tokens         = desc(name.Tokens, "Training tokens consumed by all trials.")
+	wallSeconds    = desc(name.WallSeconds, "Wall time of all finished trials.")
+	peakVRAM       = desc(name.TrialPeakVRAM, "Peak GPU memory of the running trial, else of the last one, by NVML.")
+	trialStart     = desc(name.TrialStart, "When the running trial started.")
+	trialBudget    = desc(name.TrialBudget, "Counted training time that a trial has; absent where the budget is in steps.")
+	trialLimit     = desc(name.TrialLimit, "Wall time after which the watchdog ends a trial.")
+	lastTrial      = desc(name.LastTrial, "When a trial last ended.")
+	lastKeep       = desc(name.LastKeep, "When a trial was last kept.")
+	duty           = desc(name.Duty, "Counted training time over wall time.")
+	activeSince    = desc(name.ActiveSince, "Since when trials are to run; absent while the study is paused or over.")
+	reloadTime     = desc(name.ReloadTime, "When the configuration was last put in force.")
+	reloadOK       = desc(name.ReloadOK, "Whether the last try to put another configuration in force succeeded.")
+	champion       = desc(name.Champion, "The champion's commit; always 1.", "commit")
 
-	gpuUsed        = desc("gpu_memory_used_bytes", "GPU memory in use by all processes.", "gpu")
-	gpuTotal       = desc("gpu_memory_total_bytes", "GPU memory in all.", "gpu")
-	gpuUtilization = desc("gpu_utilization_ratio", "Share of time in which a kernel ran.", "gpu")
-	gpuPower       = desc("gpu_power_watts", "Power draw.", "gpu")
-	gpuTemperature = desc("gpu_temperature_celsius", "Temperature of the GPU's core.", "gpu")
-	gpuInfo        = desc("gpu_info", "A GPU of this machine; always 1.", "gpu", "uuid", "name", "driver")
-	gpuQuarantined = desc("gpu_quarantined", "Whether the GPU gets no trials because its memory was not given back.", "gpu")
+	gpuUsed        = desc(name.GPUUsed, "GPU memory in use by all processes.", "gpu")
+	gpuTotal       = desc(name.GPUTotal, "GPU memory in all.", "gpu")
+	gpuUtilization = desc(name.GPUUtilization, "Share of time in which a kernel ran.", "gpu")
+	gpuPower       = desc(name.GPUPower, "Power draw.", "gpu")
+	gpuTemperature = desc(name.GPUTemperature, "Temperature of the GPU's core.", "gpu")
+	gpuInfo        = desc(name.GPUInfo, "A GPU of this machine, or a MIG instance of one (gpu=\"0:1\"); always 1.", "gpu", "uuid", "name", "driver")
+	gpuQuarantined = desc(name.GPUQuarantined, "Whether the GPU gets no trials because its memory was not given back.", "gpu")
+
+	llmEnabled  = desc(name.LLMEnabled, "Whether the configuration in force lets language models be asked.")
+	llmFailures = desc(name.LLMFailures, "Requests in a row to which the model server gave no sound answer.", "model")
+	llmStudy    = desc(name.LLMStudy, "What language models have cost this study, over restarts, by the configured prices.")
+	llmCap      = desc(name.LLMCap, "What language models may cost this study; absent without a cap.")
 )
 
 // state shows the Snapshot and the GPUs.
 type state struct {
-	source Source
-	gpus   gpu.GPUs
-	gate   gate.Gate
+	source   Source
+	gpus     gpu.GPUs
+	failures func(model string) int
+	gate     gate.Gate
 }
 
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		valBPB, bestValBPB, baseline, trials, decisions, running, phaseInfo, progress, trainLoss, throughput, mfu, tokens,
-		peakVRAM, trialStart, lastKeep, duty, configReload, champion,
+		valBPB, bestValBPB, baseline, decisionValBPB, trials, decisions, keeps, weight, running, phaseInfo, progress, trainLoss, throughput, mfu, trialGPU,
+		tokens, wallSeconds, peakVRAM, trialStart, trialBudget, trialLimit, lastTrial, lastKeep, duty, activeSince, reloadTime, reloadOK, champion,
 		gpuUsed, gpuTotal, gpuUtilization, gpuPower, gpuTemperature, gpuInfo, gpuQuarantined,
+		llmEnabled, llmFailures, llmStudy, llmCap,
 	} {
 		ch <- d
 	}
@@ -247,43 +303,71 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	}
 	snap, ok := gate.Call(ctx, &s.gate, s.source.Snapshot)
 	if ok {
-		record(ch, snap)
+		s.record(ch, snap)
 	}
 	for _, d := range found {
 		index := strconv.Itoa(d.Index)
 		gauge(ch, gpuInfo, 1, index, clean(d.UUID), clean(d.Name), clean(s.gpus.Driver()))
+		for _, i := range d.Instances {
+			gauge(ch, gpuInfo, 1, i.Label, clean(i.UUID), clean(i.Name), clean(s.gpus.Driver()))
+		}
 		if ok {
 			gauge(ch, gpuQuarantined, oneIf(snap.Quarantined[d.Index]), index)
 		}
 	}
 	for _, r := range <-samples { // a GPU that did not answer is not among them
-		index := strconv.Itoa(r.Device)
-		some(ch, gpuUsed, r.MemoryUsed, index)
-		some(ch, gpuTotal, r.MemoryTotal, index)
-		some(ch, gpuUtilization, r.Utilization, index)
-		some(ch, gpuPower, r.Power, index)
-		some(ch, gpuTemperature, r.Temperature, index)
+		some(ch, gpuUsed, r.MemoryUsed, r.Label)
+		some(ch, gpuTotal, r.MemoryTotal, r.Label)
+		some(ch, gpuUtilization, r.Utilization, r.Label)
+		some(ch, gpuPower, r.Power, r.Label)
+		some(ch, gpuTemperature, r.Temperature, r.Label)
 	}
 }
 
-func record(ch chan<- prometheus.Metric, snap Snapshot) {
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+func (s *state) record(ch chan<- prometheus.Metric, snap Snapshot) {
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
 	some(ch, valBPB, snap.ValBPB)
 	some(ch, bestValBPB, snap.BestValBPB)
 	some(ch, baseline, snap.BaselineValBPB)
+	for verdict, bpb := range snap.DecisionValBPB {
+		gauge(ch, decisionValBPB, bpb, string(verdict))
+	}
+	// Every status of a strategy that is known: a counter that is first seen
+	// at 1 has not risen, for Prometheus.
+	counts := map[string]map[search.Status]int64{}
 	for _, t := range snap.Trials {
-		counter(trials, t.Count, clean(string(t.Status)), clean(t.Strategy))
+		of := counts[t.Strategy]
+		if of == nil {
+			of = map[search.Status]int64{}
+			counts[t.Strategy] = of
+		}
+		of[t.Status] = t.Count
+	}
+	for strategy, of := range counts {
+		for _, status := range search.Statuses {
+			counter(trials, float64(of[status]), string(status), clean(strategy))
+		}
+		counter(keeps, float64(snap.Keeps[strategy]), clean(strategy))
 	}
 	for _, v := range []search.Verdict{search.Keep, search.Discard, search.Crash} {
-		counter(decisions, snap.Decisions[v], string(v))
+		counter(decisions, float64(snap.Decisions[v]), string(v))
 	}
-	counter(tokens, snap.Tokens)
+	for strategy, chance := range snap.Weights {
+		gauge(ch, weight, chance, clean(strategy))
+	}
+	counter(tokens, float64(snap.Tokens))
+	counter(wallSeconds, snap.WallSeconds)
 	some(ch, peakVRAM, snap.PeakVRAM)
+	moment(ch, lastTrial, snap.LastTrial)
 	moment(ch, lastKeep, snap.LastKeep)
 	some(ch, duty, snap.Duty)
-	moment(ch, configReload, snap.ConfigReload)
+	moment(ch, activeSince, snap.ActiveSince)
+	duration(ch, trialBudget, snap.Budget)
+	duration(ch, trialLimit, snap.Limit)
+	moment(ch, reloadTime, snap.ConfigReload)
+	gauge(ch, reloadOK, oneIf(!snap.ReloadFailed))
 	if snap.Champion != "" {
 		gauge(ch, champion, 1, clean(snap.Champion))
 	}
@@ -297,6 +381,21 @@ func record(ch chan<- prometheus.Metric, snap Snapshot) {
 		some(ch, trainLoss, r.TrainLoss)
 		some(ch, throughput, r.TokensPerSecond)
 		some(ch, mfu, r.MFU)
+		for device, bytes := range r.GPUMemory {
+			gauge(ch, trialGPU, bytes, strconv.Itoa(device))
+		}
+	}
+	if l := snap.LLM; l != nil {
+		gauge(ch, llmEnabled, oneIf(l.Enabled))
+		if l.Enabled {
+			for _, model := range l.Models {
+				gauge(ch, llmFailures, float64(s.failures(clean(model))), clean(model))
+			}
+		}
+		some(ch, llmStudy, l.Cost)
+		if l.Cap > 0 {
+			gauge(ch, llmCap, l.Cap)
+		}
 	}
 }
 
@@ -313,6 +412,12 @@ func some(ch chan<- prometheus.Metric, d *prometheus.Desc, v *float64, labels ..
 func moment(ch chan<- prometheus.Metric, d *prometheus.Desc, t time.Time) {
 	if !t.IsZero() {
 		gauge(ch, d, float64(t.UnixMilli())/1000)
+	}
+}
+
+func duration(ch chan<- prometheus.Metric, d *prometheus.Desc, v time.Duration) {
+	if v > 0 {
+		gauge(ch, d, v.Seconds())
 	}
 }
 

@@ -7,13 +7,17 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"autoresearchd/metrics/gpu"
+	"autoresearchd/metrics/name"
 	"autoresearchd/search"
 )
 
@@ -29,7 +33,8 @@ type fakeGPUs struct {
 }
 
 func (f fakeGPUs) Devices() []gpu.Device {
-	return []gpu.Device{{Index: 0, UUID: "GPU-0a", Name: "NVIDIA H100", MemoryTotal: 80 << 30}, {Index: 1, UUID: "GPU-1b", Name: "NVIDIA H100", MemoryTotal: 80 << 30}}
+	return []gpu.Device{{Index: 0, UUID: "GPU-0a", Name: "NVIDIA H100", MemoryTotal: 80 << 30},
+		{Index: 1, UUID: "GPU-1b", Name: "NVIDIA H100", MemoryTotal: 80 << 30, Instances: []gpu.Instance{{Label: "1:0", UUID: "MIG-2c", Name: "NVIDIA H100 MIG 1g.10gb", MemoryTotal: 10 << 30}}}}
 }
 func (f fakeGPUs) Driver() string                      { return "550.54.15" }
 func (f fakeGPUs) Sample(context.Context) []gpu.Sample { return f.samples }
@@ -40,18 +45,28 @@ var full = Snapshot{
 		{search.Completed, "evolution", 41}, {search.Completed, "baseline", 1}, {search.OutOfMemory, "evolution", 3},
 		{search.Crashed, "a\"b\\c\n\xff", 1},
 	},
-	Decisions: map[search.Verdict]int64{search.Keep: 7, search.Discard: 35, search.Crash: 4},
-	Tokens:    21e9,
-	PeakVRAM:  Some(45060e6),
-	LastKeep:  time.Unix(1763900000, 5e8),
-	Duty:      Some(0.83),
-	Champion:  "a1b2c3d",
+	Decisions:      map[search.Verdict]int64{search.Keep: 7, search.Discard: 35, search.Crash: 4},
+	DecisionValBPB: map[search.Verdict]float64{search.Keep: 0.9932, search.Discard: 0.9981},
+	Keeps:          map[string]int64{"baseline": 1, "evolution": 6},
+	Weights:        map[string]float64{"evolution": 0.75, "llm": 0.25},
+	Tokens:         21e9,
+	WallSeconds:    16284,
+	PeakVRAM:       Some(45060e6),
+	LastTrial:      time.Unix(1763900900, 0),
+	LastKeep:       time.Unix(1763900000, 5e8),
+	Duty:           Some(0.83),
+	ActiveSince:    time.Unix(1763890001, 0),
+	Budget:         5 * time.Minute,
+	Limit:          10 * time.Minute,
+	Champion:       "a1b2c3d",
 	Running: &Running{
 		Phase: search.Train, StartedAt: time.Unix(1763901000, 0), Progress: Some(0.5),
 		TrainLoss: Some(3.21), TokensPerSecond: Some(1.7e6), MFU: Some(0.4),
+		GPUMemory: map[int]float64{0: 45e9},
 	},
 	Quarantined:  map[int]bool{1: true},
 	ConfigReload: time.Unix(1763890000, 0),
+	LLM:          &LLM{Enabled: true, Models: []string{"small", "never asked"}, Cap: 5, Cost: Some(4.2)},
 }
 
 func page(t *testing.T, m *Metrics) string {
@@ -67,7 +82,10 @@ func page(t *testing.T, m *Metrics) string {
 var others = regexp.MustCompile(`(?m)^(# (HELP|TYPE) )?(go|process)_.*\n`)
 
 func TestPage(t *testing.T) {
-	gpus := fakeGPUs{samples: []gpu.Sample{{Device: 0, MemoryUsed: Some(46e9), MemoryTotal: Some(80 << 30), Utilization: Some(0.97), Power: Some(650.5), Temperature: Some(61)}}}
+	gpus := fakeGPUs{samples: []gpu.Sample{
+		{Device: 0, Label: "0", MemoryUsed: Some(46e9), MemoryTotal: Some(80 << 30), Utilization: Some(0.97), Power: Some(650.5), Temperature: Some(61)},
+		{Device: 1, Label: "1:0", MemoryUsed: Some(3e9), MemoryTotal: Some(10 << 30)},
+	}}
 	m := New(source(func() Snapshot { return full }), gpus, Build{Version: "0.1.0", Revision: "75ed646", Python: "3.12.1"})
 	m.ObservePhase(search.Startup, 9300*time.Millisecond)
 	m.ObservePhase(search.Train, 300200*time.Millisecond)
@@ -76,6 +94,7 @@ func TestPage(t *testing.T) {
 	m.ObserveJournal(3 * time.Millisecond)
 	m.ObserveLLM("small", "ok", 12*time.Second, 9000, 400, 0.012)
 	m.ObserveLLM("small", "timeout", 3*time.Minute, 0, 0, 0.02)
+	m.Registry().MustRegister(Disk(t.TempDir()))
 
 	got := page(t, m)
 	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes"} {
@@ -85,6 +104,7 @@ func TestPage(t *testing.T) {
 	}
 	got = others.ReplaceAllString(got, "")
 	got = regexp.MustCompile(`goversion="[^"]*"`).ReplaceAllString(got, `goversion="go"`)
+	got = regexp.MustCompile(`(state_disk_\w+) [1-9]\S*\n`).ReplaceAllString(got, "$1 1e+12\n")
 	const golden = "testdata/metrics.txt"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -104,9 +124,65 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range problems {
-		if strings.HasPrefix(p.Metric, namespace) {
+		if strings.HasPrefix(p.Metric, "autoresearch_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+	var shown []string
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(got, -1) {
+		shown = append(shown, match[1])
+	}
+	if names := slices.Sorted(slices.Values(name.All)); !slices.Equal(shown, names) {
+		t.Errorf("the page has\n%v\nand package name\n%v", shown, names)
+	}
+}
+
+// TestNativeHistograms proves that one scrape carries both kinds of buckets
+// where the scraper can read the native ones.
+func TestNativeHistograms(t *testing.T) {
+	m := New(source(func() Snapshot { return full }), nil, Build{})
+	m.ObserveJournal(3 * time.Millisecond)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, r)
+	decoder := expfmt.NewDecoder(w.Body, expfmt.ResponseFormat(w.Header()))
+	for {
+		var family dto.MetricFamily
+		if err := decoder.Decode(&family); err != nil {
+			t.Fatalf("no %s: %v", name.JournalWrites, err)
+		}
+		if family.GetName() != name.JournalWrites {
+			continue
+		}
+		h := family.GetMetric()[0].GetHistogram()
+		if len(h.GetBucket()) != len(journalBuckets) || h.Schema == nil || len(h.GetPositiveDelta()) != 1 || h.GetSampleCount() != 1 {
+			t.Errorf("got %v", h)
+		}
+		return
+	}
+}
+
+// TestModelFailures counts what the server did not do, for models that are
+// configured.
+func TestModelFailures(t *testing.T) {
+	snap := Snapshot{LLM: &LLM{Enabled: true, Models: []string{"a", "b"}}}
+	m := New(source(func() Snapshot { return snap }), nil, Build{})
+	for _, outcome := range []string{"timeout", "ok", "unreachable", "cancelled", "rate_limited"} {
+		m.ObserveLLM("a", outcome, time.Second, 0, 0, 0)
+	}
+	m.ObserveLLM("b", "server_error", time.Second, 0, 0, 0)
+	m.ObserveLLM("b", "refused", time.Second, 0, 0, 0)
+	m.ObserveLLM("gone", "server_error", time.Second, 0, 0, 0)
+	failures := func() string {
+		return strings.Join(regexp.MustCompile(`(?m)^autoresearch_llm_consecutive_failures.*`).FindAllString(page(t, m), -1), " ")
+	}
+	if got, want := failures(), `autoresearch_llm_consecutive_failures{model="a"} 2 autoresearch_llm_consecutive_failures{model="b"} 0`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	snap.LLM.Enabled = false
+	if got := failures(); got != "" {
+		t.Errorf("not enabled: %s", got)
 	}
 }
 
@@ -124,8 +200,8 @@ func TestAbsent(t *testing.T) {
 			}
 		}
 	}
-	want := "build_info decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_running watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count"
-	if got := strings.ReplaceAll(strings.Join(series, " "), namespace+"_", ""); got != want {
+	want := "build_info config_last_reload_successful decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_running trial_wall_seconds_total watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count"
+	if got := strings.ReplaceAll(strings.Join(series, " "), "autoresearch_", ""); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -134,7 +210,7 @@ func TestAbsent(t *testing.T) {
 func TestBusySource(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	m := New(source(func() Snapshot { <-release; return full }), fakeGPUs{samples: []gpu.Sample{{Device: 1, Power: Some(70)}}}, Build{})
+	m := New(source(func() Snapshot { <-release; return full }), fakeGPUs{samples: []gpu.Sample{{Device: 1, Label: "1", Power: Some(70)}}}, Build{})
 	for i := range 3 {
 		start := time.Now()
 		got := page(t, m)

@@ -20,6 +20,9 @@ const (
 	Interrupted Status = "interrupted"
 )
 
+// Statuses lists every status.
+var Statuses = []Status{Completed, Crashed, OutOfMemory, Diverged, TimedOut, Pruned, Tampered, Interrupted}
+
 // Phase is a part of a trial's life; each has its own deadline.
 type Phase string
 

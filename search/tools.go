@@ -106,6 +106,12 @@ type Closer interface {
 	Close()
 }
 
+// Weigher is a Strategy that asks others. Weights are the chances of each to be
+// the next, by name, for display; the caller is the one that calls Ask.
+type Weigher interface {
+	Weights(h History) map[string]float64
+}
+
 // Attachment is a file that is kept with a trial, such as a prompt.
 type Attachment struct {
 	Name string // a plain file name

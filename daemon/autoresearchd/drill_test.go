@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -183,6 +184,44 @@ func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
 	}
 	d.until("the watchdog killed the trial")
 	s.poll("the record", func() bool { return len(s.trials()) > 0 && s.trials()[0].Status == "timed out" })
+	s.open()
+}
+
+// TestScrapeDuringShutdown asks for the page until the daemon is gone, which
+// waits for a trial that ignores SIGTERM and holds the GIL.
+func TestScrapeDuringShutdown(t *testing.T) {
+	s := newStudy(t)
+	s.write("workspace/train.py", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"+strings.Replace(script, "time.sleep(0.01)", "sum(range(10**12))", 1))
+	s.commit()
+	s.hold()
+	s.configure("\n[search]\nstrategy = \"evolution\"\n[watchdog]\ngrace = \"1s\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
+	d := s.start()
+	address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
+	s.training(1)
+	must(t, d.Process.Signal(syscall.SIGTERM))
+	client := http.Client{Timeout: time.Second}
+	pages := 0
+	for {
+		answer, err := client.Get("http://" + address + "/metrics")
+		if err == nil {
+			var body []byte
+			if body, err = io.ReadAll(answer.Body); err == nil && !strings.Contains(string(body), "\nautoresearch_trial_running ") {
+				t.Errorf("the page is not whole:\n%s", body)
+			}
+			answer.Body.Close()
+		}
+		var slow net.Error
+		if errors.As(err, &slow) && slow.Timeout() {
+			t.Fatalf("after %d pages there was none within a second: %v", pages, err)
+		}
+		if err != nil { // the server is gone
+			break
+		}
+		pages++
+	}
+	if code := d.end(); code != 0 || pages == 0 {
+		t.Errorf("%d pages, and the daemon ended with %d", pages, code)
+	}
 	s.open()
 }
 

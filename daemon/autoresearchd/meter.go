@@ -5,9 +5,25 @@ import (
 	"sync/atomic"
 	"time"
 
+	"autoresearchd/daemon/modelserver"
+	"autoresearchd/daemon/supervisor"
 	"autoresearchd/metrics"
 	"autoresearchd/search"
 )
+
+// source is what a scrape reads: the supervisor, and what models have cost.
+type source struct {
+	*supervisor.Supervisor
+	ledger *modelserver.Ledger
+}
+
+func (s source) Snapshot() metrics.Snapshot {
+	m := s.Supervisor.Snapshot()
+	if dollars, ok := s.ledger.Spent(); ok {
+		m.LLM.Cost = &dollars
+	}
+	return m
+}
 
 // lateMeter passes on to metrics that are made after what they measure: the
 // registry reads the supervisor, which tells the registry.

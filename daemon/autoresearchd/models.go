@@ -17,8 +17,7 @@ import (
 
 // models returns what makes the client of a configuration's model server. All
 // of them count into the same ledger.
-func models(start *config.Config, meter openai.Observer, log *slog.Logger) func(*config.Config) (search.Model, error) {
-	ledger := modelserver.NewLedger(start.Study.State)
+func models(start *config.Config, ledger openai.Ledger, meter openai.Observer, log *slog.Logger) func(*config.Config) (search.Model, error) {
 	return func(c *config.Config) (search.Model, error) {
 		if c.LLM.KeyEnv != start.LLM.KeyEnv {
 			// The trainer hides the variable that it was started with.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/modelserver"
 	"autoresearchd/search"
 	"autoresearchd/search/llm/llmtest"
 )
@@ -58,7 +59,8 @@ func TestModels(t *testing.T) {
 	conf.Study.State = t.TempDir()
 	conf.LLM.Enabled, conf.LLM.BaseURL, conf.LLM.Models = true, web.URL, []config.Model{{Name: "small", OutputPrice: 1e6}}
 	conf.LLM.MaxTokens, conf.LLM.MaxCost = 3, 5
-	build := models(conf, &lateMeter{}, slog.New(slog.DiscardHandler))
+	ledger := modelserver.NewLedger(conf.Study.State)
+	build := models(conf, ledger, &lateMeter{}, slog.New(slog.DiscardHandler))
 	ask := func() error {
 		m, err := build(conf)
 		if err == nil {
@@ -68,6 +70,11 @@ func TestModels(t *testing.T) {
 	}
 	if err := ask(); err != nil {
 		t.Fatal(err)
+	}
+	for name, l := range map[string]*modelserver.Ledger{"the same": ledger, "after a restart": modelserver.NewLedger(conf.Study.State)} {
+		if dollars, ok := l.Spent(); !ok || dollars != 1 {
+			t.Errorf("%s: $%g are spent (%v), want the one token's $1", name, dollars, ok)
+		}
 	}
 	conf.LLM.MaxCost = 3
 	if err := ask(); err == nil || !strings.Contains(err.Error(), "llm.max_cost is reached") {

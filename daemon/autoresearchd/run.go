@@ -19,6 +19,7 @@ import (
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/notify"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
@@ -125,16 +126,19 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return err
 	}
 	meter := &lateMeter{}
+	ledger := modelserver.NewLedger(c.Study.State)
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
 	s, err := supervisor.New(ctx, supervisor.Options{
 		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Memory: memoryOf(gpus, device), Trials: trials,
-		Start: programs.Start, Model: models(c, meter, log),
+		Start: programs.Start, Model: models(c, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	meter.set(metrics.New(s, gpus, metrics.Build{Version: version, Python: pyembed.Version()}))
+	m := metrics.New(source{s, ledger}, gpus, metrics.Build{Version: version, Python: pyembed.Version()})
+	m.Registry().MustRegister(metrics.Disk(c.Study.State))
+	meter.set(m)
 
 	control, err := httpd.Control(c.Study.State, s, log)
 	if err != nil {
@@ -154,7 +158,9 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		for range reload {
 			notifier.Reloading()
 			next, err := load()
-			if err == nil {
+			if err != nil {
+				s.ReloadFailed()
+			} else {
 				err = s.Reload(next)
 			}
 			if err != nil {

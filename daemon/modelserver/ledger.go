@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"autoresearchd/search/llm/openai"
 )
@@ -24,6 +25,7 @@ type Ledger struct {
 	mu     sync.Mutex
 	loaded bool
 	sums   sums
+	spent  atomic.Pointer[float64] // sums.Dollars, for who must not wait for the disk; nil before it is loaded
 }
 
 type sums struct {
@@ -64,7 +66,7 @@ func (l *Ledger) Settle(reserved, dollars float64, promptTokens, replyTokens int
 	next.Dollars += dollars
 	next.PromptTokens += int64(promptTokens)
 	next.ReplyTokens += int64(replyTokens)
-	l.sums = next // it is spent, whether it can be written or not
+	l.set(next) // it is spent, whether it can be written or not
 	return l.store(next)
 }
 
@@ -84,8 +86,28 @@ func (l *Ledger) load() error {
 		}
 	}
 	s.Dollars, s.Reserved = s.Dollars+s.Reserved, 0
-	l.sums, l.loaded = s, true
+	l.loaded = true
+	l.set(s)
 	return nil
+}
+
+func (l *Ledger) set(s sums) {
+	l.sums = s
+	l.spent.Store(&s.Dollars)
+}
+
+// Spent returns the dollars that the study has cost; not ok where the file
+// cannot be read. After the first call it does not wait for the disk.
+func (l *Ledger) Spent() (dollars float64, ok bool) {
+	if d := l.spent.Load(); d != nil {
+		return *d, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.load() != nil {
+		return 0, false
+	}
+	return l.sums.Dollars, true
 }
 
 // store replaces the file, durably, and then what is known.
@@ -97,7 +119,7 @@ func (l *Ledger) store(s sums) error {
 	if err != nil {
 		return fmt.Errorf("record what models cost: %w", err)
 	}
-	l.sums = s
+	l.set(s)
 	return nil
 }
 

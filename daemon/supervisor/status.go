@@ -23,6 +23,8 @@ type running struct {
 	since    time.Time // when the phase began
 	step     trainer.Step
 	progress trainer.Progress
+	memory   int64 // bytes of GPU memory that its processes hold
+	peak     int64 // the most of it so far
 }
 
 // share returns the part of the budget that is spent, 0 to 1.
@@ -59,6 +61,8 @@ func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
 		r.step = *e.Step
 	case e.Progress != nil:
 		r.progress = *e.Progress
+	case e.Memory > 0:
+		r.memory, r.peak = e.Memory, max(r.peak, e.Memory)
 	case e.Kill != nil:
 		log.Warn("the watchdog killed the trial", "phase", e.Kill.Phase, "cause", e.Kill.Cause, "seconds", e.Kill.Seconds, "gpu seconds", e.Kill.GPU)
 		if s.o.Meter != nil {
@@ -203,14 +207,30 @@ func (s *Supervisor) standing() standing {
 func (s *Supervisor) Snapshot() metrics.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := metrics.Snapshot{Decisions: map[search.Verdict]int64{}, ConfigReload: s.reloaded, Quarantined: map[int]bool{}}
+	c := s.config
+	m := metrics.Snapshot{
+		Decisions: map[search.Verdict]int64{}, DecisionValBPB: map[search.Verdict]float64{}, Keeps: map[string]int64{}, Weights: s.weights,
+		ConfigReload: s.reloaded, ReloadFailed: s.reloadFailed, ActiveSince: s.active, Quarantined: map[int]bool{},
+		Budget: time.Duration(s.study.Budget.Seconds * float64(time.Second)), Limit: c.Watchdog.Total,
+		LLM: &metrics.LLM{Enabled: c.LLM.Enabled, Cap: c.LLM.MaxCost},
+	}
+	if s.study.Budget.Steps > 0 {
+		m.Budget = 0
+	}
+	for _, model := range c.LLM.Models {
+		m.LLM.Models = append(m.LLM.Models, model.Name)
+	}
 	counts := map[metrics.TrialCount]int64{}
 	for _, r := range s.done {
 		counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
 		m.Decisions[r.Decision.Verdict]++
 		m.Tokens += r.Outcome.Tokens
+		m.WallSeconds += r.Outcome.WallSeconds
+		ended := r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
+		m.LastTrial = ended
 		if bpb, ok := r.Score(); ok {
 			m.ValBPB = metrics.Some(bpb)
+			m.DecisionValBPB[r.Decision.Verdict] = bpb
 			if m.BaselineValBPB == nil {
 				m.BaselineValBPB = m.ValBPB
 			}
@@ -219,7 +239,8 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 			m.PeakVRAM = metrics.Some(float64(r.Outcome.PeakVRAM))
 		}
 		if r.Decision.Verdict == search.Keep {
-			m.LastKeep = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
+			m.LastKeep = ended
+			m.Keeps[r.Trial.Proposal.Strategy]++
 		}
 	}
 	for key, n := range counts {
@@ -239,6 +260,10 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
 		if p := r.progress; p.Step > 0 || p.Loss > 0 {
 			run.TrainLoss, run.TokensPerSecond, run.MFU = metrics.Some(p.Loss), metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
+		}
+		if index, ok := trainer.CUDAIndex(r.trial.Device); ok && r.memory > 0 {
+			run.GPUMemory = map[int]float64{index: float64(r.memory)}
+			m.PeakVRAM = metrics.Some(float64(r.peak))
 		}
 		m.Running = run
 	}
@@ -366,15 +391,23 @@ func (s *Supervisor) poke() {
 func (s *Supervisor) Reload(c *config.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := config.Reloadable(s.config, c); err != nil {
-		return err
+	err := config.Reloadable(s.config, c)
+	if err == nil {
+		_, _, err = s.plugins(c)
 	}
-	if _, _, err := s.plugins(c); err != nil {
+	if s.reloadFailed = err != nil; err != nil {
 		return err
 	}
 	s.next = c
 	s.poke()
 	return nil
+}
+
+// ReloadFailed notes that there was no sound configuration to reload.
+func (s *Supervisor) ReloadFailed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reloadFailed = true
 }
 
 // reload is the loop's side of Reload.
@@ -390,6 +423,7 @@ func (s *Supervisor) reload() {
 	strategy, judge, err := s.plugins(c)
 	if err != nil {
 		s.o.Log.Error("the new configuration was not put in force", "err", err)
+		s.ReloadFailed()
 		return
 	}
 	for _, r := range done {
@@ -397,9 +431,10 @@ func (s *Supervisor) reload() {
 	}
 	s.retire()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.config, s.strategy, s.judge, s.reloaded = c, strategy, judge, time.Now()
 	s.stands = standing{}
+	s.mu.Unlock()
+	s.weigh()
 	s.o.Log.Info("configuration reloaded", "strategy", c.Search.Strategy, "judge", c.Judge.Rule)
 }
 

@@ -226,6 +226,10 @@ func (p *scriptedStrategy) Tell(r search.Result) {
 	p.told = append(p.told, r.Trial.ID)
 }
 
+func (p *scriptedStrategy) Weights(h search.History) map[string]float64 {
+	return map[string]float64{"scripted": float64(len(h.Done))}
+}
+
 func propose(h search.History, name string, v search.Value) search.Proposal {
 	values := map[string]search.Value{name: v}
 	return search.Proposal{Strategy: "forged", Description: describe(h.Champion.Constants, values), Parent: h.Champion.ID, Values: values}

@@ -69,23 +69,26 @@ type Supervisor struct {
 	refused   map[int64]bool // suggestions that do not fit the champion any more
 	preparing *preparation   // nil: none
 
-	mu         sync.Mutex
-	wake       chan struct{} // closed and replaced when something below changes
-	next       *config.Config
-	paused     bool
-	ended      bool
-	state      string // what the loop does now, for people
-	running    *running
-	cancel     context.CancelFunc // of the running trial
-	done       []search.Result    // without sources and curves
-	commits    map[int64]string
-	champion   *journal.Record
-	stands     standing
-	quarantine *trainer.Quarantine // nil: the device is fit
-	reloaded   time.Time
-	started    time.Time
-	trained    float64        // counted training seconds of this run
-	listed     map[int64]bool // trials whose row is in results.tsv
+	mu           sync.Mutex
+	wake         chan struct{} // closed and replaced when something below changes
+	next         *config.Config
+	paused       bool
+	ended        bool
+	state        string // what the loop does now, for people
+	running      *running
+	cancel       context.CancelFunc // of the running trial
+	done         []search.Result    // without sources and curves
+	commits      map[int64]string
+	champion     *journal.Record
+	stands       standing
+	quarantine   *trainer.Quarantine // nil: the device is fit
+	reloaded     time.Time
+	reloadFailed bool // the last reload was refused
+	started      time.Time
+	active       time.Time          // since when trials are to run; zero while paused or over
+	weights      map[string]float64 // what a portfolio makes of its strategies
+	trained      float64            // counted training seconds of this run
+	listed       map[int64]bool     // trials whose row is in results.tsv
 }
 
 // New opens the study, or begins one.
@@ -214,6 +217,21 @@ func (s *Supervisor) learn() {
 	for _, r := range fresh {
 		s.strategy.Tell(r)
 	}
+	s.weigh()
+}
+
+// weigh asks a portfolio for the weights of its strategies, to be shown.
+func (s *Supervisor) weigh() {
+	var weights map[string]float64
+	if w, ok := s.strategy.(search.Weigher); ok {
+		s.mu.Lock()
+		h := search.History{Done: s.done}
+		s.mu.Unlock()
+		weights = w.Weights(h)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.weights = weights
 }
 
 // vetoes bounds how many proposals for one trial may be vetoed.
@@ -250,20 +268,25 @@ func (s *Supervisor) idle(ctx context.Context) (over bool, err error) {
 		case ctx.Err() != nil:
 			return true, nil
 		case ended:
-			s.say("ended")
+			s.rest("ended")
 			if !s.o.Stay {
 				return true, ErrEnded
 			}
 		case s.o.Trials > 0 && s.ran >= s.o.Trials, s.config.Study.Trials > 0 && count >= s.config.Study.Trials:
-			s.say("done: the trials that were asked for have run")
+			s.rest("done: the trials that were asked for have run")
 			if !s.o.Stay {
 				return true, nil
 			}
 		case quarantined && !s.recovered():
 			s.say("waiting for the GPU, which is quarantined")
 		case paused:
-			s.say("paused")
+			s.rest("paused")
 		default:
+			s.mu.Lock()
+			if s.active.IsZero() {
+				s.active = time.Now()
+			}
+			s.mu.Unlock()
 			return false, nil
 		}
 		select {
@@ -481,6 +504,14 @@ func (s *Supervisor) recovered() bool {
 	s.mu.Unlock()
 	s.o.Log.Info("device is back", "device", s.o.Device)
 	return true
+}
+
+// rest is say where no trial is to run.
+func (s *Supervisor) rest(state string) {
+	s.say(state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active = time.Time{}
 }
 
 // say sets what the loop does, for people.

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -220,6 +221,7 @@ func (p *play) commands() map[string]func(string) error {
 		"reload": func(rest string) error {
 			c, err := settings(p.dir, strings.Fields(rest)...)
 			if err != nil {
+				p.super.ReloadFailed()
 				return err
 			}
 			return p.super.Reload(c)
@@ -413,6 +415,12 @@ func (p *play) event(rest string) error {
 		e.Step = &trainer.Step{Number: n, Counted: float64(n - trainer.Uncounted)}
 	case "progress":
 		e.Progress = &trainer.Progress{Step: 150, Loss: 5.25, TokPerSec: 1.6e6, MFU: 40}
+	case "memory": // GiB that the trial's processes hold
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return err
+		}
+		e.Memory = n << 30
 	case "kill":
 		e.Kill = &trainer.Kill{Phase: search.Train, Cause: text, Seconds: 0.5, GPU: 0.25}
 	default:
@@ -496,20 +504,42 @@ func (p *play) metrics(string) error {
 	}
 	for _, verdict := range []search.Verdict{search.Keep, search.Discard, search.Crash} {
 		p.print(fmt.Sprintf("decisions_total{%s} %d", verdict, m.Decisions[verdict]))
+		if bpb, ok := m.DecisionValBPB[verdict]; ok {
+			p.print(fmt.Sprintf("decision_val_bpb{%s} %.6g", verdict, bpb))
+		}
 	}
+	for _, strategy := range slices.Sorted(maps.Keys(m.Keeps)) {
+		p.print(fmt.Sprintf("strategy_keeps_total{%s} %d", strategy, m.Keeps[strategy]))
+	}
+	for strategy, weight := range m.Weights {
+		p.print(fmt.Sprintf("strategy_weight{%s} %g", strategy, weight))
+	}
+	p.print(fmt.Sprintf("trial_wall_seconds_total %g", m.WallSeconds))
 	if r := m.Running; r != nil {
 		p.print("trial_phase_info " + string(r.Phase))
 		value("trial_progress_ratio", r.Progress)
 		value("train_loss", r.TrainLoss)
 		value("throughput", r.TokensPerSecond)
 		value("mfu_ratio", r.MFU)
+		for gpu, bytes := range r.GPUMemory {
+			p.print(fmt.Sprintf("trial_gpu_memory_bytes{%d} %.6g", gpu, bytes))
+		}
 	}
 	for gpu, on := range m.Quarantined {
 		p.print(fmt.Sprintf("gpu_quarantined{%d} %v", gpu, on))
 	}
 	p.print("champion_info " + m.Champion)
-	if !m.LastKeep.IsZero() {
-		p.print(fmt.Sprintf("last_keep %v", m.LastKeep.Sub(p.began)))
+	var moments []string
+	for name, at := range map[string]time.Time{"last_keep": m.LastKeep, "last_trial": m.LastTrial, "study_active_since": m.ActiveSince, "config_reload_success": m.ConfigReload} {
+		if !at.IsZero() {
+			moments = append(moments, fmt.Sprintf("%s %v", name, at.Sub(p.began)))
+		}
+	}
+	slices.Sort(moments)
+	p.print(strings.Join(moments, "\n"))
+	p.print(fmt.Sprintf("trial_budget %v, trial_limit %v, reload failed %v", m.Budget, m.Limit, m.ReloadFailed))
+	if m.LLM.Enabled || m.LLM.Cap > 0 {
+		p.print(fmt.Sprintf("llm enabled %v, models %v, cap %g", m.LLM.Enabled, m.LLM.Models, m.LLM.Cap))
 	}
 	return nil
 }

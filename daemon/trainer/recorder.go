@@ -96,9 +96,11 @@ func (r *recorder) sample(members []int, device int, before int64, onGPU bool) {
 			used -= before
 		}
 	}
-	if ok && used > r.out.PeakVRAM {
-		r.out.PeakVRAM = used
+	if !ok {
+		return
 	}
+	r.out.PeakVRAM = max(r.out.PeakVRAM, used)
+	r.tell(Event{Memory: used})
 }
 
 // deviceMemory returns the bytes in use on a device, or -1 if nobody knows.

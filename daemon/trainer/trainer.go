@@ -58,6 +58,7 @@ type Event struct {
 	Phase    search.Phase // entered
 	Step     *Step
 	Progress *Progress // as the script printed it: display, never score
+	Memory   int64     // bytes of GPU memory that its processes hold now
 	Kill     *Kill
 }
 

@@ -4,7 +4,10 @@ package gpu
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -25,11 +28,21 @@ type Device struct {
 	UUID        string
 	Name        string
 	MemoryTotal int64 // bytes
+	Instances   []Instance
+}
+
+// Instance is a part of a GPU under MIG.
+type Instance struct {
+	Label       string // GPU and instance, as NVIDIA_VISIBLE_DEVICES has them: "0:1"
+	UUID        string // MIG-…
+	Name        string // with the profile: "NVIDIA H100 MIG 1g.10gb"
+	MemoryTotal int64  // bytes
 }
 
 // Sample is one reading of a device; nil is what NVML does not say.
 type Sample struct {
-	Device      int      // index
+	Device      int      // index of the GPU
+	Label       string   // the GPU, "0", or an instance of it, "0:1"
 	MemoryUsed  *float64 // bytes
 	MemoryTotal *float64 // bytes
 	Utilization *float64 // 0 to 1: the share of time in which a kernel ran
@@ -46,7 +59,8 @@ type GPUs interface {
 	// devices; one of the two is empty.
 	Driver() string
 	Reason() string
-	// Sample reads every device; those that do not answer in time are left out.
+	// Sample reads every device, and after it the MIG instances that it has;
+	// those that do not answer in time are left out.
 	Sample(ctx context.Context) []Sample
 	// MemoryUsed returns the bytes in use on a device by all processes.
 	MemoryUsed(device int) (bytes int64, ok bool)
@@ -60,6 +74,7 @@ type GPUs interface {
 type device struct {
 	Device
 	handle nvml.Device
+	parts  []nvml.Device // MIG instances, as Device.Instances
 	gate   gate.Gate
 }
 
@@ -99,6 +114,7 @@ func open(lib nvml.Interface) *driver {
 		return d
 	}
 	d.v2 = lib.Extensions().LookupSymbol("nvmlDeviceGetMemoryInfo_v2") == nil
+	mig := lib.Extensions().LookupSymbol("nvmlDeviceGetMigMode") == nil
 	count, ret := lib.DeviceGetCount()
 	if ret != nvml.SUCCESS {
 		d.reason = "NVML did not count its devices: " + message(ret)
@@ -112,8 +128,11 @@ func open(lib nvml.Interface) *driver {
 		dev := &device{Device: Device{Index: i}, handle: handle}
 		dev.UUID, _ = handle.GetUUID()
 		dev.Name, _ = handle.GetName()
-		if _, total, ok := d.memory(dev); ok {
+		if _, total, ok := d.memory(handle); ok {
 			dev.MemoryTotal = total
+		}
+		if mig {
+			d.divide(dev)
 		}
 		d.devices = append(d.devices, dev)
 	}
@@ -123,6 +142,27 @@ func open(lib nvml.Interface) *driver {
 	}
 	d.version, _ = lib.SystemGetDriverVersion()
 	return d
+}
+
+// divide finds the MIG instances of a device.
+func (d *driver) divide(dev *device) {
+	if mode, _, ret := dev.handle.GetMigMode(); ret != nvml.SUCCESS || mode != nvml.DEVICE_MIG_ENABLE {
+		return
+	}
+	count, _ := dev.handle.GetMaxMigDeviceCount()
+	for i := range count {
+		handle, ret := dev.handle.GetMigDeviceHandleByIndex(i)
+		if ret != nvml.SUCCESS {
+			continue // places that no instance takes
+		}
+		part := Instance{Label: fmt.Sprintf("%d:%d", dev.Index, i)}
+		part.UUID, _ = handle.GetUUID()
+		part.Name, _ = handle.GetName()
+		if _, total, ok := d.memory(handle); ok {
+			part.MemoryTotal = total
+		}
+		dev.Instances, dev.parts = append(dev.Instances, part), append(dev.parts, handle)
+	}
 }
 
 // message names an error without a call into the library, which may be absent.
@@ -153,51 +193,51 @@ func (d *driver) Devices() []Device {
 
 // memory returns bytes in use and in all. The newer call leaves out what the
 // driver reserves for itself, as nvidia-smi does.
-func (d *driver) memory(dev *device) (used, total int64, ok bool) {
+func (d *driver) memory(handle nvml.Device) (used, total int64, ok bool) {
 	if d.v2 {
-		if m, ret := dev.handle.GetMemoryInfo_v2(); ret == nvml.SUCCESS && m.Total > 0 {
+		if m, ret := handle.GetMemoryInfo_v2(); ret == nvml.SUCCESS && m.Total > 0 {
 			return int64(m.Used), int64(m.Total), true
 		}
 	}
-	m, ret := dev.handle.GetMemoryInfo()
+	m, ret := handle.GetMemoryInfo()
 	return int64(m.Used), int64(m.Total), ret == nvml.SUCCESS
 }
 
 func (d *driver) Sample(ctx context.Context) []Sample {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
-	found := make([]*Sample, len(d.devices))
+	found := make([][]Sample, len(d.devices))
 	var wg sync.WaitGroup
 	for i, dev := range d.devices {
 		wg.Go(func() {
-			if s, ok := gate.Call(ctx, &dev.gate, func() Sample { return d.read(dev) }); ok {
-				found[i] = &s
-			}
+			found[i], _ = gate.Call(ctx, &dev.gate, func() []Sample { return d.read(dev) })
 		})
 	}
 	wg.Wait()
-	var out []Sample
-	for _, s := range found {
-		if s != nil {
-			out = append(out, *s)
-		}
+	return slices.Concat(found...)
+}
+
+func (d *driver) read(dev *device) []Sample {
+	out := []Sample{d.sample(dev.Index, strconv.Itoa(dev.Index), dev.handle)}
+	for i, part := range dev.parts { // NVML says little more of them than their memory
+		out = append(out, d.sample(dev.Index, dev.Instances[i].Label, part))
 	}
 	return out
 }
 
-func (d *driver) read(dev *device) Sample {
-	s := Sample{Device: dev.Index}
+func (d *driver) sample(index int, label string, handle nvml.Device) Sample {
+	s := Sample{Device: index, Label: label}
 	some := func(v float64) *float64 { return &v }
-	if used, total, ok := d.memory(dev); ok {
+	if used, total, ok := d.memory(handle); ok {
 		s.MemoryUsed, s.MemoryTotal = some(float64(used)), some(float64(total))
 	}
-	if u, ret := dev.handle.GetUtilizationRates(); ret == nvml.SUCCESS {
+	if u, ret := handle.GetUtilizationRates(); ret == nvml.SUCCESS {
 		s.Utilization = some(float64(u.Gpu) / 100)
 	}
-	if mw, ret := dev.handle.GetPowerUsage(); ret == nvml.SUCCESS {
+	if mw, ret := handle.GetPowerUsage(); ret == nvml.SUCCESS {
 		s.Power = some(float64(mw) / 1000)
 	}
-	if c, ret := dev.handle.GetTemperature(nvml.TEMPERATURE_GPU); ret == nvml.SUCCESS {
+	if c, ret := handle.GetTemperature(nvml.TEMPERATURE_GPU); ret == nvml.SUCCESS {
 		s.Temperature = some(float64(c))
 	}
 	return s
@@ -211,7 +251,7 @@ func (d *driver) MemoryUsed(index int) (int64, bool) {
 			continue
 		}
 		used, ok := gate.Call(ctx, &dev.gate, func() int64 {
-			if used, _, ok := d.memory(dev); ok {
+			if used, _, ok := d.memory(dev.handle); ok {
 				return used
 			}
 			return -1
@@ -237,7 +277,19 @@ func (d *driver) ProcessMemory(pids map[int]bool) (int64, bool) {
 		answers[i].ret = nvml.ERROR_TIMEOUT
 		wg.Go(func() {
 			if a, ok := gate.Call(ctx, &dev.gate, func() (a answer) {
-				a.infos, a.ret = dev.handle.GetComputeRunningProcesses()
+				if len(dev.parts) == 0 {
+					a.infos, a.ret = dev.handle.GetComputeRunningProcesses()
+					return a
+				}
+				// Asked as a whole, the device tells of its instances' processes
+				// only to who may see all of it.
+				for _, part := range dev.parts {
+					infos, ret := part.GetComputeRunningProcesses()
+					if a.ret = ret; ret != nvml.SUCCESS {
+						break
+					}
+					a.infos = append(a.infos, infos...)
+				}
 				return a
 			}); ok {
 				answers[i] = a

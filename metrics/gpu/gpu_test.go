@@ -2,13 +2,16 @@ package gpu
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxh200"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 )
@@ -63,6 +66,60 @@ func TestReservedMemory(t *testing.T) {
 	g := OpenLibrary(t.Context(), s)
 	if used, ok := g.MemoryUsed(0); used != 42 || !ok || g.Devices()[0].MemoryTotal != 9000 {
 		t.Errorf("got %d of %d", used, g.Devices()[0].MemoryTotal)
+	}
+}
+
+// TestInstances tells the parts of a GPU under MIG apart, with their processes.
+func TestInstances(t *testing.T) {
+	s := dgx()
+	s.LookupSymbolFunc = func(symbol string) error {
+		if symbol == "nvmlDeviceGetMigMode" {
+			return nil
+		}
+		return errors.New(symbol + " is not there")
+	}
+	whole := s.Devices[2].(*server.Device)
+	whole.MigMode = nvml.DEVICE_MIG_ENABLE
+	whole.GetMaxMigDeviceCountFunc = func() (int, nvml.Return) { return 7, nvml.SUCCESS }
+	whole.GetMigDeviceHandleByIndexFunc = func(i int) (nvml.Device, nvml.Return) {
+		if i != 0 && i != 3 {
+			return nil, nvml.ERROR_NOT_FOUND
+		}
+		return &mock.Device{
+			GetUUIDFunc: func() (string, nvml.Return) { return fmt.Sprintf("MIG-%d", i), nvml.SUCCESS },
+			GetNameFunc: func() (string, nvml.Return) { return "NVIDIA H200 MIG 1g.18gb", nvml.SUCCESS },
+			GetMemoryInfoFunc: func() (nvml.Memory, nvml.Return) {
+				return nvml.Memory{Total: 18 << 30, Used: uint64(i+1) << 20}, nvml.SUCCESS
+			},
+			GetUtilizationRatesFunc: func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{}, nvml.ERROR_NOT_SUPPORTED },
+			GetPowerUsageFunc:       func() (uint32, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED },
+			GetTemperatureFunc:      func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 0, nvml.ERROR_INVALID_ARGUMENT },
+			GetComputeRunningProcessesFunc: func() ([]nvml.ProcessInfo, nvml.Return) {
+				return []nvml.ProcessInfo{{Pid: uint32(100 + i), UsedGpuMemory: uint64(i+1) << 20}}, nvml.SUCCESS
+			},
+		}, nvml.SUCCESS
+	}
+	// What the whole device says of its instances' processes must not be added to it.
+	whole.GetComputeRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) {
+		return []nvml.ProcessInfo{{Pid: 103, UsedGpuMemory: 4 << 20}}, nvml.SUCCESS
+	}
+	g := OpenLibrary(t.Context(), s)
+	want := []Instance{{"2:0", "MIG-0", "NVIDIA H200 MIG 1g.18gb", 18 << 30}, {"2:3", "MIG-3", "NVIDIA H200 MIG 1g.18gb", 18 << 30}}
+	if got := g.Devices(); len(got) != 8 || !slices.Equal(got[2].Instances, want) || got[1].Instances != nil {
+		t.Errorf("got %+v", got)
+	}
+	var labels []string
+	for _, r := range g.Sample(t.Context()) {
+		labels = append(labels, r.Label)
+		if r.Label == "2:3" && (*r.MemoryUsed != 4<<20 || r.Power != nil || r.Utilization != nil || r.Device != 2) {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if got := strings.Join(labels, " "); got != "0 1 2 2:0 2:3 3 4 5 6 7" {
+		t.Errorf("samples of %s", got)
+	}
+	if sum, ok := g.ProcessMemory(map[int]bool{100: true, 103: true}); sum != 5<<20 || !ok {
+		t.Errorf("processes hold %d, %v", sum, ok)
 	}
 }
 

@@ -106,6 +106,14 @@ func (s *strategy) Prepare(ctx context.Context, h search.History) {
 	}
 }
 
+// Weights implements search.Weigher.
+func (s *strategy) Weights(h search.History) map[string]float64 {
+	if w, ok := s.Strategy.(search.Weigher); ok {
+		return w.Weights(h)
+	}
+	return nil
+}
+
 // Close implements search.Closer.
 func (s *strategy) Close() {
 	if c, ok := s.Strategy.(search.Closer); ok {
