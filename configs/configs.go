@@ -18,6 +18,8 @@ var files embed.FS
 // for init and not for the workspace.
 func Workspace() fs.FS { return sub("workspace") }
 
+//go:generate go run ./grafana/generate grafana/dashboards/autoresearchd.json
+
 // Systemd holds the unit and its sysusers.d file.
 func Systemd() fs.FS { return sub("systemd") }
 

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+
+	"autoresearchd/metrics/name"
+)
+
+// well is the row that says whether the service and its machine are well.
+func well() []panel {
+	const alerts = `ALERTS{alertname=~"Autoresearch.+",alertstate="firing"}`
+	return []panel{
+		stat("Answers", "Whether Prometheus reaches the daemon.", "bool_yes_no", good(1), line{of("up"), "{{instance}}"}),
+		stat("Firing alerts", "Alerts of autoresearchd that fire now; the runbook is configs/prometheus/RUNBOOK.md.", "short", bad(1),
+			line{"count(" + alerts + ") or vector(0)", "alerts"}),
+		stat("Trials", "Finished trials of the study.", "short", plain(), line{"sum by (instance) (" + of(name.Decisions) + ")", "{{instance}}"}),
+		stat("Trials an hour", "Of the last hour.", "short", plain(), line{"sum by (instance) (increase(" + of(name.Decisions) + recent + "))", "{{instance}}"}).digits(1),
+		stat("Duty", "Counted training time over wall time, since the daemon started.", "percentunit", plain(), line{of(name.Duty), "{{instance}}"}),
+		stat("Since the last trial ended", "Longer than two budgets is a stall, unless the study is paused or over.", "s", plain(),
+			line{"time() - " + of(name.LastTrial), "{{instance}}"}),
+
+		graph("Trials an hour, duty", "Trials of the hour before each moment (left), and the share of wall time that is counted training (right).", "short",
+			line{"sum by (instance) (increase(" + of(name.Decisions) + recent + "))", "trials an hour {{instance}}"},
+			line{of(name.Duty), "duty {{instance}}"}).from(0).right("duty", "percentunit"),
+		graph("Phase of the running trial", "What the trial does; its progress through the budget is drawn over it.", "percentunit",
+			line{of(name.TrialProgress), "progress {{instance}}"},
+			line{of(name.TrialPhase) + " * 0.05", "{{phase}} {{instance}}"}).from(0).to(1),
+		graph("Phase times", "Mean time in each phase of the trials that ended in the hour before.", "s",
+			line{"sum by (phase) (rate(" + of(name.PhaseSeconds+"_sum") + recent + ")) / sum by (phase) (rate(" + of(name.PhaseSeconds+"_count") + recent + ") > 0)", "{{phase}}"}).from(0).stacked(),
+
+		graph("Failure mix", "Trials without a score, by what ended them, in the hour before.", "short",
+			line{"sum by (status) (increase(" + of(name.Trials, `status!="completed"`) + recent + "))", "{{status}}"}).from(0).stacked(),
+		graph("Watchdog kills", "Kills in the hour before, by phase and deadline, and the slowest of them to be over.", "short",
+			line{"sum by (phase, cause) (increase(" + of(name.Kills) + recent + "))", "{{phase}}: {{cause}}"},
+			line{"histogram_quantile(1, sum by (le) (rate(" + of(name.KillSeconds+"_bucket") + recent + ")))", "slowest"}).from(0).right("slowest", "s"),
+		graph("Journal and search", "Time of a durable write, and of a strategy's answer: 99th and 90th percentile of the hour before.", "s",
+			line{quantile(0.99, name.JournalWrites, "instance"), "journal {{instance}}"},
+			line{quantile(0.9, name.AskSeconds, "strategy"), "asking {{strategy}}"}).from(0),
+
+		graph("GPU memory", "In use by all processes, of them by the running trial, and in all. 0:1 is a MIG instance of GPU 0.", "bytes",
+			line{ofGPU(name.GPUUsed), "used {{gpu}}"},
+			line{ofGPU(name.TrialGPU), "trial {{gpu}}"},
+			line{ofGPU(name.GPUTotal), "total {{gpu}}"}).from(0),
+		graph("GPU use", "Share of time in which a kernel ran, and GPUs in quarantine.", "percentunit",
+			line{ofGPU(name.GPUUtilization), "{{gpu}}"},
+			line{ofGPU(name.GPUQuarantined) + " == 1", "quarantined {{gpu}}"}).from(0).to(1).paint("quarantined", "red"),
+		graph("GPU power and temperature", "Draw in watts (left), temperature of the core (right).", "watt",
+			line{ofGPU(name.GPUPower), "power {{gpu}}"},
+			line{ofGPU(name.GPUTemperature), "temperature {{gpu}}"}).from(0).right("temperature", "celsius"),
+
+		graph("Room on disk", "Where the state directory lies.", "bytes",
+			line{of(name.DiskFree), "free {{instance}}"},
+			line{of(name.DiskSize), "size {{instance}}"}).from(0),
+		graph("The daemon", "Its own memory and processor time; trainers are apart.", "bytes",
+			line{of("process_resident_memory_bytes"), "memory {{instance}}"},
+			line{"rate(" + of("process_cpu_seconds_total") + "[$__rate_interval])", "processor {{instance}}"}).from(0).right("processor", "percentunit"),
+		graph("Configuration", "1 where the last reload was taken, 0 where it was refused.", "short",
+			line{of(name.ReloadOK), "{{instance}}"}).from(0).to(1).stairs(),
+	}
+}
+
+// found is the row that says what the study has bought.
+func found() []panel {
+	gain := "(" + of(name.BaselineValBPB) + " - " + of(name.BestValBPB) + ")"
+	// A trial has its point where the count of its decision rises.
+	risen := fmt.Sprintf("(%s > %s offset $__interval)", of(name.Decisions), of(name.Decisions))
+	return []panel{
+		stat("Best val_bpb", "Bits per byte of the champion.", "none", plain(), line{of(name.BestValBPB), "{{instance}}"}).digits(6),
+		stat("Gain", "Bits per byte below the baseline.", "none", plain(), line{gain, "{{instance}}"}).digits(6),
+		stat("Gain per GPU-hour", "Bits per byte below the baseline, for each hour that trials have run.", "none", plain(),
+			line{gain + " / (" + of(name.WallSeconds) + " / 3600 > 0)", "{{instance}}"}).digits(6),
+		stat("Kept", "Trials that became the champion.", "short", plain(), line{of(name.Decisions, `decision="keep"`), "{{instance}}"}),
+		stat("Since the last keep", "Time without a new champion.", "s", plain(), line{"time() - " + of(name.LastKeep), "{{instance}}"}),
+		stat("Champion", "The champion's commit.", "none", plain(), line{of(name.Champion), "{{commit}}"}).named(),
+
+		graph("Best so far", "The champion's score, and the baseline.", "none",
+			line{of(name.BestValBPB), "best {{instance}}"},
+			line{of(name.BaselineValBPB), "baseline {{instance}}"}).digits(4).stairs().wide(12).paint("baseline", "text"),
+		graph("Score of every trial", "By decision. Of trials that ended between two points of the picture the last is drawn.", "none",
+			line{of(name.DecisionValBPB) + " and " + risen, "{{decision}} {{instance}}"}).digits(4).points().wide(12).paint("keep", "green").paint("discard", "gray").paint("crash", "red"),
+
+		graph("Gain per GPU-hour", "Bits per byte below the baseline, for each hour that trials have run.", "none",
+			line{gain + " / (" + of(name.WallSeconds) + " / 3600 > 0)", "{{instance}}"}).digits(5).from(0),
+		graph("Training loss", "Of the running trial, as its script prints it.", "none", line{of(name.TrainLoss), "{{instance}}"}),
+		graph("Throughput and MFU", "Training tokens a second (left) and model FLOPs utilisation (right) of the running trial.", "short",
+			line{of(name.Throughput), "tokens/s {{instance}}"},
+			line{of(name.MFU), "MFU {{instance}}"}).from(0).right("MFU", "percentunit"),
+
+		graph("VRAM of trials", "Peak of the running trial, else of the last, by NVML.", "bytes", line{of(name.TrialPeakVRAM), "{{instance}}"}).from(0),
+		graph("Trials by strategy", "Share of the trials of the hour before.", "percentunit",
+			line{"sum by (strategy) (increase(" + of(name.Trials) + recent + ")) / on () group_left () (sum(increase(" + of(name.Trials) + recent + ")) > 0)", "{{strategy}}"}).from(0).to(1).stacked(),
+		graph("Yield of strategies", "Kept trials of all that a strategy proposed, over the study, and the portfolio's weight of it.", "percentunit",
+			line{"sum by (strategy) (" + of(name.StrategyKeeps) + ") / (sum by (strategy) (" + of(name.Trials) + ") > 0)", "kept {{strategy}}"},
+			line{of(name.Weight), "weight {{strategy}}"}).from(0).to(1),
+
+		graph("Tokens", "Training tokens of all trials.", "short", line{of(name.Tokens), "{{instance}}"}).from(0),
+		graph("Model cost", "Dollars that language models have cost the study, the cap, and what the daemon has spent since its start by model.", "currencyUSD",
+			line{of(name.LLMStudy), "study {{instance}}"},
+			line{of(name.LLMCap), "cap {{instance}}"},
+			line{of(name.LLMCost), "{{model}}"}).from(0).paint("cap", "red"),
+		graph("Model requests", "Requests in the hour before by outcome, tokens by kind, and the 90th percentile of a request's time.", "short",
+			line{"sum by (model, outcome) (increase(" + of(name.LLMRequests) + recent + "))", "{{model}}: {{outcome}}"},
+			line{"sum by (kind) (increase(" + of(name.LLMTokens) + recent + "))", "tokens {{kind}}"},
+			line{quantile(0.9, name.LLMSeconds, "model"), "time {{model}}"}).from(0).right("tokens", "short").right("time", "s"),
+	}
+}
+
+// right moves series whose name begins so to an axis of their own.
+func (p panel) right(series, unit string) panel {
+	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, override{
+		matcher{"byRegexp", "/^" + series + "/"}, []property{{"unit", unit}, {"custom.axisPlacement", "right"}},
+	})
+	return p
+}
+
+// named shows the series' name instead of its value.
+func (p panel) named() panel {
+	o := p.Options.(statOptions)
+	o.TextMode = "name"
+	p.Options = o
+	return p
+}
