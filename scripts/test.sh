@@ -6,6 +6,7 @@
 #   scripts/test.sh embed    pyembed against every other interpreter on this machine
 #   scripts/test.sh python   the starter workspace's tests
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
+#   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh soak     the slow forms (make soak)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -97,6 +98,17 @@ assert 1 < scores[0] < 4 and all(math.isfinite(score) for score in scores), scor
 EOF
 }
 
+prometheus() {
+  step "Prometheus, Alertmanager, the rules and the dashboard"
+  "$root/scripts/prometheus.sh"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  local out
+  out=$(AUTORESEARCH_TEST_PROMETHEUS=$build/prometheus go test -count=1 -v -run '^TestPrometheus$' ./daemon/autoresearchd) ||
+    { printf '%s\n' "$out"; die "the test with Prometheus failed"; }
+  grep -q -- '^--- PASS: TestPrometheus ' <<<"$out" || die "the test with Prometheus did not run"
+}
+
 "$root/scripts/setup.sh"
 case ${1:-all} in
 all)
@@ -105,6 +117,7 @@ all)
   embed
   pythontests
   real
+  prometheus
   step "all tests passed"
   ;;
 lint) lint ;;
@@ -112,6 +125,7 @@ go) gotests ;;
 embed) embed ;;
 python) pythontests ;;
 real) real ;;
+prometheus) prometheus ;;
 soak) AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-500} gotests ;;
 *) die "unknown part $1: see the head of scripts/test.sh" ;;
 esac

@@ -1,0 +1,339 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const operator = "../../configs/" // what an operator installs
+
+// TestPrometheus has a real Prometheus scrape a daemon that runs trials, asks
+// it every question of the dashboard and of the alerts, and has an alert go
+// through a real Alertmanager to a receiver. A second target serves the golden
+// page of package metrics, for what a machine without a GPU and a model server
+// does not have.
+func TestPrometheus(t *testing.T) {
+	bin := os.Getenv("AUTORESEARCH_TEST_PROMETHEUS")
+	if bin == "" {
+		t.Skip("AUTORESEARCH_TEST_PROMETHEUS names no folder with prometheus, promtool, prometheus-alertmanager and amtool: scripts/test.sh prometheus does")
+	}
+	tool := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(filepath.Join(bin, name), args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+		}
+		return string(out)
+	}
+	rules, err := filepath.Glob(operator + "prometheus/rules/*.yml")
+	must(t, err)
+	tests, err := filepath.Glob(operator + "prometheus/tests/*.yml")
+	must(t, err)
+	tool("promtool", append([]string{"check", "rules", "--lint-fatal"}, rules...)...)
+	tool("promtool", "check", "config", operator+"prometheus/prometheus.yml")
+	t.Log(tool("promtool", append([]string{"test", "rules"}, tests...)...))
+	tool("amtool", "check-config", operator+"alertmanager/alertmanager.yml")
+
+	// A daemon whose first trial waits, so that Prometheus sees the record grow.
+	s := newStudy(t)
+	settings := "\n[search]\nstrategy = \"portfolio\"\n[http]\nlisten = \"127.0.0.1:0\"\n"
+	s.configure(settings)
+	s.hold()
+	d := s.start()
+	daemon := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
+	golden := httptest.NewServer(http.FileServer(http.Dir("../../metrics/testdata")))
+	defer golden.Close()
+	other := strings.TrimPrefix(golden.URL, "http://")
+
+	received := make(chan notice, 100)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var n struct{ Alerts []notice }
+		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+			t.Errorf("what came from Alertmanager: %v", err)
+		}
+		for _, a := range n.Alerts {
+			received <- a
+		}
+	}))
+	defer receiver.Close()
+	alertmanager := s.server(filepath.Join(bin, "prometheus-alertmanager"), "alertmanager/alertmanager.yml", "/-/ready", map[string]string{
+		"http://127.0.0.1:9095/": receiver.URL, "group_wait: 30s": "group_wait: 0s", "group_interval: 5m": "group_interval: 1s",
+	}, "--cluster.listen-address=", "--storage.path="+s.path("alertmanager"))
+	folder, err := filepath.Abs(operator + "prometheus")
+	must(t, err)
+	prometheus := s.server(filepath.Join(bin, "prometheus"), "prometheus/prometheus.yml", "/-/ready", map[string]string{
+		"scrape_interval: 15s": "scrape_interval: 500ms", "evaluation_interval: 15s": "evaluation_interval: 500ms",
+		"rules/*.yml": folder + "/rules/*.yml", "127.0.0.1:9093": alertmanager,
+		`- targets: ["127.0.0.1:9797"]`: fmt.Sprintf("- targets: [%q]\n      - targets: [%q]\n        labels: {__metrics_path__: /metrics.txt}", daemon, other),
+	}, "--storage.tsdb.path="+s.path("prometheus"))
+	p := prometheusAPI{s, "http://" + prometheus + "/api/v1/"}
+
+	live := `{job="autoresearchd",instance="` + daemon + `"}`
+	s.poll("the first scrape", func() bool { return p.query("autoresearch_trial_running"+live+" == 1") > 0 })
+	s.open()
+	s.poll("five trials", func() bool { return p.query("sum(increase(autoresearch_decisions_total"+live+"[1m])) > 4") > 0 })
+	s.hold()
+	s.poll("a trial that trains, held", func() bool {
+		return p.query("autoresearch_train_loss"+live) > 0 && p.query("changes(autoresearch_trial_progress_ratio"+live+"[2s]) == 0") > 0 && p.query("autoresearch_trial_phase_info"+live) > 0
+	})
+
+	page, err := http.Get("http://" + daemon + "/metrics")
+	must(t, err)
+	defer page.Body.Close()
+	lint := exec.Command(filepath.Join(bin, "promtool"), "check", "metrics")
+	lint.Stdin = page.Body
+	if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+
+	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, p, daemon) })
+	t.Run("rules", func(t *testing.T) { checkRules(t, p, live) })
+
+	// A configuration that is refused, and then one that is taken.
+	await := func(status, alert, instance string) notice {
+		t.Helper()
+		limit := time.After(time.Minute)
+		for {
+			select {
+			case n := <-received:
+				if n.Status == status && n.Labels["alertname"] == alert && n.Labels["instance"] == instance {
+					return n
+				}
+			case <-limit:
+				t.Fatalf("%s of %s never came to the receiver as %s", alert, instance, status)
+			}
+		}
+	}
+	s.configure("\n[search]\nstrategy = \"nobody\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
+	must(t, d.Process.Signal(syscall.SIGHUP))
+	n := await("firing", "AutoresearchReloadFailed", daemon)
+	if n.Labels["severity"] != "warning" || n.Annotations["summary"] != daemon+" refused the configuration that it was to reload." || n.Annotations["runbook"] != "configs/prometheus/RUNBOOK.md#autoresearchreloadfailed" {
+		t.Errorf("received %+v", n)
+	}
+	s.configure(settings)
+	must(t, d.Process.Signal(syscall.SIGHUP))
+	await("resolved", "AutoresearchReloadFailed", daemon)
+	s.open()
+}
+
+// notice is an alert as a receiver gets it.
+type notice struct {
+	Status              string
+	Labels, Annotations map[string]string
+}
+
+// server starts one of Prometheus's servers on a free port, with one of the
+// shipped files in which so much is replaced, and returns its address when it
+// is ready.
+func (s *study) server(program, config, ready string, replace map[string]string, args ...string) string {
+	s.t.Helper()
+	data, err := os.ReadFile(operator + config)
+	must(s.t, err)
+	text := string(data)
+	for old, now := range replace {
+		if !strings.Contains(text, old) {
+			s.t.Fatalf("%s has no %q", config, old)
+		}
+		text = strings.ReplaceAll(text, old, now)
+	}
+	name := filepath.Base(program)
+	s.write(name+".yml", text)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(s.t, err)
+	address := l.Addr().String()
+	l.Close()
+	cmd := exec.Command(program, append([]string{"--config.file=" + s.path(name+".yml"), "--web.listen-address=" + address}, args...)...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	must(s.t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		if s.t.Failed() {
+			s.t.Logf("%s said\n%s", name, &said)
+		}
+	})
+	s.poll(name, func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			s.t.Fatalf("%s ended: %v", name, err)
+		default:
+		}
+		answer, err := http.Get("http://" + address + ready)
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+	return address
+}
+
+// prometheusAPI asks a Prometheus.
+type prometheusAPI struct {
+	s    *study
+	base string
+}
+
+type series struct {
+	Metric map[string]string
+}
+
+// ask returns the data of an answer, or the error that it holds.
+func (p prometheusAPI) ask(path string, form url.Values, data any) error {
+	answer, err := http.Get(p.base + path + "?" + form.Encode())
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	var all struct {
+		Status, Error string
+		Data          json.RawMessage
+	}
+	if err := json.Unmarshal(body, &all); err != nil || all.Status != "success" {
+		return fmt.Errorf("%s: %v %.500s", answer.Status, err, body)
+	}
+	return json.Unmarshal(all.Data, data)
+}
+
+// query returns the number of series that a query has now.
+func (p prometheusAPI) query(expr string) int {
+	p.s.t.Helper()
+	var data struct{ Result []series }
+	if err := p.ask("query", url.Values{"query": {expr}}, &data); err != nil {
+		p.s.t.Fatalf("%s: %v", expr, err)
+	}
+	return len(data.Result)
+}
+
+// checkDashboard asks every query of every panel, as Grafana would.
+func checkDashboard(t *testing.T, p prometheusAPI, daemon string) {
+	type target struct {
+		Expr    string
+		Instant bool
+	}
+	var board struct {
+		Annotations struct{ List []struct{ Target target } }
+		Templating  struct {
+			List []struct{ Type, Definition string }
+		}
+		Panels []struct {
+			Title   string
+			Targets []target
+		}
+	}
+	data, err := os.ReadFile(operator + "grafana/dashboards/autoresearchd.json")
+	must(t, err)
+	must(t, json.Unmarshal(data, &board))
+	asked := 0
+	end := time.Now()
+	ask := func(title, instance string, q target) int {
+		t.Helper()
+		asked++
+		expr := strings.NewReplacer("$instance", instance, "$gpu", ".*", "$__rate_interval", "5s", "$__interval", "1s").Replace(q.Expr)
+		if strings.Contains(expr, "$") {
+			t.Errorf("%s: a variable is left in %s", title, expr)
+		}
+		path, form := "query_range", url.Values{"query": {expr}, "step": {"1"}, "end": {strconv.FormatInt(end.Unix(), 10)}, "start": {strconv.FormatInt(end.Add(-3*time.Minute).Unix(), 10)}}
+		if q.Instant {
+			path, form = "query", url.Values{"query": {expr}}
+		}
+		var found struct{ Result []series }
+		if err := p.ask(path, form, &found); err != nil {
+			t.Errorf("%s: %s: %v", title, expr, err)
+		}
+		return len(found.Result)
+	}
+	// What a machine without a GPU and a model server cannot have.
+	foreign := regexp.MustCompile(`autoresearch_(gpu|llm_(?:cap|cost|req|tok)|trial_gpu|trial_peak|watchdog_kills)`)
+	for _, panel := range board.Panels {
+		for _, q := range panel.Targets {
+			if ask(panel.Title, ".*", q) == 0 {
+				t.Errorf("%s has no data for %s", panel.Title, q.Expr)
+			}
+			if !foreign.MatchString(q.Expr) && ask(panel.Title, strings.ReplaceAll(daemon, ".", "[.]"), q) == 0 {
+				t.Errorf("%s has no data of the daemon for %s", panel.Title, q.Expr)
+			}
+		}
+	}
+	for _, a := range board.Annotations.List {
+		if ask("annotation", ".*", a.Target) == 0 {
+			t.Errorf("no keep is marked by %s", a.Target.Expr)
+		}
+	}
+	for _, v := range board.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		m := regexp.MustCompile(`^label_values\((.*), (\w+)\)$`).FindStringSubmatch(v.Definition)
+		if m == nil || p.query("count by ("+m[2]+") ("+strings.ReplaceAll(m[1], "$instance", ".*")+")") == 0 {
+			t.Errorf("%s has no values", v.Definition)
+		}
+	}
+	t.Logf("%d queries of %d panels", asked, len(board.Panels))
+}
+
+// checkRules looks at how Prometheus gets on with every rule, and that each
+// metric that a rule asks for is there.
+func checkRules(t *testing.T, p prometheusAPI, live string) {
+	var data struct {
+		Groups []struct {
+			Rules []struct{ Name, Type, Query, Health, LastError string }
+		}
+	}
+	healthy := func() bool {
+		must(t, p.ask("rules", nil, &data))
+		for _, g := range data.Groups {
+			for _, r := range g.Rules {
+				if r.Health == "unknown" {
+					return false
+				}
+			}
+		}
+		return len(data.Groups) == 2
+	}
+	p.s.poll("an evaluation of every rule", healthy)
+	count := map[string]int{}
+	for _, g := range data.Groups {
+		for _, r := range g.Rules {
+			count[r.Type]++
+			if r.Health != "ok" || r.LastError != "" {
+				t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
+			}
+			p.query(r.Query)
+			if r.Type == "recording" && p.query(r.Name+live) == 0 {
+				t.Errorf("%s has no data of the daemon", r.Name)
+			}
+			names := regexp.MustCompile(`(?:\w+:)?autoresearch_\w+(?::\w+)?`).FindAllString(r.Query, -1)
+			for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+				if p.query("{__name__=\""+name+"\"}") == 0 {
+					t.Errorf("%s asks for %s, which has no data", r.Name, name)
+				}
+			}
+		}
+	}
+	t.Logf("rules: %v", count)
+}
