@@ -4,6 +4,7 @@
 #   scripts/bench.sh          all of them
 #   scripts/bench.sh embed    train.py inside autoresearchd against `python train.py`, CPU
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
+#   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
 #   scripts/bench.sh ask      one Ask of each strategy at 1,000 trials of upstream's constants
 # What needs a GPU is in scripts/gpu.sh.
@@ -22,6 +23,8 @@ embed() {
 
 daemon() { scripts/bench_daemon.sh; }
 
+metrics() { scripts/bench_metrics.sh; }
+
 search() { scripts/bench_search.sh short; }
 
 ask() { scripts/go.sh test -run '^$' -bench . -benchtime 20x ./search/...; }
@@ -30,11 +33,11 @@ uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | search | ask) ;;
+  embed | daemon | metrics | search | ask) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon search ask; fi
+if [ $# = 0 ]; then set -- embed daemon metrics search ask; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"
