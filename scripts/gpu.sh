@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
-#   scripts/gpu.sh [part…]     parts: data hang ten upstream starter causal speed
+#   scripts/gpu.sh [part…]     parts: data hang ten upstream starter causal speed scrape
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
@@ -12,6 +12,8 @@
 #   starter   our own workspace likewise
 #   causal    the compiled starter sees no future token
 #   speed     train.py embedded against `python train.py`, in alternation
+#   scrape    /metrics beside nvidia-smi, every second of a trial of our own
+#             workspace; leaves WORK/scrape/record.om for Prometheus and Grafana
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
@@ -146,6 +148,26 @@ part_causal() {
 part_speed() {
   "$PYTHON" scripts/embed_vs_python.py --binary "$bin" --python "$PYTHON" --workspace configs/workspace --seconds "${SPEED_SECONDS:-15}" --eval-tokens 524288 --pairs "${PAIRS:-3}" --warm-up --at-least 0.995 &&
     verdict speed 1 "embedded at 0.995 of python or better" || verdict speed 0 "embedded below 0.995 of python"
+}
+
+part_scrape() {
+  rm -rf "$WORK/ours" && cp -r configs/workspace "$WORK/ours" && commit "$WORK/ours"
+  configure scrape "$WORK/ours" "$BUDGET" ""
+  local log=$WORK/scrape/log address="" pid
+  daemon scrape run --trials 1 --set 'http.listen="127.0.0.1:0"' >"$log" 2>&1 &
+  pid=$!
+  until address=$(sed -n 's/.*msg=ready.* listen=\([^ ]*\).*/\1/p' "$log") && [ -n "$address" ]; do
+    kill -0 "$pid" 2>/dev/null || { cat "$log"; verdict scrape 0 "the daemon ended before it was ready"; return; }
+    sleep 0.2
+  done
+  if "$PYTHON" scripts/gpu/scrape.py "http://$address/metrics" "$WORK/scrape/record.om"; then
+    verdict scrape 1 "/metrics and nvidia-smi agree"
+  else
+    verdict scrape 0 "/metrics and nvidia-smi differ: see above"
+  fi
+  wait "$pid" || true
+  verdict scrape-trial "$(grep -q 'msg="trial ends".*status=completed' "$log" && echo 1)" "a trial was scored meanwhile"
+  verdict scrape-memory "$(grep -q '^autoresearch_trial_gpu_memory_bytes{gpu="0"} ' "$WORK/scrape/record.om" && echo 1)" "its GPU memory is in the record"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader

@@ -4,7 +4,7 @@
 #   scripts/test.sh lint     formatting, vet, staticcheck, ruff, shellcheck, the house's import rules
 #   scripts/test.sh go       Go's tests, against the chosen interpreter
 #   scripts/test.sh embed    pyembed against every other interpreter on this machine
-#   scripts/test.sh python   the starter workspace's tests
+#   scripts/test.sh python   the tests in Python: of the starter workspace, and of what gpu.sh compares with
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh soak     the slow forms (make soak)
@@ -70,6 +70,7 @@ pythontests() {
   step "the starter workspace"
   "$root/scripts/venv.sh"
   "$build/venv/bin/python" -m unittest discover -s configs/workspace_test -p 'test_*.py'
+  "$build/venv/bin/python" -m unittest discover -s scripts/gpu -p 'test_*.py'
 }
 
 real() {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxh200"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
+
+	"autoresearchd/metrics"
+	"autoresearchd/metrics/gpu"
 )
 
 const operator = "../../configs/" // what an operator installs
@@ -104,6 +112,7 @@ func TestPrometheus(t *testing.T) {
 
 	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, p, daemon) })
 	t.Run("rules", func(t *testing.T) { checkRules(t, p, live) })
+	t.Run("record", func(t *testing.T) { checkRecord(t, filepath.Join(bin, "promtool")) })
 
 	// A configuration that is refused, and then one that is taken.
 	await := func(status, alert, instance string) notice {
@@ -337,3 +346,54 @@ func checkRules(t *testing.T, p prometheusAPI, live string) {
 	}
 	t.Logf("rules: %v", count)
 }
+
+// checkRecord proves what can be proven without a GPU of `scripts/gpu.sh
+// scrape`: with NVML's mock behind the page and a program of the same name for
+// nvidia-smi, the two are compared, and Prometheus takes the record.
+func checkRecord(t *testing.T, promtool string) {
+	dgx := dgxh200.New()
+	dgx.LookupSymbolFunc = func(symbol string) error { return errors.New(symbol + " is not there") }
+	for i, device := range dgx.Devices {
+		d := device.(*server.Device)
+		d.MemoryInfo.Used = uint64(i+1) << 30
+		d.GetUtilizationRatesFunc = func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 97}, nvml.SUCCESS }
+		d.GetPowerUsageFunc = func() (uint32, nvml.Return) { return 650500, nvml.SUCCESS }
+		d.GetTemperatureFunc = func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 61, nvml.SUCCESS }
+	}
+	gpus := gpu.OpenLibrary(t.Context(), dgx)
+	web := httptest.NewServer(metrics.New(nothing{}, gpus, metrics.Build{}).Handler())
+	defer web.Close()
+	dir := t.TempDir()
+	record := filepath.Join(dir, "record.om")
+	compare := func(watts string) (string, error) {
+		table := ""
+		for _, d := range gpus.Devices() {
+			table += fmt.Sprintf("%d, %d, %d, 97, %s, 61\n", d.Index, (d.Index+1)<<10, d.MemoryTotal>>20, watts)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte("#!/bin/sh\ncat <<'EOF'\n"+table+"EOF\n"), 0o755))
+		cmd := exec.Command(os.Getenv("AUTORESEARCH_PYTHON"), "../../scripts/gpu/scrape.py", web.URL, record, "--count", "3", "--interval", "0.01")
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := compare("420.00"); err == nil || strings.Count(out, "DIFFERS") != 8 || !strings.Contains(out, "DIFFERS: gpu 3 autoresearch_gpu_power_watts and power.draw: 0 of 3 samples within bounds, at most 230.5 apart, 0 missing") {
+		t.Errorf("other watts: %v\n%s", err, out)
+	}
+	if out, err := compare("650.50"); err != nil || strings.Count(out, "agrees: ") != 8*5 {
+		t.Errorf("the same figures: %v\n%s", err, out)
+	}
+	blocks := filepath.Join(dir, "blocks")
+	if out, err := exec.Command(promtool, "tsdb", "create-blocks-from", "openmetrics", record, blocks).CombinedOutput(); err != nil {
+		t.Fatalf("promtool takes no record: %v\n%s", err, out)
+	}
+	must(t, os.Mkdir(filepath.Join(blocks, "wal"), 0o755)) // dump asks for it
+	dump, err := exec.Command(promtool, "tsdb", "dump", blocks).CombinedOutput()
+	if err != nil || strings.Count(string(dump), `{__name__="autoresearch_gpu_power_watts", gpu="7"} 650.5 `) != 3 {
+		t.Errorf("the blocks do not have the record: %v\n%.2000s", err, dump)
+	}
+}
+
+// nothing is a study that nobody knows anything of.
+type nothing struct{}
+
+func (nothing) Snapshot() metrics.Snapshot { return metrics.Snapshot{} }
