@@ -13,6 +13,8 @@
 //	                        │            └─ watchdog: phases, deadlines, TERM, grace, KILL
 //	                        └─► httpd: /metrics (package metrics), /healthz, /readyz; notify: systemd
 //
+//	  journal ─► plot, report, export: pictures, a page, tables; read beside a running daemon
+//
 // A trial's way to disk has an order, and each step can be repeated:
 //
 //	begin ─► run ─► outcome ─► decision ─► commit and refs ─► results.tsv ─► done

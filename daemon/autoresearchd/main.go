@@ -95,7 +95,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.state, "state", "", "state `DIR` (default [study] state)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(),
-		g.diffCommand(), g.logCommand(), g.plotCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"),
+		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"),
 		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand())
 	for _, c := range root.Commands() {
 		args := c.Args

@@ -18,8 +18,6 @@ import (
 
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
-	"autoresearchd/daemon/lineage"
-	"autoresearchd/daemon/plot"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
@@ -322,11 +320,7 @@ func (g *globals) diffCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				repo, err := lineage.Open(cmd.Context(), study.Workspace)
-				if err != nil {
-					return err
-				}
-				if from, err = repo.ReadFile(cmd.Context(), to.ParentCommit, "train.py"); err != nil {
+				if from, err = sourceAt(cmd.Context(), study, to.ParentCommit); err != nil {
 					return err
 				}
 				name = "start"
@@ -406,54 +400,4 @@ func (i inertWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-func (g *globals) plotCommand() *cobra.Command {
-	var out string
-	c := &cobra.Command{Use: "plot", Short: "draw the staircase of best scores as a picture", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, state, err := g.reader()
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			study, _, err := r.Study()
-			if err != nil {
-				return err
-			}
-			all, err := r.Trials()
-			if err != nil {
-				return err
-			}
-			picture := plot.Study{Tag: study.Tag}
-			for _, rec := range all {
-				if rec.Outcome.Status == "" {
-					continue
-				}
-				scored := rec.Outcome.Status == search.Completed
-				if scored && picture.Baseline == 0 {
-					picture.Baseline = rec.Outcome.ValBPB
-				}
-				picture.Trials = append(picture.Trials, plot.Trial{ID: rec.Trial.ID, ValBPB: rec.Outcome.ValBPB, Scored: scored, Verdict: rec.Decision.Verdict, Description: rec.Trial.Proposal.Description})
-			}
-			if out == "" {
-				out = filepath.Join(state, "progress.png")
-			}
-			f, err := os.CreateTemp(filepath.Dir(out), ".progress-*.png")
-			if err != nil {
-				return fmt.Errorf("write the picture: %w", err)
-			}
-			defer os.Remove(f.Name())
-			err = errors.Join(plot.Staircase(f, picture), f.Chmod(0o644), f.Close())
-			if err == nil {
-				err = os.Rename(f.Name(), out)
-			}
-			if err != nil {
-				return fmt.Errorf("write the picture: %w", err)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), out)
-			return nil
-		}}
-	c.Flags().StringVarP(&out, "output", "o", "", "`FILE` (default STATE/progress.png)")
-	return c
 }

@@ -24,11 +24,12 @@ type Ledger struct {
 
 	mu     sync.Mutex
 	loaded bool
-	sums   sums
+	sums   Sums
 	spent  atomic.Pointer[float64] // sums.Dollars, for who must not wait for the disk; nil before it is loaded
 }
 
-type sums struct {
+// Sums is what models have cost.
+type Sums struct {
 	Dollars      float64 `json:"dollars"`
 	Reserved     float64 `json:"reserved"` // by requests under way
 	Requests     int64   `json:"requests"`
@@ -40,6 +41,14 @@ type sums struct {
 // model is first asked: a faulty one keeps models from being asked, and
 // nothing else.
 func NewLedger(state string) *Ledger { return &Ledger{path: filepath.Join(state, File)} }
+
+// Read returns what the models of a study have cost so far; of one that never
+// asked a model it is zero.
+func Read(state string) (Sums, error) {
+	l := NewLedger(state)
+	err := l.load()
+	return l.sums, err
+}
 
 // Reserve implements openai.Ledger.
 func (l *Ledger) Reserve(dollars, limit float64) error {
@@ -75,7 +84,7 @@ func (l *Ledger) load() error {
 		return nil
 	}
 	data, err := os.ReadFile(l.path)
-	var s sums
+	var s Sums
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -91,7 +100,7 @@ func (l *Ledger) load() error {
 	return nil
 }
 
-func (l *Ledger) set(s sums) {
+func (l *Ledger) set(s Sums) {
 	l.sums = s
 	l.spent.Store(&s.Dollars)
 }
@@ -111,7 +120,7 @@ func (l *Ledger) Spent() (dollars float64, ok bool) {
 }
 
 // store replaces the file, durably, and then what is known.
-func (l *Ledger) store(s sums) error {
+func (l *Ledger) store(s Sums) error {
 	data, err := json.Marshal(s)
 	if err == nil {
 		err = replace(l.path, append(data, '\n'))

@@ -63,9 +63,9 @@ func Curves(w io.Writer, c Comparison) error {
 	p.Y.Min, p.Y.Max, p.Y.Scale = v.low, v.high, plot.LogScale{}
 	p.X.Label.Text, p.Y.Label.Text = "trial", c.YLabel
 	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{whole: true, most: 11}, logTicks{}
-	dress(p)
+	dress(p, light)
 	p.Add(v)
-	return picture(w, p, v.header)
+	return picture(w, PNG, light, p, v.header)
 }
 
 type curves struct {
@@ -76,12 +76,12 @@ type curves struct {
 
 // header writes the title and, below it, the legend.
 func (v *curves) header(c draw.Canvas) {
-	bold := style(13.5, ink)
+	bold := style(13.5, light.ink)
 	bold.Font.Weight = font.WeightBold
 	bold.YAlign = text.YTop
 	c.FillText(bold, vg.Point{X: c.Min.X + 4, Y: c.Max.Y}, clean(v.Title, 110))
 	x, y := c.Min.X+8, c.Min.Y+7
-	words := style(10, soft)
+	words := style(10, light.soft)
 	words.YAlign = -0.4
 	for i, curve := range v.Curves {
 		name := clean(curve.Name, 24)
@@ -93,7 +93,7 @@ func (v *curves) header(c draw.Canvas) {
 
 // Plot draws the intervals below all lines.
 func (v *curves) Plot(c draw.Canvas, p *plot.Plot) {
-	gridlines(c, p)
+	gridlines(c, p, light.grid)
 	toX, toY := p.Transforms(&c)
 	at := func(i int, y float64) vg.Point {
 		return vg.Point{X: toX(float64(i + 1)), Y: toY(math.Min(v.high, math.Max(v.low, y)))}

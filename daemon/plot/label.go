@@ -87,10 +87,18 @@ func (b box) touches(o box) bool {
 	return !apart(b, o) && !apart(o, b)
 }
 
-// label names the kept trials, those that gained most first, each at the place
+// label is a name at its place.
+type label struct {
+	name  string
+	mark  vg.Point
+	place place
+	box   box
+}
+
+// labels names the kept trials, those that gained most first, each at the place
 // that hides least; one that would cover another label or leave the frame is
 // left out.
-func (v *view) label(c draw.Canvas, at func(Trial) vg.Point, radius vg.Length, stairs []vg.Point) {
+func (v *view) labels(c draw.Canvas, at func(Trial) vg.Point, radius vg.Length, stairs []vg.Point) []label {
 	gain := map[int64]float64{}
 	for i, t := range v.stairs {
 		if i > 0 {
@@ -105,10 +113,10 @@ func (v *view) label(c draw.Canvas, at func(Trial) vg.Point, radius vg.Length, s
 	if len(order) > mostLabels {
 		order = order[:mostLabels]
 	}
-	words := style(10, ink)
+	words := style(10, v.ink)
 	words.YAlign = text.YCenter
 	var taken []box
-	var put []func()
+	var all []label
 	for _, t := range order {
 		name := clean(t.Description, labelChars)
 		if name == "" {
@@ -135,21 +143,23 @@ func (v *view) label(c draw.Canvas, at func(Trial) vg.Point, radius vg.Length, s
 		if bestPlace.away >= far {
 			taken = append(taken, tie(mark, bestBox))
 		}
-		put = append(put, func() {
-			corners := bestBox.corners()
-			c.FillPolygon(veil, corners[:])
-			if bestPlace.away >= far {
-				c.StrokeLine2(line(soft, 0.5), mark.X, mark.Y-radius-2, mark.X, vg.Length(bestBox.cy+bestBox.h))
-			}
-			s := words
-			s.Rotation = bestPlace.angle
-			s.XAlign = text.XCenter
-			c.FillText(s, vg.Point{X: vg.Length(bestBox.cx - 1.2*bestBox.sin), Y: vg.Length(bestBox.cy + 1.2*bestBox.cos)}, name)
-		})
+		all = append(all, label{name, mark, bestPlace, bestBox})
 	}
-	for _, draw := range put {
-		draw()
+	return all
+}
+
+// write writes a label.
+func (v *view) write(c draw.Canvas, l label, radius vg.Length) {
+	corners := l.box.corners()
+	c.FillPolygon(v.veil, corners[:])
+	if l.place.away >= far {
+		c.StrokeLine2(line(v.soft, 0.5), l.mark.X, l.mark.Y-radius-2, l.mark.X, vg.Length(l.box.cy+l.box.h))
 	}
+	s := style(10, v.ink)
+	s.YAlign = text.YCenter
+	s.Rotation = l.place.angle
+	s.XAlign = text.XCenter
+	c.FillText(s, vg.Point{X: vg.Length(l.box.cx - 1.2*l.box.sin), Y: vg.Length(l.box.cy + 1.2*l.box.cos)}, l.name)
 }
 
 // boxAt is where a label of this width would lie.

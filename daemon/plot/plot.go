@@ -3,10 +3,13 @@
 package plot
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"image/color"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +22,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"autoresearchd/search"
 )
@@ -33,53 +37,133 @@ type Study struct {
 // Trial is one mark of the picture.
 type Trial struct {
 	ID          int64
+	Hours       float64 // from the study's beginning to the trial's end
 	ValBPB      float64
 	Scored      bool // ValBPB means something
 	Verdict     search.Verdict
 	Description string // from anywhere: nothing in it is believed
 }
 
-// The size of the picture: 1600 x 900 pixels.
+// Format is how a picture is written.
+type Format string
+
+// The formats.
+const (
+	PNG Format = "png"
+	SVG Format = "svg"
+)
+
+// FormatOf tells the format by a file's ending.
+func FormatOf(file string) (Format, error) {
+	switch f := Format(strings.ToLower(strings.TrimPrefix(filepath.Ext(file), "."))); f {
+	case PNG, SVG:
+		return f, nil
+	}
+	return "", fmt.Errorf("draw into %s: pictures are PNG or SVG: let the name end in .png or .svg", file)
+}
+
+// Axis is what a study runs along.
+type Axis string
+
+// The axes.
+const (
+	Trials Axis = "trials"
+	Hours  Axis = "hours"
+)
+
+// Style says how a study is drawn.
+type Style struct {
+	Format Format // "": PNG
+	By     Axis   // "": Trials
+	Dark   bool   // light ink on dark paper
+}
+
+// The size of a picture: 1600 x 900 pixels.
 const (
 	width, height = 10 * vg.Inch, 5.625 * vg.Inch
 	dpi           = 160
 )
 
-// Okabe and Ito's palette: told apart with any kind of colour vision, and by
+// palette is Okabe and Ito's: told apart with any kind of colour vision, and by
 // shape where there is no colour at all.
-var (
-	ink     = color.NRGBA{0x22, 0x22, 0x22, 0xff}
-	soft    = color.NRGBA{0x66, 0x66, 0x66, 0xff}
-	grid    = color.NRGBA{0xe9, 0xe9, 0xe9, 0xff}
-	keptInk = color.NRGBA{0x00, 0x72, 0xb2, 0xff} // blue
-	crashed = color.NRGBA{0xd5, 0x5e, 0x00, 0xff} // vermillion
-	veil    = color.NRGBA{0xff, 0xff, 0xff, 0xd0}
-)
-
-// Staircase writes a PNG of the study: every trial by its number and score,
-// the best so far as a line, the kept ones with their descriptions.
-func Staircase(w io.Writer, s Study) error {
-	v := newView(s)
-	return picture(w, frame(v), func(c draw.Canvas) { header(c, v) })
+type palette struct {
+	paper, veil      color.NRGBA // veil: what labels lie on
+	ink, soft, grid  color.NRGBA
+	kept, discarded  color.NRGBA
+	beyond, unscored color.NRGBA
 }
 
-// picture writes a plot with its header as a PNG.
-func picture(w io.Writer, p *plot.Plot, header func(draw.Canvas)) error {
-	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
-	whole := draw.Crop(draw.New(canvas), 10, -14, 6, -10)
+var (
+	light = palette{
+		paper: color.NRGBA{0xff, 0xff, 0xff, 0xff}, veil: color.NRGBA{0xff, 0xff, 0xff, 0xd0},
+		ink: color.NRGBA{0x22, 0x22, 0x22, 0xff}, soft: color.NRGBA{0x66, 0x66, 0x66, 0xff}, grid: color.NRGBA{0xe9, 0xe9, 0xe9, 0xff},
+		kept: color.NRGBA{0x00, 0x72, 0xb2, 0xff}, discarded: color.NRGBA{0x8c, 0x8c, 0x8c, 0xa0},
+		beyond: color.NRGBA{0x8c, 0x8c, 0x8c, 0xc0}, unscored: color.NRGBA{0xd5, 0x5e, 0x00, 0xff},
+	}
+	dark = palette{
+		paper: color.NRGBA{0x16, 0x18, 0x1c, 0xff}, veil: color.NRGBA{0x16, 0x18, 0x1c, 0xd0},
+		ink: color.NRGBA{0xe8, 0xe8, 0xe8, 0xff}, soft: color.NRGBA{0xa8, 0xa8, 0xa8, 0xff}, grid: color.NRGBA{0x30, 0x33, 0x38, 0xff},
+		kept: color.NRGBA{0x56, 0xb4, 0xe9, 0xff}, discarded: color.NRGBA{0x8c, 0x8c, 0x8c, 0xa0},
+		beyond: color.NRGBA{0x8c, 0x8c, 0x8c, 0xc0}, unscored: color.NRGBA{0xe6, 0x9f, 0x00, 0xff},
+	}
+)
+
+// Staircase writes a picture of the study: every trial by its number (or the
+// time of its end) and score, the best so far as a line, the kept ones with
+// their descriptions.
+func Staircase(w io.Writer, s Study, as Style) error {
+	v := newView(s, as)
+	return picture(w, as.Format, v.palette, frame(v), func(c draw.Canvas) { header(c, v) })
+}
+
+// picture writes a plot with its header.
+func picture(w io.Writer, as Format, colours palette, p *plot.Plot, header func(draw.Canvas)) error {
+	p.BackgroundColor = colours.paper
+	var canvas vg.CanvasSizer
+	var write func() error
+	switch as {
+	case PNG, "":
+		c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(colours.paper))
+		canvas, write = c, func() error { _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(w); return err }
+	case SVG:
+		c := vgsvg.New(width, height)
+		canvas, write = c, func() error { return writeSVG(w, c) }
+	default:
+		return fmt.Errorf("write picture: unknown format %q", as)
+	}
+	all := draw.New(canvas)
+	all.SetColor(colours.paper)
+	all.Fill(all.Rectangle.Path())
+	whole := draw.Crop(all, 10, -14, 6, -10)
 	header(draw.Crop(whole, 0, 0, whole.Max.Y-whole.Min.Y-36, 0))
 	p.Draw(draw.Crop(whole, 0, 0, 0, -40))
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(w); err != nil {
+	if err := write(); err != nil {
 		return fmt.Errorf("write picture: %w", err)
 	}
 	return nil
 }
 
+// writeSVG names fonts of the same widths beside the one that was measured, as
+// few machines have that one. A quote within a text is escaped, so what is
+// replaced is an attribute.
+func writeSVG(w io.Writer, c *vgsvg.Canvas) error {
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return err
+	}
+	_, err := w.Write(bytes.ReplaceAll(b.Bytes(), []byte(`style="font-family:Liberation Sans;`), []byte(`style="font-family:'Liberation Sans',Arial,Helvetica,sans-serif;`)))
+	return err
+}
+
 // view is a study reduced to what is drawn.
 type view struct {
+	palette
+	by         Axis
+	unit       string  // of the horizontal axis
+	scaleX     float64 // units in an hour
+	last       float64 // the last trial's place on it
 	tag        string
 	total      int
-	last       int64
 	baseline   float64 // NaN: none
 	best       float64 // NaN: none
 	kept       []Trial // in order
@@ -90,16 +174,31 @@ type view struct {
 	ymin, ymax float64
 }
 
-func newView(s Study) *view {
-	v := &view{tag: clean(s.Tag, 24), total: len(s.Trials), baseline: math.NaN(), best: math.NaN()}
+func newView(s Study, as Style) *view {
+	v := &view{palette: light, by: as.By, unit: "trial", scaleX: 1, tag: clean(s.Tag, 24), total: len(s.Trials), baseline: math.NaN(), best: math.NaN()}
+	if as.Dark {
+		v.palette = dark
+	}
 	if finite(s.Baseline) && s.Baseline > 0 {
 		v.baseline = s.Baseline
 	}
 	trials := slices.Clone(s.Trials)
-	slices.SortStableFunc(trials, func(a, b Trial) int { return int(a.ID - b.ID) })
+	slices.SortStableFunc(trials, func(a, b Trial) int { return cmp.Compare(a.ID, b.ID) })
+	if v.by == Hours {
+		longest := 0.0
+		for i := range trials {
+			if !finite(trials[i].Hours) || trials[i].Hours < 0 {
+				trials[i].Hours = 0
+			}
+			longest = max(longest, trials[i].Hours)
+		}
+		if v.unit = "hours since the study began"; longest < 1.5 {
+			v.unit, v.scaleX = "minutes since the study began", 60
+		}
+	}
 	var scores []float64
 	for _, t := range trials {
-		v.last = max(v.last, t.ID)
+		v.last = max(v.last, v.x(t))
 		switch {
 		case !t.Scored || !finite(t.ValBPB):
 			v.crashed = append(v.crashed, t)
@@ -124,6 +223,14 @@ func newView(s Study) *view {
 		return true
 	})
 	return v
+}
+
+// x is a trial's place on the horizontal axis.
+func (v *view) x(t Trial) float64 {
+	if v.by == Hours {
+		return t.Hours * v.scaleX
+	}
+	return float64(t.ID)
 }
 
 // scale fits the vertical range to the kept trials, the baseline and whatever
@@ -164,14 +271,19 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // frame makes the axes; the marks are drawn by view.
 func frame(v *view) *plot.Plot {
 	p := plot.New()
-	p.X.Min, p.X.Max = 0.5, float64(max(v.last, 1))+0.5
-	if n := float64(v.last); n > 1 {
-		p.X.Min, p.X.Max = 1-0.02*n, n+0.03*n
+	switch n := v.last; {
+	case v.by == Hours:
+		n = max(n, 1e-3)
+		p.X.Min, p.X.Max = -0.02*n, 1.03*n
+	case n > 1:
+		p.X.Min, p.X.Max = 1-0.02*n, 1.03*n
+	default:
+		p.X.Min, p.X.Max = 0.5, 1.5
 	}
 	p.Y.Min, p.Y.Max = v.ymin, v.ymax
-	p.X.Label.Text, p.Y.Label.Text = "trial", "val_bpb (lower is better)"
-	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{whole: true, most: 11}, ticks{most: 7}
-	dress(p)
+	p.X.Label.Text, p.Y.Label.Text = v.unit, "val_bpb (lower is better)"
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{whole: v.by != Hours, most: 11}, ticks{most: 7}
+	dress(p, v.palette)
 	if v.last == 0 { // nothing to count
 		p.X.Tick.Marker = plot.ConstantTicks{}
 	}
@@ -183,16 +295,16 @@ func frame(v *view) *plot.Plot {
 }
 
 // dress gives the axes the house's look.
-func dress(p *plot.Plot) {
+func dress(p *plot.Plot, in palette) {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
-		a.Label.TextStyle = style(11, ink)
+		a.Label.TextStyle = style(11, in.ink)
 		a.Label.TextStyle.XAlign, a.Label.TextStyle.YAlign = text.XCenter, text.YBottom
 		a.Label.Padding = 5
 		x, y := a.Tick.Label.XAlign, a.Tick.Label.YAlign
-		a.Tick.Label = style(10, soft)
+		a.Tick.Label = style(10, in.soft)
 		a.Tick.Label.XAlign, a.Tick.Label.YAlign = x, y
-		a.LineStyle = line(soft, 0.6)
-		a.Tick.LineStyle = line(soft, 0.6)
+		a.LineStyle = line(in.soft, 0.6)
+		a.Tick.LineStyle = line(in.soft, 0.6)
 		a.Tick.Length = 3
 		a.Padding = 0
 	}
@@ -211,7 +323,7 @@ func line(c color.Color, w vg.Length, dashes ...vg.Length) draw.LineStyle {
 
 // header writes the title and, below it, the legend.
 func header(c draw.Canvas, v *view) {
-	bold := style(13.5, ink)
+	bold := style(13.5, v.ink)
 	bold.Font.Weight = font.WeightBold
 	bold.YAlign = text.YTop
 	title := plural(v.total, "trial")
@@ -228,7 +340,7 @@ func header(c draw.Canvas, v *view) {
 	c.FillText(bold, vg.Point{X: c.Min.X + 4, Y: c.Max.Y}, strings.ReplaceAll(title, "-", "\u2212"))
 
 	x, y := c.Min.X+8, c.Min.Y+7
-	words := style(10, soft)
+	words := style(10, v.soft)
 	words.YAlign = -0.4
 	entry := func(show bool, mark func(vg.Point), wide vg.Length, label string) {
 		if !show {
@@ -236,7 +348,7 @@ func header(c draw.Canvas, v *view) {
 		}
 		mark(vg.Point{X: x + wide/2, Y: y})
 		c.FillText(words, vg.Point{X: x + wide + 4, Y: y}, label)
-		x += wide + 4 + words.Width(label) + 16
+		x += wide + 4 + words.Width(label) + 20
 	}
 	stroke := func(s draw.LineStyle) func(vg.Point) {
 		return func(at vg.Point) { c.StrokeLine2(s, at.X-12.5, at.Y, at.X+12.5, at.Y) }
@@ -244,12 +356,12 @@ func header(c draw.Canvas, v *view) {
 	glyph := func(g draw.GlyphStyle) func(vg.Point) {
 		return func(at vg.Point) { c.DrawGlyphNoClip(g, at) }
 	}
-	entry(len(v.stairs) > 0, stroke(stairLine), 25, "best so far")
-	entry(finite(v.baseline), stroke(baseLine), 25, fmt.Sprintf("baseline %.6f", v.baseline))
-	entry(len(v.kept) > 0, glyph(keptDot(4)), 6, "kept")
-	entry(len(v.discarded) > 0, glyph(discardDot(3.2)), 6, "discarded")
-	entry(len(v.beyond) > 0, glyph(beyondMark(3.4)), 6, plural(len(v.beyond), "score")+" beyond the scale")
-	entry(len(v.crashed) > 0, glyph(crashMark(3.4)), 6, plural(len(v.crashed), "trial")+" without a score")
+	entry(len(v.stairs) > 0, stroke(v.stairLine()), 25, "best so far")
+	entry(finite(v.baseline), stroke(v.baseLine()), 25, fmt.Sprintf("baseline %.6f", v.baseline))
+	entry(len(v.kept) > 0, glyph(v.keptDot(4)), 6, "kept")
+	entry(len(v.discarded) > 0, glyph(v.discardDot(3.2)), 6, "discarded")
+	entry(len(v.beyond) > 0, glyph(v.beyondMark(3.4)), 6, plural(len(v.beyond), "score")+" beyond the scale")
+	entry(len(v.crashed) > 0, glyph(v.crashMark(3.4)), 6, plural(len(v.crashed), "trial")+" without a score")
 }
 
 func plural(n int, what string) string {
@@ -259,25 +371,23 @@ func plural(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
-var (
-	stairLine = line(keptInk, 1.6)
-	baseLine  = line(soft, 0.9, 4, 3)
-)
+func (p palette) stairLine() draw.LineStyle { return line(p.kept, 1.6) }
+func (p palette) baseLine() draw.LineStyle  { return line(p.soft, 0.9, 4, 3) }
 
-func keptDot(r vg.Length) draw.GlyphStyle {
-	return draw.GlyphStyle{Color: keptInk, Radius: r, Shape: draw.CircleGlyph{}}
+func (p palette) keptDot(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: p.kept, Radius: r, Shape: draw.CircleGlyph{}}
 }
 
-func discardDot(r vg.Length) draw.GlyphStyle {
-	return draw.GlyphStyle{Color: color.NRGBA{0x8c, 0x8c, 0x8c, 0xa0}, Radius: r, Shape: draw.CircleGlyph{}}
+func (p palette) discardDot(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: p.discarded, Radius: r, Shape: draw.CircleGlyph{}}
 }
 
-func beyondMark(r vg.Length) draw.GlyphStyle {
-	return draw.GlyphStyle{Color: color.NRGBA{0x8c, 0x8c, 0x8c, 0xc0}, Radius: r, Shape: draw.PyramidGlyph{}}
+func (p palette) beyondMark(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: p.beyond, Radius: r, Shape: draw.PyramidGlyph{}}
 }
 
-func crashMark(r vg.Length) draw.GlyphStyle {
-	return draw.GlyphStyle{Color: crashed, Radius: r, Shape: crossGlyph{}}
+func (p palette) crashMark(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: p.unscored, Radius: r, Shape: crossGlyph{}}
 }
 
 // crossGlyph is a cross of strokes that stay visible when the picture is scaled down.
@@ -293,25 +403,25 @@ func (crossGlyph) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, at vg.Point) {
 // Plot draws grid, lines, marks and labels.
 func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
-	at := func(t Trial) vg.Point { return vg.Point{X: toX(float64(t.ID)), Y: toY(t.ValBPB)} }
-	gridlines(c, p)
+	at := func(t Trial) vg.Point { return vg.Point{X: toX(v.x(t)), Y: toY(t.ValBPB)} }
+	gridlines(c, p, v.grid)
 
 	shrink := vg.Length(1) // marks of long studies are smaller
 	if v.total > 60 {
 		shrink = vg.Length(max(0.5, math.Sqrt(60/float64(v.total))))
 	}
 	for _, t := range v.discarded {
-		c.DrawGlyphNoClip(discardDot(max(1.7, 3.2*shrink)), at(t))
+		c.DrawGlyphNoClip(v.discardDot(max(1.7, 3.2*shrink)), at(t))
 	}
 	for _, t := range v.beyond {
-		c.DrawGlyphNoClip(beyondMark(max(2, 3.4*shrink)), vg.Point{X: toX(float64(t.ID)), Y: c.Max.Y - 15})
+		c.DrawGlyphNoClip(v.beyondMark(max(2, 3.4*shrink)), vg.Point{X: toX(v.x(t)), Y: c.Max.Y - 15})
 	}
 	for _, t := range v.crashed {
-		c.DrawGlyphNoClip(crashMark(max(2, 3.6*shrink)), vg.Point{X: toX(float64(t.ID)), Y: c.Max.Y - 6})
+		c.DrawGlyphNoClip(v.crashMark(max(2, 3.6*shrink)), vg.Point{X: toX(v.x(t)), Y: c.Max.Y - 6})
 	}
 	if finite(v.baseline) {
 		y := toY(v.baseline)
-		c.StrokeLine2(baseLine, c.Min.X, y, c.Max.X, y)
+		c.StrokeLine2(v.baseLine(), c.Min.X, y, c.Max.X, y)
 	}
 	var stairs []vg.Point
 	for _, t := range v.stairs {
@@ -322,29 +432,31 @@ func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 		stairs = append(stairs, next)
 	}
 	if n := len(stairs); n > 0 {
-		stairs = append(stairs, vg.Point{X: toX(float64(v.last)), Y: stairs[n-1].Y})
-		c.StrokeLines(stairLine, stairs)
+		stairs = append(stairs, vg.Point{X: toX(v.last), Y: stairs[n-1].Y})
+		c.StrokeLines(v.stairLine(), stairs)
 	}
 	radius := max(2.8, 4*shrink)
-	ring := draw.GlyphStyle{Color: color.White, Radius: radius + 1, Shape: draw.CircleGlyph{}}
+	ring := draw.GlyphStyle{Color: v.paper, Radius: radius + 1, Shape: draw.CircleGlyph{}}
 	for _, t := range v.kept {
 		c.DrawGlyphNoClip(ring, at(t))
 	}
 	for _, t := range v.kept {
-		c.DrawGlyphNoClip(keptDot(radius), at(t))
+		c.DrawGlyphNoClip(v.keptDot(radius), at(t))
 	}
 
 	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 {
-		words := style(14, soft)
+		words := style(14, v.soft)
 		words.XAlign, words.YAlign = text.XCenter, text.YCenter
 		c.FillText(words, c.Center(), "no trial has a score yet")
 		return
 	}
-	v.label(c, at, radius, stairs)
+	for _, l := range v.labels(c, at, radius, stairs) {
+		v.write(c, l, radius)
+	}
 }
 
 // gridlines draws a line for each tick of the vertical axis, and the border.
-func gridlines(c draw.Canvas, p *plot.Plot) {
+func gridlines(c draw.Canvas, p *plot.Plot, grid color.Color) {
 	_, toY := p.Transforms(&c)
 	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
 		c.StrokeLine2(line(grid, 0.6), c.Min.X, toY(t.Value), c.Max.X, toY(t.Value))
@@ -380,6 +492,9 @@ func (t ticks) Ticks(lo, hi float64) []plot.Tick {
 		value := i * step
 		if t.whole && value < 1 {
 			continue
+		}
+		if value == 0 {
+			value = 0 // it may be a negative one
 		}
 		all = append(all, plot.Tick{Value: value, Label: strconv.FormatFloat(value, 'f', places, 64)})
 	}

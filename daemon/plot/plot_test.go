@@ -2,12 +2,14 @@ package plot
 
 import (
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"flag"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -17,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
 
 	"autoresearchd/search"
 )
@@ -34,7 +38,7 @@ func simulated(n int) Study {
 	s := Study{Tag: "nov23", Baseline: 0.9979}
 	best := s.Baseline
 	for i := range n {
-		t := Trial{ID: int64(i + 1), Scored: true, Verdict: search.Discard, Description: ideas[r.IntN(len(ideas))]}
+		t := Trial{ID: int64(i + 1), Hours: 0.1 * float64(i+1), Scored: true, Verdict: search.Discard, Description: ideas[r.IntN(len(ideas))]}
 		switch {
 		case i == 0:
 			t.ValBPB, t.Verdict, t.Description = best, search.Keep, "baseline"
@@ -56,7 +60,7 @@ func simulated(n int) Study {
 func draws(t *testing.T, name string, s Study) image.Image {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Staircase(&b, s); err != nil {
+	if err := Staircase(&b, s, Style{}); err != nil {
 		t.Fatal(err)
 	}
 	if *out != "" {
@@ -94,7 +98,7 @@ func TestStudies(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			s := simulated(n)
 			img := draws(t, fmt.Sprint(n), s)
-			if count(img, keptInk) < 100 {
+			if count(img, light.kept) < 100 {
 				t.Error("no kept trial is visible")
 			}
 			crashes := 0
@@ -103,10 +107,166 @@ func TestStudies(t *testing.T) {
 					crashes++
 				}
 			}
-			if got := count(img, crashed); (got > 0) != (crashes > 0) {
+			if got := count(img, light.unscored); (got > 0) != (crashes > 0) {
 				t.Errorf("%d crashes, %d pixels of their colour", crashes, got)
 			}
 		})
+	}
+}
+
+// TestStyles draws one study in every way; an SVG is well-formed XML whose text
+// is text.
+func TestStyles(t *testing.T) {
+	for _, name := range []string{"study.png", "dark.PNG", "hours.png", "study.svg", "dark.svg"} {
+		s := simulated(40)
+		for i := range s.Trials {
+			s.Trials[i].Description = `</text><script>alert("1")</script>`
+		}
+		format, err := FormatOf(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		as := Style{Format: format, By: Trials, Dark: strings.HasPrefix(name, "dark")}
+		if strings.HasPrefix(name, "hours") {
+			as.By = Hours
+		}
+		var b bytes.Buffer
+		if err := Staircase(&b, s, as); err != nil {
+			t.Fatal(err)
+		}
+		if *out != "" {
+			if err := os.WriteFile(filepath.Join(*out, "style-"+name), b.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if format == PNG {
+			img, err := png.Decode(&b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			paper := light.paper
+			if as.Dark {
+				paper = dark.paper
+			}
+			if n := count(img, paper); n < 1600*900/2 {
+				t.Errorf("%s: %d pixels of paper", name, n)
+			}
+			continue
+		}
+		said := ""
+		d := xml.NewDecoder(&b)
+		for {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			switch e := token.(type) {
+			case xml.StartElement:
+				if e.Name.Local == "script" || e.Name.Local == "image" {
+					t.Errorf("%s has an element %s", name, e.Name.Local)
+				}
+			case xml.CharData:
+				said += string(e)
+			}
+		}
+		if !strings.Contains(said, `</text><script>alert("1")`) || !strings.Contains(said, "nov23: 40 trials") {
+			t.Errorf("%s says %q", name, strings.Fields(said))
+		}
+	}
+	for _, name := range []string{"study.jpg", "png", "study.svg.gz", ""} {
+		if _, err := FormatOf(name); err == nil {
+			t.Errorf("%q was accepted", name)
+		}
+	}
+	if err := Staircase(io.Discard, Study{}, Style{Format: "gif"}); err == nil {
+		t.Error("a GIF was drawn")
+	}
+}
+
+func TestLosses(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	made := func(name string, end float64) Line {
+		l := Line{Name: name}
+		for i := range 300 {
+			l.Seconds = append(l.Seconds, float64(i))
+			l.Loss = append(l.Loss, end+7*math.Exp(-float64(i)/12)+0.05*r.NormFloat64())
+		}
+		return l
+	}
+	for name, lines := range map[string][]Line{
+		"two":      {made("champion, trial 31", 2.5), made("trial 1\x1b[31m", 2.8)},
+		"none":     nil,
+		"empty":    {{Name: "champion"}, {Name: "one point", Seconds: []float64{3}, Loss: []float64{2}}},
+		"nonsense": {{Name: "x", Seconds: []float64{0, math.NaN(), 2, -1, 5}, Loss: []float64{math.Inf(1), 1, 2, 3}}},
+	} {
+		for _, as := range []Style{{Format: PNG, Dark: true}, {Format: SVG}} {
+			var b bytes.Buffer
+			if err := Losses(&b, lines, as); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if *out != "" {
+				if err := os.WriteFile(filepath.Join(*out, "losses-"+name+"."+string(as.Format)), b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if as.Format == SVG && (!strings.Contains(b.String(), ">training loss<") || strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "\x1b")) {
+				t.Errorf("%s: %s", name, b.String())
+			}
+			if as.Format == PNG && name == "two" {
+				img, err := png.Decode(&b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if count(img, dark.kept) < 1000 || count(img, dark.soft) < 1000 {
+					t.Error("a line is not to be seen")
+				}
+			}
+		}
+	}
+}
+
+func TestHoursStart(t *testing.T) {
+	s := simulated(3)
+	s.Trials[0].Hours, s.Trials[1].Hours = math.NaN(), -4
+	v := newView(s, Style{By: Hours})
+	if v.x(v.kept[0]) != 0 || v.unit != "minutes since the study began" || math.Abs(v.last-18) > 1e-9 {
+		t.Errorf("from %g to %g %s", v.x(v.kept[0]), v.last, v.unit)
+	}
+	s.Trials[2].Hours = 9
+	if v := newView(s, Style{By: Hours}); v.last != 9 || v.unit != "hours since the study began" {
+		t.Errorf("to %g %s", v.last, v.unit)
+	}
+}
+
+// TestLabelsDoNotOverlap looks at the labels of studies that keep much.
+func TestLabelsDoNotOverlap(t *testing.T) {
+	for _, n := range []int{8, 30, 100, 300} {
+		s := simulated(n)
+		for i := range s.Trials {
+			if i%3 == 0 {
+				s.Trials[i].Scored, s.Trials[i].Verdict, s.Trials[i].ValBPB = true, search.Keep, 1-0.05*math.Log(float64(i+1))
+			}
+		}
+		for _, by := range []Axis{Trials, Hours} {
+			v := newView(s, Style{By: by})
+			p := frame(v)
+			c := draw.Crop(draw.New(vgimg.New(width, height)), 40, -14, 30, -40)
+			toX, toY := p.Transforms(&c)
+			all := v.labels(c, func(t Trial) vg.Point { return vg.Point{X: toX(v.x(t)), Y: toY(t.ValBPB)} }, 4, nil)
+			if len(all) < min(3, n/4) {
+				t.Errorf("%d trials by %s: %d labels", n, by, len(all))
+			}
+			for i := range all {
+				for j := range i {
+					if all[i].box.touches(all[j].box) {
+						t.Errorf("%d trials by %s: %q lies on %q", n, by, all[i].name, all[j].name)
+					}
+				}
+			}
+		}
 	}
 }
 
@@ -117,7 +277,7 @@ func TestNothingScored(t *testing.T) {
 		"crashes":  {Tag: "nov23", Trials: []Trial{{ID: 1, Verdict: search.Crash}, {ID: 2, Verdict: search.Crash}}},
 		"nonsense": {Baseline: math.Inf(1), Trials: []Trial{{ID: 1, Scored: true, ValBPB: math.NaN(), Verdict: search.Keep}, {ID: 2, Scored: true, ValBPB: math.Inf(1)}}},
 	} {
-		if img := draws(t, name, s); count(img, soft) < 500 {
+		if img := draws(t, name, s); count(img, light.soft) < 500 {
 			t.Errorf("%s: the frame does not say that it is empty", name)
 		}
 	}
@@ -134,7 +294,7 @@ func TestEqualScores(t *testing.T) {
 func TestOneTerribleTrialFlattensNothing(t *testing.T) {
 	s := simulated(30)
 	s.Trials = append(s.Trials, Trial{ID: 31, ValBPB: 1e6, Scored: true, Verdict: search.Discard})
-	v := newView(s)
+	v := newView(s, Style{})
 	if v.ymax > 1.2 {
 		t.Errorf("the range goes up to %g", v.ymax)
 	}
@@ -228,7 +388,7 @@ type full struct{}
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
 func TestWriteError(t *testing.T) {
-	err := Staircase(full{}, simulated(2))
+	err := Staircase(full{}, simulated(2), Style{})
 	if err == nil || err.Error() != "write picture: no space left on device" {
 		t.Error(err)
 	}
@@ -237,7 +397,7 @@ func TestWriteError(t *testing.T) {
 func BenchmarkStaircase(b *testing.B) {
 	s := simulated(1000)
 	for b.Loop() {
-		if err := Staircase(new(bytes.Buffer), s); err != nil {
+		if err := Staircase(new(bytes.Buffer), s, Style{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"autoresearchd/daemon/export"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/modelserver"
+	"autoresearchd/daemon/plot"
+	"autoresearchd/daemon/report"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/search"
+)
+
+// standardOut is the name of a file that stands for standard output.
+const standardOut = "-"
+
+// save writes a file, or standard output, and names the file.
+func save(cmd *cobra.Command, path string, write func(io.Writer) error) error {
+	if path == standardOut {
+		return write(cmd.OutOrStdout())
+	}
+	if err := export.File(path, write); err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), path)
+	return nil
+}
+
+func (g *globals) plotCommand() *cobra.Command {
+	var out, by string
+	c := &cobra.Command{Use: "plot", Short: "draw the staircase of best scores as a picture, PNG or SVG", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			axis := plot.Axis(by)
+			if axis != plot.Trials && axis != plot.Hours {
+				return usageError{fmt.Errorf("--by %q: write trials or hours", by)}
+			}
+			r, state, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			if out == "" {
+				out = filepath.Join(state, "progress.png")
+			}
+			as := plot.Style{Format: plot.PNG, By: axis}
+			if out != standardOut {
+				if as.Format, err = plot.FormatOf(out); err != nil {
+					return usageError{err}
+				}
+			}
+			study, _, err := r.Study()
+			if err != nil {
+				return err
+			}
+			all, err := r.Trials()
+			if err != nil {
+				return err
+			}
+			return save(cmd, out, func(w io.Writer) error { return plot.Staircase(w, report.Picture(study, all), as) })
+		}}
+	c.Flags().StringVarP(&out, "output", "o", "", "`FILE`.png or FILE.svg (default STATE/progress.png); - for a PNG on standard output")
+	c.Flags().StringVar(&by, "by", string(plot.Trials), "what the study runs along: `trials|hours`")
+	return c
+}
+
+func (g *globals) reportCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{Use: "report", Short: "the study as one page that can be mailed", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, state, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			past, err := supervisor.Past(r)
+			if err != nil {
+				return err
+			}
+			spent, err := modelserver.Read(state)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = filepath.Join(state, "report.html")
+			}
+			o := report.Options{
+				Journal: r, Folder: func(id int64) string { return supervisor.Folder(state, id) },
+				Start: func(ctx context.Context, study journal.Study) ([]byte, error) {
+					return sourceAt(ctx, study, study.BaseCommit)
+				},
+				Claim: past.Claim, Spent: spent, Command: g.line(state), Version: version, Now: time.Now(),
+			}
+			return save(cmd, out, func(w io.Writer) error { return report.Write(cmd.Context(), w, o) })
+		}}
+	c.Flags().StringVarP(&out, "output", "o", "", "`FILE` (default STATE/report.html); - for standard output")
+	return c
+}
+
+// line is how this program is called for the same study.
+func (g *globals) line(state string) string {
+	if path, err := g.configPath(); err == nil {
+		if path, err = filepath.Abs(path); err == nil && path != systemConfig {
+			return "autoresearchd --config " + report.Quote(path)
+		}
+		return "autoresearchd"
+	}
+	return "autoresearchd --state " + report.Quote(state)
+}
+
+// sourceAt is the train.py of a commit of the study's workspace.
+func sourceAt(ctx context.Context, study journal.Study, commit string) ([]byte, error) {
+	repo, err := lineage.Open(ctx, study.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	return repo.ReadFile(ctx, commit, "train.py")
+}
+
+func (g *globals) exportCommand() *cobra.Command {
+	var out, format string
+	formats := []string{"csv", "jsonl", "mlflow", "tensorboard"}
+	c := &cobra.Command{Use: "export", Short: "the record for other tools: CSV, JSON Lines, MLflow, TensorBoard", Args: cobra.NoArgs,
+		Long: `The record for other tools:
+
+  csv          a row for each finished trial, every constant in a column of its own
+  jsonl        an object a line, as in "trials --json", with all constants and the training curve
+  mlflow       an MLflow file store (a folder): each trial a run with its parameters, metrics and
+               train.py. MLflow 3.17 opens it with MLFLOW_ALLOW_FILE_STORE=true
+  tensorboard  event files (a folder): scores over trials, and the training loss of what was kept`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, state, err := g.reader()
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			study, _, err := r.Study()
+			if err != nil {
+				return err
+			}
+			folder := map[string]func(string, journal.Study, export.Replay) error{"mlflow": export.MLflow, "tensorboard": export.TensorBoard}[format]
+			switch {
+			case format == "csv":
+				all, err := r.Trials()
+				if err != nil {
+					return err
+				}
+				return save(cmd, or(out, standardOut), func(w io.Writer) error { return export.CSV(w, all) })
+			case format == "jsonl":
+				return save(cmd, or(out, standardOut), func(w io.Writer) error {
+					e := json.NewEncoder(w)
+					return r.Replay(func(rec journal.Record) error {
+						if rec.Outcome.Status == "" {
+							return nil
+						}
+						return e.Encode(exportedJSON(rec))
+					})
+				})
+			case folder == nil:
+				return usageError{fmt.Errorf("--format %q: write one of %s", format, strings.Join(formats, ", "))}
+			case out == standardOut:
+				return usageError{fmt.Errorf("--format %s writes a folder: name it with -o", format)}
+			}
+			out = or(out, filepath.Join(state, map[string]string{"mlflow": "mlruns", "tensorboard": "tensorboard"}[format]))
+			if err := folder(out, study, r.Replay); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), out)
+			return nil
+		}}
+	c.Flags().StringVar(&format, "format", "csv", "`"+strings.Join(formats, "|")+"`")
+	c.Flags().StringVarP(&out, "output", "o", "", "`PATH` (default standard output; STATE/mlruns or STATE/tensorboard for those)")
+	return c
+}
+
+func or(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// exported is a line of `export --format jsonl`.
+type exported struct {
+	trialJSON
+	All    map[string]search.Value `json:"all_constants"`
+	Device string                  `json:"device"`
+	Curve  []search.Point          `json:"curve,omitempty"`
+}
+
+func exportedJSON(r journal.Record) exported {
+	e := exported{trialJSON: toJSON(r), All: map[string]search.Value{}, Device: r.Trial.Device}
+	for _, p := range r.Outcome.Curve {
+		if !math.IsNaN(p.Loss) && !math.IsInf(p.Loss, 0) { // JSON has no word for these
+			e.Curve = append(e.Curve, p)
+		}
+	}
+	for _, c := range r.Trial.Constants {
+		e.All[c.Name] = c.Value
+	}
+	return e
+}
