@@ -39,6 +39,7 @@ type simulation struct {
 	judge             string
 	jobs              int
 	picture           string
+	model             float64 // quality of a modelled language model; below 0: none
 	describe, serve   bool
 	json              bool
 
@@ -98,6 +99,7 @@ func (g *globals) simulateCommand() *cobra.Command {
 	f.StringVar(&s.judge, "judge", "greedy", "`RULE` that decides what is kept")
 	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies at once, `N`")
 	f.StringVarP(&s.picture, "output", "o", "", "draw regret against trials: `F.png`")
+	f.Float64Var(&s.model, "modelled-llm", -1, "a modelled language model answers the llm strategy, whose proposals are worthless at `QUALITY` 0 and strong at 1 (below 0: none)")
 	f.BoolVar(&s.describe, "describe", false, "print a built-in task's space, its best value and that of half of all points, as JSON")
 	f.BoolVar(&s.serve, "serve", false, "answer lines on standard input as CMD would, for a built-in task, with the value without noise as \"true\"")
 	return g.reads(c)
@@ -274,6 +276,12 @@ func (t *timed) Ask(ctx context.Context, h search.History) (search.Proposal, err
 	return p, err
 }
 
+func (t *timed) Prepare(ctx context.Context, h search.History) {
+	if p, ok := t.Strategy.(search.Preparer); ok {
+		p.Prepare(ctx, h)
+	}
+}
+
 // study plays one study. each sees its trials as they come; nil: nobody.
 func (s *simulation) study(ctx context.Context, task madeTask, name string, seed uint64, each func(st *simulate.Study, r search.Result, ask time.Duration)) (simulate.Finished, error) {
 	fault := func(err error) (simulate.Finished, error) {
@@ -294,6 +302,11 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 	if c, ok := strategy.(search.Closer); ok {
 		defer c.Close()
 	}
+	made, end, err := task.at(seed)
+	if err != nil {
+		return fault(err)
+	}
+	defer end()
 	var st *simulate.Study
 	if e, ok := strategy.(search.Equipper); ok {
 		t := search.Tools{
@@ -306,13 +319,13 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 		if s.programs != nil {
 			t.Start = s.programs.Start
 		}
+		if s.model >= 0 {
+			if t.Model, err = simulate.NewModelled(made, s.model, seed); err != nil {
+				return fault(err)
+			}
+		}
 		e.Equip(t)
 	}
-	made, end, err := task.at(seed)
-	if err != nil {
-		return fault(err)
-	}
-	defer end()
 	clock := &timed{Strategy: strategy}
 	st, err = simulate.Begin(ctx, made, clock, s.rule, seed)
 	if err != nil {

@@ -185,12 +185,13 @@ func TestSimulateComparison(t *testing.T) {
 		Regret         []float64
 		Failed         float64
 		Ask            float64 `json:"ask_seconds"`
+		Shares         map[string]float64
 	}
 	a, b := decodeLines[line](t, one), decodeLines[line](t, many)
 	for i := range a {
 		a[i].Ask, b[i].Ask = 0, 0
 	}
-	if len(a) != 3 || len(a[0].Regret) != 10 || fmt.Sprint(a) != fmt.Sprint(b) {
+	if len(a) != 3 || len(a[0].Regret) != 10 || a[0].Shares["baseline"] != 0.1 || fmt.Sprint(a) != fmt.Sprint(b) {
 		t.Errorf("one at a time\n%s, three at once\n%s", one, many)
 	}
 }
@@ -214,7 +215,7 @@ func TestSimulateRefuses(t *testing.T) {
 		args []string
 	}{
 		{`unknown strategy "best"`, []string{"--strategy", "best"}},
-		{`unknown task "moon": known are ackley, cpu,`, []string{"--task", "moon"}},
+		{`unknown task "moon": known are ackley, code, cpu,`, []string{"--task", "moon"}},
 		{`unknown judge rule "fair"`, []string{"--judge", "fair"}},
 		{"--space and --exec belong together", []string{"--space", space}},
 		{"--space and --exec belong together", []string{"--exec", "cat"}},
@@ -231,5 +232,20 @@ func TestSimulateRefuses(t *testing.T) {
 	out, _, code := simulated(t, "--task", "list")
 	if code != 0 || !strings.Contains(out, "rosenbrock   Rosenbrock's valley") {
 		t.Errorf("status %d, %s", code, out)
+	}
+}
+
+// TestSimulateModelledLLM has a modelled language model answer the llm strategy.
+func TestSimulateModelledLLM(t *testing.T) {
+	out, fault, code := simulated(t, "--strategy", "llm", "--modelled-llm", "1", "--trials", "12", "--task", "code", "--json")
+	by := map[string]int{}
+	for _, r := range decodeLines[simulatedTrial](t, out) {
+		by[r.Strategy]++
+	}
+	if code != 0 || by["llm"] != 11 {
+		t.Errorf("status %d, proposed by %v\n%s", code, by, fault)
+	}
+	if _, fault, code := simulated(t, "--modelled-llm", "3"); code == 0 || !strings.Contains(fault, "a quality from 0 to 1, not 3") {
+		t.Errorf("status %d, %s", code, fault)
 	}
 }

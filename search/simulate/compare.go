@@ -9,13 +9,14 @@ import (
 
 // Finished is what one study of a comparison came to.
 type Finished struct {
-	Task     string    `json:"task"`
-	Strategy string    `json:"strategy"`
-	Seed     uint64    `json:"seed"`
-	Regret   []float64 `json:"regret"` // after each trial, normalised
-	Failed   float64   `json:"failed"` // share of the trials without a value
-	Ask      float64   `json:"ask_seconds"`
-	Error    string    `json:"error,omitempty"`
+	Task     string             `json:"task"`
+	Strategy string             `json:"strategy"`
+	Seed     uint64             `json:"seed"`
+	Regret   []float64          `json:"regret"` // after each trial, normalised
+	Failed   float64            `json:"failed"` // share of the trials without a value
+	Ask      float64            `json:"ask_seconds"`
+	Shares   map[string]float64 `json:"shares"` // of the trials, by who proposed them
+	Error    string             `json:"error,omitempty"`
 
 	best  []float64
 	value []float64
@@ -24,8 +25,9 @@ type Finished struct {
 // SumUp sums up a study of so many trials; one that ended before, as everything
 // had been tried, stands still.
 func SumUp(s *Study, strategy string, seed uint64, trials int) Finished {
-	f := Finished{Task: s.Task.Name, Strategy: strategy, Seed: seed, best: slices.Clone(s.Best), value: s.Values}
+	f := Finished{Task: s.Task.Name, Strategy: strategy, Seed: seed, best: slices.Clone(s.Best), value: s.Values, Shares: map[string]float64{}}
 	for _, r := range s.History.Done {
+		f.Shares[r.Trial.Proposal.Strategy] += 1 / float64(len(s.History.Done))
 		if _, ok := r.Score(); !ok {
 			f.Failed += 1 / float64(len(s.History.Done))
 		}

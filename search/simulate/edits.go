@@ -89,9 +89,18 @@ func addition(n int) string { return fmt.Sprintf("EDIT_%d_GAIN", n) }
 
 // Propose draws an edit of the champion that it has not had yet.
 func (e *Edits) Propose(r *rand.Rand, champion search.Trial) (search.Proposal, bool) {
-	code := Code(champion.Source)
+	fresh := e.fresh(champion.Source)
+	if len(fresh) == 0 {
+		return search.Proposal{}, false
+	}
+	n := fresh[r.IntN(len(fresh))]
+	return search.Proposal{Strategy: "edit", Description: fmt.Sprintf("edit %d of the code", n), Parent: champion.ID, Source: e.apply(n, champion.Source, champion.Constants)}, true
+}
+
+// fresh are the edits that a train.py has not had yet.
+func (e *Edits) fresh(source []byte) []int {
 	had := map[string]bool{}
-	for _, line := range code {
+	for _, line := range Code(source) {
 		call, _, _ := strings.Cut(line, "(")
 		had[call] = true
 	}
@@ -101,12 +110,13 @@ func (e *Edits) Propose(r *rand.Rand, champion search.Trial) (search.Proposal, b
 			fresh = append(fresh, n)
 		}
 	}
-	if len(fresh) == 0 {
-		return search.Proposal{}, false
-	}
-	n := fresh[r.IntN(len(fresh))]
+	return fresh
+}
+
+// apply makes an edit in a train.py that has these constants.
+func (e *Edits) apply(n int, source []byte, consts []search.Constant) []byte {
 	d := e.list[n]
-	lines := Lines(champion.Constants)
+	lines := Lines(consts)
 	line := fmt.Sprintf("prepare.edit_%d()", n)
 	if at := slices.IndexFunc(lines, func(l Line) bool { return d.fixes != "" && l.Name == d.fixes }); at >= 0 {
 		line = fmt.Sprintf("prepare.edit_%d(%s=%s)", n, d.fixes, lines[at].Text)
@@ -115,8 +125,8 @@ func (e *Edits) Propose(r *rand.Rand, champion search.Trial) (search.Proposal, b
 	if !math.IsNaN(d.adds) {
 		lines = append(lines, Line{Name: addition(n), Text: "1.0", Value: search.FloatValue(1)})
 	}
-	source, _ := Source(lines, append(slices.Clone(code), line)...)
-	return search.Proposal{Strategy: "edit", Description: fmt.Sprintf("edit %d of the code", n), Parent: champion.ID, Source: source}, true
+	edited, _ := Source(lines, append(slices.Clone(Code(source)), line)...)
+	return edited
 }
 
 // value is a task's value with what the code's edits do to it.

@@ -35,7 +35,7 @@ func TestSameSeedSameStudy(t *testing.T) {
 			t.Errorf("%s: as %s from %g to %g", b.Name, one.Task.Name, one.Best[0], one.Best[39])
 		}
 	}
-	if _, err := simulate.LookupTask("moon"); err == nil || !strings.HasPrefix(err.Error(), `unknown task "moon": known are ackley, cpu, `) {
+	if _, err := simulate.LookupTask("moon"); err == nil || !strings.HasPrefix(err.Error(), `unknown task "moon": known are ackley, code, cpu, `) {
 		t.Errorf("got %v", err)
 	}
 }

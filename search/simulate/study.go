@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"autoresearchd/search"
 )
@@ -81,6 +82,11 @@ func (s *Study) Turn() (search.Result, error) {
 	t, err := s.Ask()
 	if err != nil {
 		return search.Result{}, err
+	}
+	if p, ok := s.Strategy.(search.Preparer); ok { // as the daemon does while a trial runs
+		h := s.History
+		h.Pending = append(slices.Clone(h.Pending), t)
+		p.Prepare(s.ctx, h)
 	}
 	o, err := s.Measure(t)
 	if err != nil {

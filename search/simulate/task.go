@@ -45,6 +45,11 @@ func BuiltIn() []Built {
 		{"hopper", "upstream's constants on a modelled GPU: memory, noise, interactions", func(seed uint64) Task { return NewTask(seed, 5e-4) }},
 		{"cpu", "the starter's cpu profile, modelled", func(seed uint64) Task { return Cpu(seed, 0.002) }},
 		{"edits", "hopper, while a modelled stream of code edits changes constants and floor", func(seed uint64) Task { return Edited(NewTask(seed, 5e-4), seed) }},
+		{"code", "hopper, whose code a model can edit: for --modelled-llm", func(seed uint64) Task {
+			t := Edited(NewTask(seed, 5e-4), seed)
+			t.Name, t.Edits.Share = "code", 0
+			return t
+		}},
 		{"gains", "edits alone, many of which help: where judges differ", func(seed uint64) Task { return Steps("gains", seed, 0.2, 6e-4, 0.2) }},
 		{"plateau", "edits alone, few of which help", func(seed uint64) Task { return Steps("plateau", seed, 0.03, 6e-4, 0.5) }},
 		{"nothing", "edits alone, none of which does anything", func(seed uint64) Task { return Steps("nothing", seed, 0, 0, 1) }},
