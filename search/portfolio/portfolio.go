@@ -10,7 +10,8 @@
 // floor keeps each arm alive, since what pays changes during a study. The first
 // arm opens, until there is something to model. A
 // language model's share has a ceiling: 10 to 30 % is robust even for a weak
-// model, 80 % ruins the search (arXiv 2603.24647).
+// model, 80 % ruins the search (arXiv 2603.24647), so that it begins with
+// little and earns the rest.
 //
 // The draw reads the history alone, so that a study goes on after a restart as
 // it would have gone on without.
@@ -38,7 +39,7 @@ type Options struct {
 	Opening  int      `toml:"opening" doc:"first trials, for which the first arm stands in for every other that models the space"`
 	Memory   float64  `toml:"memory" doc:"trials after which a reward counts for a third"`
 	Floor    float64  `toml:"floor" doc:"least share of each arm"`
-	LLMShare float64  `toml:"llm_share" doc:"largest share of proposals by a language model"`
+	LLMShare float64  `toml:"llm_share" doc:"largest share of proposals by a language model, which begins with a sixth of it and earns the rest"`
 }
 
 // Defaults are the options of an empty table.
@@ -178,7 +179,8 @@ func (s *strategy) Tell(r search.Result) {
 }
 
 // Ask asks the arm that is drawn, and the others in the order of the draw when
-// it has nothing to propose.
+// it has nothing to propose: a fallback that stands in for an arm is no arm of
+// its own, and answers only where all others fail.
 func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, error) {
 	if h.Space.Len() == 0 && !s.edits() {
 		return search.Proposal{}, search.ErrNoDimension
@@ -189,19 +191,24 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 		return search.Proposal{}, errors.New("search.portfolio.arms leaves nobody to ask")
 	}
 	var faults []error
+	var standIn *search.Proposal
 	for _, i := range s.order(r, h) {
 		a := s.arms[i]
 		p, err := a.strategy.Ask(ctx, h)
-		if err == nil {
-			if p.Strategy == "" {
-				p.Strategy = a.name
-			}
+		switch {
+		case err == nil && (p.Strategy == "" || p.Strategy == a.name):
+			p.Strategy = a.name
 			return p, nil
-		}
-		if ctx.Err() != nil {
+		case err == nil && standIn == nil:
+			standIn = &p
+		case ctx.Err() != nil:
 			return search.Proposal{}, err
+		case err != nil:
+			faults = append(faults, fmt.Errorf("%s: %w", a.name, err))
 		}
-		faults = append(faults, fmt.Errorf("%s: %w", a.name, err))
+	}
+	if standIn != nil {
+		return *standIn, nil
 	}
 	return search.Proposal{}, errors.Join(faults...)
 }
@@ -230,8 +237,11 @@ type stat struct {
 	asked   float64 // trials
 	reward  float64 // sum of rewards, each 0 to 1
 	seconds float64 // GPU time of its trials, as a share of the mean trial's
-	recent  float64 // share of the last ten trials or so
+	recent  float64 // share of the last twenty trials or so
 }
+
+// fresh is the newest trial's part in recent.
+const fresh = 1.0 / 20
 
 // stats gathers the arms' records.
 func (s *strategy) stats(h search.History) []stat {
@@ -265,9 +275,9 @@ func (s *strategy) stats(h search.History) []stat {
 				out[at].reward += reward(scores, bpb)
 			}
 			for k := range out {
-				out[k].recent *= 0.9
+				out[k].recent *= 1 - fresh
 			}
-			out[at].recent += 0.1
+			out[at].recent += fresh
 		}
 		if scored {
 			at, _ := slices.BinarySearch(scores, bpb)
@@ -297,6 +307,28 @@ func reward(sorted []float64, bpb float64) float64 {
 	return 0.25 * math.Pow(1-float64(rank)/float64(n), 4)
 }
 
+// prior is how many trials' worth of belief an arm begins with.
+const prior = 2
+
+// yield is the mean reward of a trial, of whichever arm; one in four is what is
+// believed before anything is known.
+func yield(stats []stat) float64 {
+	asked, reward := 2.0, 0.5
+	for _, st := range stats {
+		asked += st.asked
+		reward += st.reward
+	}
+	return reward / asked
+}
+
+// ceiling is the largest share of a language model now: a sixth of llm_share
+// before anything is known of it, all of it while its trials yield what the mean
+// trial does, and down to the floor as they yield less.
+func (s *strategy) ceiling(st stat, mean float64) float64 {
+	proven := (prior*mean*math.Sqrt(1.0/6) + st.reward) / (prior + st.asked) / mean
+	return max(s.o.LLMShare*math.Pow(min(proven, 1), 2), min(s.o.Floor, s.o.LLMShare))
+}
+
 // order draws the order in which arms are asked.
 func (s *strategy) order(r *rand.Rand, h search.History) []int {
 	return s.draw(r, s.stats(h), len(h.Done))
@@ -305,12 +337,13 @@ func (s *strategy) order(r *rand.Rand, h search.History) []int {
 func (s *strategy) draw(r *rand.Rand, stats []stat, known int) []int {
 	n := len(s.arms)
 	value := make([]float64, n)
+	mean := yield(stats)
 	for i, st := range stats {
-		// One reward in four trials is what an untried arm is believed to yield.
-		good, bad := 0.5+st.reward, 1.5+st.asked-st.reward
+		// An untried arm is believed to yield what the others do.
+		good, bad := prior*mean+st.reward, prior*(1-mean)+st.asked-st.reward
 		cost := (1 + st.seconds) / (1 + st.asked)
 		value[i] = beta(r, good, bad) / cost
-		if s.arms[i].name == language && st.recent > s.o.LLMShare {
+		if s.arms[i].name == language && st.recent+fresh/2 > s.ceiling(st, mean) {
 			value[i] = -1
 		}
 	}

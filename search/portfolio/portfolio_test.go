@@ -145,6 +145,56 @@ func TestNextArmAnswers(t *testing.T) {
 	}
 }
 
+// An arm whose fallback stands in for it is passed over too, as long as
+// another has something to say itself.
+func TestFallbackComesLast(t *testing.T) {
+	study, err := simulate.NewStudy(simulate.NewTask(1, 0), mute{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := light(3, func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := made.(*strategy)
+	for i := range s.arms {
+		if s.arms[i].name != "random" {
+			s.arms[i].strategy = standIn{}
+		}
+	}
+	p, err := s.Ask(context.Background(), study.History)
+	if err != nil || p.Strategy != "random" {
+		t.Errorf("asked %v, %v", p.Strategy, err)
+	}
+	for i := range s.arms {
+		s.arms[i].strategy = standIn{}
+	}
+	p, err = s.Ask(context.Background(), study.History)
+	if err != nil || p.Strategy != "fallback" {
+		t.Errorf("with nothing but fallbacks asked %v, %v", p.Strategy, err)
+	}
+}
+
+type standIn struct{ mute }
+
+func (standIn) Ask(context.Context, search.History) (search.Proposal, error) {
+	return search.Proposal{Strategy: "fallback"}, nil
+}
+
+// A model that is no good has the floor, one that is good all of its share, and
+// one that nobody knows yet a part.
+func TestCeiling(t *testing.T) {
+	s := &strategy{o: Defaults()}
+	const mean = 0.2
+	for _, c := range []struct{ asked, reward, least, most float64 }{
+		{0, 0, 0.05, 0.05}, {8, 0.1, 0.04, 0.05}, {20, 0, 0.04, 0.04}, {4, 0.7, 0.15, 0.29}, {10, 3, 0.3, 0.3},
+	} {
+		if got := s.ceiling(stat{asked: c.asked, reward: c.reward}, mean); got < c.least-1e-9 || got > c.most+1e-9 {
+			t.Errorf("after a reward of %g in %g trials its ceiling is %g, want %g to %g", c.reward, c.asked, got, c.least, c.most)
+		}
+	}
+}
+
 type mute struct{}
 
 func (mute) Tell(search.Result) {}
