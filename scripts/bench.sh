@@ -6,7 +6,8 @@
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
-#   scripts/bench.sh ask      one Ask of each strategy at 1,000 trials of upstream's constants
+#   scripts/bench.sh ask      one proposal at 1,000 trials of upstream's constants, ours and Optuna's
+#   scripts/bench.sh llm      the portfolio with a modelled language model, from useless to strong
 # What needs a GPU is in scripts/gpu.sh.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -27,17 +28,24 @@ metrics() { scripts/bench_metrics.sh; }
 
 search() { scripts/bench_search.sh short; }
 
-ask() { scripts/go.sh test -run '^$' -bench . -benchtime 20x ./search/...; }
+ask() { scripts/bench_search.sh ask; }
+
+llm() {
+  scripts/build.sh
+  # shellcheck source=/dev/null
+  . "$build/env"
+  "$AUTORESEARCH_PYTHON" scripts/bench_search/modelled.py --seeds "${SEEDS:-40}"
+}
 
 uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | metrics | search | ask) ;;
+  embed | daemon | metrics | search | ask | llm) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon metrics search ask; fi
+if [ $# = 0 ]; then set -- embed daemon metrics search ask llm; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

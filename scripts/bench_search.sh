@@ -2,6 +2,7 @@
 # Search strategies against Optuna's samplers, side by side (make bench-search):
 #   scripts/bench_search.sh          30 seeds of every task; goes on where it was stopped
 #   scripts/bench_search.sh short    a few minutes: 3 seeds of five tasks, without the slow samplers
+#   scripts/bench_search.sh ask      how long a proposal takes at 1,000 trials, ours and theirs
 # Leaves its record under .build/bench_search; OUT names another folder.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -21,6 +22,8 @@ if [ "${1:-}" = short ]; then
   "$build/hpo/bin/python" scripts/bench_search/bench.py --out "${OUT:-$build/bench_search_short}" --seeds 3 \
     --methods random evolution tpe cmaes portfolio optuna-tpe optuna-cmaes \
     --tasks HPOBench/australian HPOLib/naval_propulsion NASBench201/cifar100 function/ackley built-in/hopper | tail -n 20
+elif [ "${1:-}" = ask ]; then
+  "$build/hpo/bin/python" scripts/bench_search/ask.py
 else
   "$build/hpo/bin/python" scripts/bench_search/bench.py --out "${OUT:-$build/bench_search}" --seeds "${SEEDS:-30}"
 fi
