@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxh200"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -203,6 +207,47 @@ func TestAbsent(t *testing.T) {
 	want := "build_info config_last_reload_successful decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_running trial_wall_seconds_total watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count"
 	if got := strings.ReplaceAll(strings.Join(series, " "), "autoresearch_", ""); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A driver that does not answer for one device leaves out what it would have
+// said, and the old figures with it.
+func TestHungDriver(t *testing.T) {
+	dgx := dgxh200.New()
+	dgx.LookupSymbolFunc = func(symbol string) error { return errors.New(symbol + " is not there") }
+	release := make(chan struct{})
+	hang := false
+	for i, device := range dgx.Devices {
+		d := device.(*server.Device)
+		d.GetUtilizationRatesFunc = func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 97}, nvml.SUCCESS }
+		d.GetTemperatureFunc = func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 61, nvml.SUCCESS }
+		d.GetPowerUsageFunc = func() (uint32, nvml.Return) {
+			if hang && i == 5 {
+				<-release
+			}
+			return 650500, nvml.SUCCESS
+		}
+	}
+	m := New(source(func() Snapshot { return full }), gpu.OpenLibrary(t.Context(), dgx), Build{})
+	gpus := func() string {
+		return strings.Join(regexp.MustCompile(`(?m)^autoresearch_gpu_(?:power_watts|info).*gpu="(\d)`).FindAllString(page(t, m), -1), "\n")
+	}
+	before := gpus()
+	if strings.Count(before, "\n") != 2*8-1 {
+		t.Fatalf("eight devices show as\n%s", before)
+	}
+	hang = true
+	for range 2 {
+		if got, want := gpus(), strings.Replace(before, "\nautoresearch_gpu_power_watts{gpu=\"5", "", 1); got != want {
+			t.Errorf("while one hangs:\n%s\nwant\n%s", got, want)
+		}
+	}
+	hang = false
+	close(release)
+	for end := time.Now().Add(time.Minute); gpus() != before; { // until the stuck call has returned
+		if time.Now().After(end) {
+			t.Fatalf("afterwards:\n%s\nwant\n%s", gpus(), before)
+		}
 	}
 }
 

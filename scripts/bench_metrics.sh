@@ -12,16 +12,14 @@ trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/workspace"
 cp -r "$build/study/workspace/.git" "$scratch/workspace/.git"
 for name in train.py prepare.py program.md .gitignore; do cp "$build/study/workspace/$name" "$scratch/workspace/"; done
-run() {
-  bin/autoresearchd --config "$build/study/autoresearch.toml" run --set "study.workspace=\"$scratch/workspace\"" \
-    --set "study.state=\"$scratch/state\"" --set study.tag='"bench"' --set trial.python="\"$build/study/workspace/.venv/bin/python\"" \
-    --set study.baseline=2.0 --set trial.budget='"60s"' "$@"
-}
-run --set study.trials=1 --set http.listen='""' >/dev/null 2>&1 # the baseline, which costs no run
+run=(bin/autoresearchd --config "$build/study/autoresearch.toml" run --set "study.workspace=\"$scratch/workspace\""
+  --set "study.state=\"$scratch/state\"" --set 'study.tag="bench"' --set "trial.python=\"$build/study/workspace/.venv/bin/python\""
+  --set study.baseline=2.0 --set 'trial.budget="60s"')
+"${run[@]}" --set study.trials=1 --set 'http.listen=""' >/dev/null 2>&1 # the baseline, which costs no run
 # shellcheck source=/dev/null
 . "$build/env"
 go run ./scripts/fill "$scratch/state" "${TRIALS:-1000}"
-run --set http.listen='"127.0.0.1:0"' 2>"$scratch/log" >/dev/null &
+"${run[@]}" --set 'http.listen="127.0.0.1:0"' 2>"$scratch/log" >/dev/null &
 daemon=$!
 trap 'kill "$daemon" 2>/dev/null; wait "$daemon" || true; rm -rf "$scratch"' EXIT
 python3 - "$scratch/log" "$daemon" "${SCRAPES:-1000}" <<'EOF'

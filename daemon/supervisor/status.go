@@ -23,9 +23,13 @@ type running struct {
 	since    time.Time // when the phase began
 	step     trainer.Step
 	progress trainer.Progress
-	memory   int64 // bytes of GPU memory that its processes hold
-	peak     int64 // the most of it so far
+	memory   int64     // bytes of GPU memory that its processes held
+	measured time.Time // when they did
+	peak     int64     // the most of it so far
 }
+
+// fresh is how long a figure that is measured every second is believed.
+const fresh = 5 * time.Second
 
 // share returns the part of the budget that is spent, 0 to 1.
 func (r *running) share() float64 {
@@ -62,7 +66,7 @@ func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
 	case e.Progress != nil:
 		r.progress = *e.Progress
 	case e.Memory > 0:
-		r.memory, r.peak = e.Memory, max(r.peak, e.Memory)
+		r.memory, r.measured, r.peak = e.Memory, time.Now(), max(r.peak, e.Memory)
 	case e.Kill != nil:
 		log.Warn("the watchdog killed the trial", "phase", e.Kill.Phase, "cause", e.Kill.Cause, "seconds", e.Kill.Seconds, "gpu seconds", e.Kill.GPU)
 		if s.o.Meter != nil {
@@ -259,11 +263,16 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		trained += r.step.Counted
 		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
 		if p := r.progress; p.Step > 0 || p.Loss > 0 {
-			run.TrainLoss, run.TokensPerSecond, run.MFU = metrics.Some(p.Loss), metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
+			run.TrainLoss = metrics.Some(p.Loss)
+			if r.phase == search.Train {
+				run.TokensPerSecond, run.MFU = metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
+			}
 		}
-		if index, ok := trainer.CUDAIndex(r.trial.Device); ok && r.memory > 0 {
-			run.GPUMemory = map[int]float64{index: float64(r.memory)}
+		if r.peak > 0 {
 			m.PeakVRAM = metrics.Some(float64(r.peak))
+		}
+		if index, ok := trainer.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
+			run.GPUMemory = map[int]float64{index: float64(r.memory)}
 		}
 		m.Running = run
 	}

@@ -1,7 +1,7 @@
 // Command fill makes the record of a study that has its baseline longer, for
 // benchmarks: go run ./scripts/fill STATE TRIALS. The trials that it adds never
-// ran; they repeat the baseline's source with scores and endings like those of
-// a night.
+// ran; they repeat the baseline's source and commit, so that a daemon can go on
+// from there, with scores and endings like those of a night.
 package main
 
 import (
