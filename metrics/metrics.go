@@ -163,12 +163,12 @@ func New(source Source, gpus gpu.GPUs, build Build) *Metrics {
 // Registry returns the registry, for what others want to add to the page.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
-// Handler serves the page. A part that fails is left out.
+// Handler serves the page. A part that fails is left out, and each part that
+// could wait for something has a deadline of its own.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorHandling:     promhttp.ContinueOnError,
 		EnableOpenMetrics: true,
-		Timeout:           5 * time.Second,
 	})
 }
 

@@ -303,6 +303,7 @@ func (s *Supervisor) note(r journal.Record) {
 	defer s.mu.Unlock()
 	r.Trial.Source, r.Outcome.Curve, r.Outcome.AuditBPB = nil, nil, 0
 	s.done = append(s.done, r.Result)
+	s.tally.add(r.Result)
 	s.commits[r.Trial.ID] = r.Commit
 	if r.Decision.Verdict == search.Keep {
 		keep := r

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/trainer"
-	"autoresearchd/metrics"
 	"autoresearchd/search"
 )
 
@@ -27,9 +25,6 @@ type running struct {
 	measured time.Time // when they did
 	peak     int64     // the most of it so far
 }
-
-// fresh is how long a figure that is measured every second is believed.
-const fresh = 5 * time.Second
 
 // share returns the part of the budget that is spent, 0 to 1.
 func (r *running) share() float64 {
@@ -205,86 +200,6 @@ func (s *Supervisor) standing() standing {
 		}
 	}
 	return s.stands
-}
-
-// Snapshot is what a scrape reads.
-func (s *Supervisor) Snapshot() metrics.Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.config
-	m := metrics.Snapshot{
-		Decisions: map[search.Verdict]int64{}, DecisionValBPB: map[search.Verdict]float64{}, Keeps: map[string]int64{}, Weights: s.weights,
-		ConfigReload: s.reloaded, ReloadFailed: s.reloadFailed, ActiveSince: s.active, Quarantined: map[int]bool{},
-		Budget: time.Duration(s.study.Budget.Seconds * float64(time.Second)), Limit: c.Watchdog.Total,
-		LLM: &metrics.LLM{Enabled: c.LLM.Enabled, Cap: c.LLM.MaxCost},
-	}
-	if s.study.Budget.Steps > 0 {
-		m.Budget = 0
-	}
-	for _, model := range c.LLM.Models {
-		m.LLM.Models = append(m.LLM.Models, model.Name)
-	}
-	counts := map[metrics.TrialCount]int64{}
-	for _, r := range s.done {
-		counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
-		m.Decisions[r.Decision.Verdict]++
-		m.Tokens += r.Outcome.Tokens
-		m.WallSeconds += r.Outcome.WallSeconds
-		ended := r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
-		m.LastTrial = ended
-		if bpb, ok := r.Score(); ok {
-			m.ValBPB = metrics.Some(bpb)
-			m.DecisionValBPB[r.Decision.Verdict] = bpb
-			if m.BaselineValBPB == nil {
-				m.BaselineValBPB = m.ValBPB
-			}
-		}
-		if r.Outcome.PeakVRAM > 0 {
-			m.PeakVRAM = metrics.Some(float64(r.Outcome.PeakVRAM))
-		}
-		if r.Decision.Verdict == search.Keep {
-			m.LastKeep = ended
-			m.Keeps[r.Trial.Proposal.Strategy]++
-		}
-	}
-	for key, n := range counts {
-		key.Count = n
-		m.Trials = append(m.Trials, key)
-	}
-	sort.Slice(m.Trials, func(i, j int) bool {
-		a, b := m.Trials[i], m.Trials[j]
-		return a.Status < b.Status || a.Status == b.Status && a.Strategy < b.Strategy
-	})
-	if c := s.champion; c != nil {
-		m.BestValBPB, m.Champion = metrics.Some(s.standing().level), c.Commit
-	}
-	trained := s.trained
-	if r := s.running; r != nil {
-		trained += r.step.Counted
-		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
-		if p := r.progress; p.Step > 0 || p.Loss > 0 {
-			run.TrainLoss = metrics.Some(p.Loss)
-			if r.phase == search.Train {
-				run.TokensPerSecond, run.MFU = metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
-			}
-		}
-		if r.peak > 0 {
-			m.PeakVRAM = metrics.Some(float64(r.peak))
-		}
-		if index, ok := trainer.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
-			run.GPUMemory = map[int]float64{index: float64(r.memory)}
-		}
-		m.Running = run
-	}
-	if up := time.Since(s.started).Seconds(); up > 0 && trained > 0 {
-		m.Duty = metrics.Some(min(1, trained/up))
-	}
-	if s.quarantine != nil {
-		if index, ok := trainer.CUDAIndex(s.o.Device); ok {
-			m.Quarantined[index] = true
-		}
-	}
-	return m
 }
 
 // Pause stops the loop after the current trial; it stays so over restarts.

@@ -78,6 +78,7 @@ type Supervisor struct {
 	running      *running
 	cancel       context.CancelFunc // of the running trial
 	done         []search.Result    // without sources and curves
+	tally        tally              // of done
 	commits      map[int64]string
 	champion     *journal.Record
 	stands       standing

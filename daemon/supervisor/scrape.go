@@ -1,0 +1,109 @@
+package supervisor
+
+import (
+	"maps"
+	"sort"
+	"time"
+
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/metrics"
+	"autoresearchd/search"
+)
+
+// fresh is how long a figure that is measured every second is believed.
+const fresh = 5 * time.Second
+
+// tally sums the finished trials up, so that a scrape need not go through them.
+type tally struct {
+	sum    metrics.Snapshot
+	counts map[metrics.TrialCount]int64 // whose Count is 0
+}
+
+func (t *tally) add(r search.Result) {
+	m := &t.sum
+	if t.counts == nil {
+		t.counts = map[metrics.TrialCount]int64{}
+		m.Decisions, m.DecisionValBPB, m.Keeps = map[search.Verdict]int64{}, map[search.Verdict]float64{}, map[string]int64{}
+	}
+	t.counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
+	m.Decisions[r.Decision.Verdict]++
+	m.Tokens += r.Outcome.Tokens
+	m.WallSeconds += r.Outcome.WallSeconds
+	m.LastTrial = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
+	if bpb, ok := r.Score(); ok {
+		m.ValBPB = metrics.Some(bpb)
+		m.DecisionValBPB[r.Decision.Verdict] = bpb
+		if m.BaselineValBPB == nil {
+			m.BaselineValBPB = m.ValBPB
+		}
+	}
+	if r.Outcome.PeakVRAM > 0 {
+		m.PeakVRAM = metrics.Some(float64(r.Outcome.PeakVRAM))
+	}
+	if r.Decision.Verdict == search.Keep {
+		m.LastKeep = m.LastTrial
+		m.Keeps[r.Trial.Proposal.Strategy]++
+	}
+}
+
+// snapshot returns the sums, which the caller may keep and change.
+func (t *tally) snapshot() metrics.Snapshot {
+	m := t.sum
+	m.Decisions, m.DecisionValBPB, m.Keeps = maps.Clone(m.Decisions), maps.Clone(m.DecisionValBPB), maps.Clone(m.Keeps)
+	for key, n := range t.counts {
+		key.Count = n
+		m.Trials = append(m.Trials, key)
+	}
+	sort.Slice(m.Trials, func(i, j int) bool {
+		a, b := m.Trials[i], m.Trials[j]
+		return a.Status < b.Status || a.Status == b.Status && a.Strategy < b.Strategy
+	})
+	return m
+}
+
+// Snapshot is what a scrape reads.
+func (s *Supervisor) Snapshot() metrics.Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.config
+	m := s.tally.snapshot()
+	m.Weights, m.ConfigReload, m.ReloadFailed, m.ActiveSince, m.Quarantined = s.weights, s.reloaded, s.reloadFailed, s.active, map[int]bool{}
+	m.Limit = c.Watchdog.Total
+	if s.study.Budget.Steps == 0 {
+		m.Budget = time.Duration(s.study.Budget.Seconds * float64(time.Second))
+	}
+	m.LLM = &metrics.LLM{Enabled: c.LLM.Enabled, Cap: c.LLM.MaxCost}
+	for _, model := range c.LLM.Models {
+		m.LLM.Models = append(m.LLM.Models, model.Name)
+	}
+	if c := s.champion; c != nil {
+		m.BestValBPB, m.Champion = metrics.Some(s.standing().level), c.Commit
+	}
+	trained := s.trained
+	if r := s.running; r != nil {
+		trained += r.step.Counted
+		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
+		if p := r.progress; p.Step > 0 || p.Loss > 0 {
+			run.TrainLoss = metrics.Some(p.Loss)
+			if r.phase == search.Train {
+				run.TokensPerSecond, run.MFU = metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
+			}
+		}
+		if r.peak > 0 {
+			m.PeakVRAM = metrics.Some(float64(r.peak))
+		}
+		if index, ok := trainer.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
+			run.GPUMemory = map[int]float64{index: float64(r.memory)}
+		}
+		m.Running = run
+	}
+	if up := time.Since(s.started).Seconds(); up > 0 && trained > 0 {
+		m.Duty = metrics.Some(min(1, trained/up))
+	}
+	if s.quarantine != nil {
+		if index, ok := trainer.CUDAIndex(s.o.Device); ok {
+			m.Quarantined[index] = true
+		}
+	}
+	return m
+}
