@@ -9,6 +9,7 @@ import (
 
 	"autoresearchd/search"
 	_ "autoresearchd/search/evolution"
+	_ "autoresearchd/search/gp"
 	_ "autoresearchd/search/random"
 	"autoresearchd/search/searchtest"
 	"autoresearchd/search/simulate"
@@ -23,7 +24,10 @@ func light(seed uint64, decode func(any) error) (search.Strategy, error) {
 	})
 }
 
-func TestConformance(t *testing.T) { searchtest.Run(t, light) }
+func TestConformance(t *testing.T) {
+	t.Run("Light", func(t *testing.T) { searchtest.Run(t, light) })
+	t.Run("Defaults", func(t *testing.T) { searchtest.Run(t, New) })
+}
 
 func TestOptions(t *testing.T) {
 	for want, o := range map[string]Options{
