@@ -27,20 +27,21 @@ func quantile(q float64, histogram, by string) string {
 }
 
 func build() dashboard {
-	instance := current{true, "All", []string{"$__all"}}
+	kept := of(name.LastKeep) + " * 1000"
+	all := current{true, "All", []string{"$__all"}}
 	d := dashboard{
 		Description: "A study of autoresearchd: whether it is well, and what it has found.",
 		Editable:    true, GraphTooltip: 1, Links: []any{}, Refresh: "30s", SchemaVersion: 39, Tags: []string{"autoresearchd"},
 		Time: timeRange{"now-12h", "now"}, Timezone: "browser", Title: "autoresearchd", UID: "autoresearchd",
 		Templating: templating{[]variable{
 			{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Refresh: 1, Current: current{Text: "", Value: ""}, Options: []any{}},
-			query("instance", "Instance", "label_values("+name.Build+", instance)", instance),
-			query("gpu", "GPU", "label_values("+name.GPUInfo+`{instance=~"$instance"}, gpu)`, instance),
+			query("instance", "Instance", "label_values("+name.Build+", instance)", all),
+			query("gpu", "GPU", "label_values("+name.GPUInfo+`{instance=~"$instance"}, gpu)`, all),
 		}},
 		Annotations: annotations{[]annotation{{
 			Name: "Keeps", Datasource: prometheus, Enable: true, IconColor: "green",
-			Target:      target{Datasource: prometheus, Expr: of(name.LastKeep) + " * 1000", RefID: "Keeps", EditorMode: "code", Range: true},
-			TitleFormat: "A trial was kept", TextFormat: "{{instance}}", UseValueForTime: "on",
+			Expr: kept, Target: target{Datasource: prometheus, Expr: kept, RefID: "Keeps", EditorMode: "code", Range: true},
+			TitleFormat: "A trial was kept", TextFormat: "{{instance}}", UseValueForTime: true,
 		}}},
 	}
 	l := layout{}

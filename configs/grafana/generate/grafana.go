@@ -40,10 +40,11 @@ type annotation struct {
 	Datasource      source `json:"datasource"`
 	Enable          bool   `json:"enable"`
 	IconColor       string `json:"iconColor"`
+	Expr            string `json:"expr"` // for versions that do not look into Target
 	Target          target `json:"target"`
 	TitleFormat     string `json:"titleFormat"`
 	TextFormat      string `json:"textFormat"`
-	UseValueForTime string `json:"useValueForTime"` // "on": the value is the moment, in milliseconds
+	UseValueForTime bool   `json:"useValueForTime"` // the value is the moment, in milliseconds
 }
 
 type templating struct {
