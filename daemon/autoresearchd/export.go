@@ -17,6 +17,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/plot"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/report"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
@@ -192,14 +193,14 @@ func or(s, otherwise string) string {
 
 // exported is a line of `export --format jsonl`.
 type exported struct {
-	trialJSON
+	record.Trial
 	All    map[string]search.Value `json:"all_constants"`
 	Device string                  `json:"device"`
 	Curve  []search.Point          `json:"curve,omitempty"`
 }
 
 func exportedJSON(r journal.Record) exported {
-	e := exported{trialJSON: toJSON(r), All: map[string]search.Value{}, Device: r.Trial.Device}
+	e := exported{Trial: record.New(r), All: map[string]search.Value{}, Device: r.Trial.Device}
 	for _, p := range r.Outcome.Curve {
 		if !math.IsNaN(p.Loss) && !math.IsInf(p.Loss, 0) { // JSON has no word for these
 			e.Curve = append(e.Curve, p)

@@ -18,62 +18,11 @@ import (
 
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
-
-// trialJSON is one element of `trials --json`.
-type trialJSON struct {
-	ID              int64                    `json:"id"`
-	Commit          string                   `json:"commit"`
-	Parent          int64                    `json:"parent"`
-	Strategy        string                   `json:"strategy"`
-	Description     string                   `json:"description"`
-	Constants       map[string]search.Value  `json:"constants"`
-	Seed            uint64                   `json:"seed"`
-	Status          search.Status            `json:"status"`
-	Decision        search.Verdict           `json:"decision"`
-	Reason          string                   `json:"reason"`
-	ValBPB          *float64                 `json:"val_bpb"`
-	AuditBPB        float64                  `json:"audit_bpb,omitempty"`
-	PeakVRAM        int64                    `json:"peak_vram_bytes"`
-	ScriptPeakVRAM  int64                    `json:"script_peak_vram_bytes"`
-	Tokens          int64                    `json:"tokens"`
-	Steps           int                      `json:"num_steps"`
-	TrainingSeconds float64                  `json:"training_seconds"`
-	WallSeconds     float64                  `json:"wall_seconds"`
-	Phases          map[search.Phase]float64 `json:"phases"`
-	StartedAt       time.Time                `json:"started_at"`
-	Stage           search.Stage             `json:"stage"`
-	Detail          string                   `json:"detail,omitempty"`
-	Flags           []string                 `json:"flags,omitempty"`
-	Summary         map[string]string        `json:"summary,omitempty"`
-	ExitCode        int                      `json:"exit_code"`
-}
-
-func toJSON(r journal.Record) trialJSON {
-	t, o := r.Trial, r.Outcome
-	j := trialJSON{
-		ID: t.ID, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
-		Constants: map[string]search.Value{}, Seed: t.Seed, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
-		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
-		WallSeconds: o.WallSeconds, Phases: o.Phases, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
-	}
-	changed := map[string]bool{}
-	for _, name := range t.Changed {
-		changed[name] = true
-	}
-	for _, c := range t.Constants {
-		if changed[c.Name] {
-			j.Constants[c.Name] = c.Value
-		}
-	}
-	if o.Status == search.Completed {
-		j.ValBPB = &o.ValBPB
-	}
-	return j
-}
 
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
@@ -192,9 +141,9 @@ func (g *globals) trialsCommand() *cobra.Command {
 				return err
 			}
 			if g.json {
-				out := make([]trialJSON, 0, len(all))
+				out := make([]record.Trial, 0, len(all))
 				for _, rec := range all {
-					out = append(out, toJSON(rec))
+					out = append(out, record.New(rec))
 				}
 				return printJSON(cmd.OutOrStdout(), out)
 			}
@@ -233,7 +182,7 @@ func (g *globals) showCommand() *cobra.Command {
 			}
 			w := cmd.OutOrStdout()
 			if g.json {
-				return printJSON(w, toJSON(rec))
+				return printJSON(w, record.New(rec))
 			}
 			t, o := rec.Trial, rec.Outcome
 			line := func(name, format string, args ...any) {

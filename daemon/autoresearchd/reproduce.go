@@ -14,6 +14,7 @@ import (
 
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/search"
@@ -86,7 +87,7 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			}
 			first := rec.Outcome
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"trial": rec.Trial.ID, "recorded": toJSON(rec), "status": again.Status, "val_bpb": again.ValBPB, "num_steps": again.Steps, "detail": again.Detail})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"trial": rec.Trial.ID, "recorded": record.New(rec), "status": again.Status, "val_bpb": again.ValBPB, "num_steps": again.Steps, "detail": again.Detail})
 			}
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "          %-14s %s\n", "recorded", "again")

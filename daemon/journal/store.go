@@ -131,6 +131,16 @@ func (s *store) Unfinished() ([]Record, error) {
 	return s.list("list unfinished trials", columns+"WHERE stage <> ? ORDER BY id", string(search.StageDone))
 }
 
+// Some returns the trials of these ids, without sources and curves, in the order
+// of ids; an id that the journal does not have is left out.
+func (s *store) Some(ids []int64) ([]Record, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	return s.list("read trials", columns+"WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", string(list))
+}
+
 func (s *store) list(op, query string, args ...any) ([]Record, error) {
 	var records []Record
 	err := s.read(op, func(db *sql.DB) error {

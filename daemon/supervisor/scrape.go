@@ -79,9 +79,7 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 	if c := s.champion; c != nil {
 		m.BestValBPB, m.Champion = metrics.Some(s.standing().level), c.Commit
 	}
-	trained := s.trained
 	if r := s.running; r != nil {
-		trained += r.step.Counted
 		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
 		if p := r.progress; p.Step > 0 || p.Loss > 0 {
 			run.TrainLoss = metrics.Some(p.Loss)
@@ -97,9 +95,7 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		}
 		m.Running = run
 	}
-	if up := time.Since(s.started).Seconds(); up > 0 && trained > 0 {
-		m.Duty = metrics.Some(min(1, trained/up))
-	}
+	m.Duty = s.duty()
 	if s.quarantine != nil {
 		if index, ok := trainer.CUDAIndex(s.o.Device); ok {
 			m.Quarantined[index] = true

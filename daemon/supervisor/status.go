@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,10 @@ type running struct {
 	since    time.Time // when the phase began
 	step     trainer.Step
 	progress trainer.Progress
-	memory   int64     // bytes of GPU memory that its processes held
-	measured time.Time // when they did
-	peak     int64     // the most of it so far
+	curve    [][2]float64 // share of the budget, loss
+	memory   int64        // bytes of GPU memory that its processes held
+	measured time.Time    // when they did
+	peak     int64        // the most of it so far
 }
 
 // share returns the part of the budget that is spent, 0 to 1.
@@ -35,6 +37,51 @@ func (r *running) share() float64 {
 		return min(1, r.step.Counted/b.Seconds)
 	}
 	return 0
+}
+
+// livePoints is how long the curve of the running trial may become before every
+// second point is left out.
+const livePoints = 300
+
+// draw adds to the curve what was last heard.
+func (r *running) draw() {
+	at := r.share()
+	if n := len(r.curve); n > 0 && r.curve[n-1][0] >= at || at == 0 || math.IsNaN(r.progress.Loss) || math.IsInf(r.progress.Loss, 0) {
+		return
+	}
+	if r.curve = append(r.curve, [2]float64{at, r.progress.Loss}); len(r.curve) > livePoints {
+		for i := range r.curve[:livePoints/2] {
+			r.curve[i] = r.curve[2*i]
+		}
+		r.curve = r.curve[:livePoints/2]
+	}
+}
+
+// left estimates the seconds until the phase is over: from the budget while it
+// trains, else from the same phase of the last trial that had one; nil: unknown.
+func (r *running) left(done []search.Result) *float64 {
+	var left float64
+	elapsed := time.Since(r.since).Seconds()
+	if b := r.trial.Budget; r.phase == search.Train {
+		share := r.share()
+		switch {
+		case b.Steps == 0:
+			left = b.Seconds - r.step.Counted
+		case share == 0:
+			return nil
+		default:
+			left = r.step.Counted * (1/share - 1)
+		}
+		left = max(0, left)
+		return &left
+	}
+	for i := len(done) - 1; i >= 0; i-- {
+		if took, ok := done[i].Outcome.Phases[r.phase]; ok {
+			left = max(0, took-elapsed)
+			return &left
+		}
+	}
+	return nil
 }
 
 // observe takes in what the trainer tells.
@@ -60,6 +107,7 @@ func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
 		r.step = *e.Step
 	case e.Progress != nil:
 		r.progress = *e.Progress
+		r.draw()
 	case e.Memory > 0:
 		r.memory, r.measured, r.peak = e.Memory, time.Now(), max(r.peak, e.Memory)
 	case e.Kill != nil:
@@ -80,6 +128,7 @@ type Status struct {
 	Trials   TrialCounts    `json:"trials"`
 	Rate     float64        `json:"rate_per_hour"`
 	Next     string         `json:"next"`
+	Duty     *float64       `json:"duty,omitempty"` // share of the daemon's time that was counted training
 }
 
 // StudyStatus names the study.
@@ -112,6 +161,11 @@ type RunningStatus struct {
 	Step         int          `json:"step"`
 	Loss         float64      `json:"loss,omitempty"`
 	TokPerSec    float64      `json:"tokens_per_second,omitempty"`
+	MFU          float64      `json:"mfu,omitempty"` // 0 to 1
+
+	Budget      search.Budget `json:"budget"`
+	SecondsLeft *float64      `json:"seconds_left"`    // of the phase, estimated; nil: unknown
+	Curve       [][2]float64  `json:"curve,omitempty"` // share of the budget, loss
 }
 
 // TrialCounts counts finished trials.
@@ -131,7 +185,7 @@ func (s *Supervisor) Now() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Study: StudyStatus{Tag: s.study.Tag, Workspace: s.study.Workspace, Strategy: s.config.Search.Strategy, StartedAt: s.study.StartedAt},
-		State: s.state, Next: "the next proposal of " + s.config.Search.Strategy,
+		State: s.state, Duty: s.duty(), Next: "the next proposal of " + s.config.Search.Strategy,
 	}
 	switch {
 	case s.ended:
@@ -176,10 +230,39 @@ func (s *Supervisor) Now() Status {
 		st.Running = &RunningStatus{
 			ID: r.trial.ID, Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
 			PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
-			Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec,
+			Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec, MFU: r.progress.MFU / 100,
+			Budget: r.trial.Budget, SecondsLeft: r.left(s.done), Curve: slices.Clone(r.curve),
 		}
 	}
 	return st
+}
+
+// duty is the share of the daemon's time that was counted training; nil: none yet.
+func (s *Supervisor) duty() *float64 {
+	trained := s.trained
+	if s.running != nil {
+		trained += s.running.step.Counted
+	}
+	up := time.Since(s.started).Seconds()
+	if !(up > 0 && trained > 0) {
+		return nil
+	}
+	share := min(1, trained/up)
+	return &share
+}
+
+// History is what the loop knows: the champion with its space, and the finished
+// trials without sources and curves, which are shared and must not be changed.
+func (s *Supervisor) History() search.History {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := search.History{Done: s.done[:len(s.done):len(s.done)]}
+	if s.champion != nil {
+		h.Champion = s.champion.Trial
+		// What the loop has complained of already is left out.
+		h.Space, _ = search.NewSpace(s.champion.Trial.Constants, overrides(s.config))
+	}
+	return h
 }
 
 // standing is what is known of the champion after a number of trials.
@@ -377,24 +460,35 @@ func (s *Supervisor) Ready() error {
 
 // Past is the status of a study that no daemon runs now, from its journal.
 func Past(r *journal.Reader) (Status, error) {
-	study, ok, err := r.Study()
+	s, err := Read(r)
 	if err != nil {
 		return Status{}, err
 	}
+	now := s.Now()
+	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
+	return now, nil
+}
+
+// Read makes a Supervisor out of a journal. It can be looked at, and not run.
+func Read(r *journal.Reader) (*Supervisor, error) {
+	study, ok, err := r.Study()
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
-		return Status{}, fmt.Errorf("%w here yet: start one with `autoresearchd run`", journal.ErrNoStudy)
+		return nil, fmt.Errorf("%w here yet: start one with `autoresearchd run`", journal.ErrNoStudy)
 	}
 	s := &Supervisor{study: study, config: config.Default(), commits: map[int64]string{}, state: "not running"}
 	s.config.Search.Strategy = ""
 	if s.paused, err = r.Flag(journal.Paused); err != nil {
-		return Status{}, err
+		return nil, err
 	}
 	if s.ended, err = r.Flag(journal.Ended); err != nil {
-		return Status{}, err
+		return nil, err
 	}
 	records, err := r.Trials()
 	if err != nil {
-		return Status{}, err
+		return nil, err
 	}
 	for _, rec := range records {
 		if rec.Stage.Reached(search.StageDecided) {
@@ -403,10 +497,8 @@ func Past(r *journal.Reader) (Status, error) {
 	}
 	if slices.ContainsFunc(s.done, func(r search.Result) bool { return search.IsRerun(r.Trial) }) {
 		if s.judge, err = search.LookupJudge(search.Confirm); err != nil {
-			return Status{}, err
+			return nil, err
 		}
 	}
-	now := s.Now()
-	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
-	return now, nil
+	return s, nil
 }

@@ -172,6 +172,10 @@ func memoOf(data []byte) memo {
 	return m.LLM
 }
 
+// Expected is the effect that a model said its proposal would have; empty if
+// none did.
+func Expected(p search.Proposal) string { return memoOf(p.Memo).Expect }
+
 func (m memo) encode() []byte {
 	data, err := json.Marshal(map[string]memo{"llm": m})
 	if err != nil {
