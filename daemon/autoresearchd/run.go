@@ -145,11 +145,21 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return err
 	}
 	defer control.Close()
-	public, err := httpd.Listen(c.HTTP.Listen, httpd.Public{Metrics: meter.page(), Ready: s.Ready, Log: log})
+	reader, err := journal.OpenReader(c.Study.State)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	view, err := newAPI(c.Study.State, s, reader, repo, gpus)
+	if err != nil {
+		return err
+	}
+	public, err := httpd.Listen(c.HTTP.Listen, httpd.Public{Metrics: meter.page(), API: view, Ready: s.Ready, Log: log})
 	if err != nil {
 		return err
 	}
 	defer public.Close()
+	defer view.Close() // first, since the server waits for its streams
 
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -29,6 +30,7 @@ const (
 // Public is what the TCP server shows.
 type Public struct {
 	Metrics http.Handler // /metrics
+	API     http.Handler // /api/v1/; nil: none
 	Ready   func() error // nil when the loop is ready, else why it is not; any goroutine
 	Log     *slog.Logger
 }
@@ -120,11 +122,14 @@ func (s *Server) Close() error {
 	return err
 }
 
+const readOnly = "read-only: commands go over the Unix socket (`autoresearchd pause`, …)"
+
 const index = `autoresearchd
 
 /metrics   Prometheus metrics
 /healthz   is the process alive
 /readyz    does the loop run, and if not, why
+/api/v1/   the study as JSON: /api/v1/openapi.json describes it
 `
 
 func (p Public) handler() http.Handler {
@@ -138,6 +143,9 @@ func (p Public) handler() http.Handler {
 		}
 		text(w, http.StatusOK, "ready\n")
 	})
+	if p.API != nil {
+		mux.Handle("/api/v1/", p.API)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -146,7 +154,11 @@ func (p Public) handler() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
-			text(w, http.StatusMethodNotAllowed, "read-only: commands go over the Unix socket (`autoresearchd pause`, …)\n")
+			if strings.HasPrefix(r.URL.Path, "/api/") {
+				answer(w, http.StatusMethodNotAllowed, reply{Error: readOnly})
+				return
+			}
+			text(w, http.StatusMethodNotAllowed, readOnly+"\n")
 			return
 		}
 		mux.ServeHTTP(w, r)

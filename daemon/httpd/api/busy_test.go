@@ -1,0 +1,63 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"autoresearchd/daemon/httpd/api"
+	"autoresearchd/daemon/journal"
+)
+
+// stuck is a journal that does not answer until it is let go.
+type stuck struct{ held chan struct{} }
+
+func (s stuck) Trial(int64) (journal.Record, error) {
+	<-s.held
+	return journal.Record{}, journal.ErrUnknown
+}
+func (s stuck) Some([]int64) ([]journal.Record, error) { <-s.held; return []journal.Record{}, nil }
+func (s stuck) Source(int64) ([]byte, error)           { <-s.held; return nil, journal.ErrUnknown }
+
+// TestBusyJournal wants words within a second, from however many requests at
+// once, and the whole answer again when the journal is back.
+func TestBusyJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &loop{}
+		l.finish(5)
+		j := stuck{make(chan struct{})}
+		a := api.New(api.Options{Loop: l, Journal: j, Folder: func(int64) string { return "" }})
+		defer a.Close()
+		begin := time.Now()
+		answers := make(chan error, 1)
+		for range 20 {
+			for _, path := range []string{"trials", "trials/3"} {
+				go func() {
+					w := ask(t, a, path)
+					if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.HasPrefix(w.Body.String(), `{"error":"the journal does not answer now: `) {
+						t.Errorf("%s: %d %s", path, w.Code, w.Body)
+					}
+					answers <- nil
+				}()
+			}
+		}
+		for range 40 {
+			<-answers
+		}
+		if d := time.Since(begin); d >= time.Second {
+			t.Errorf("the answers took %v", d)
+		}
+		for _, path := range []string{"status", "staircase", "lineage", "constants", "strategies"} { // which need no journal
+			if w := ask(t, a, path); w.Code != http.StatusOK {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		close(j.held)
+		synctest.Wait()
+		if w := ask(t, a, "trials"); w.Code != http.StatusOK {
+			t.Errorf("afterwards: %d %s", w.Code, w.Body)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"encoding/json"
+	"sync"
+
+	"autoresearchd/search"
+)
+
+// documents keeps answers that follow from the finished trials, each until there
+// is another trial.
+type documents struct {
+	mu   sync.Mutex
+	kept map[string]*document
+}
+
+type document struct {
+	mu     sync.Mutex // held while it is made: whoever else asks waits for the same
+	trials int
+	body   json.RawMessage
+}
+
+// get returns the document of that name for h, making it if h has trials that
+// it does not know.
+func (d *documents) get(name string, h search.History, write func(search.History) (any, error)) (json.RawMessage, error) {
+	d.mu.Lock()
+	if d.kept == nil {
+		d.kept = map[string]*document{}
+	}
+	doc := d.kept[name]
+	if doc == nil {
+		doc = &document{}
+		d.kept[name] = doc
+	}
+	d.mu.Unlock()
+	doc.mu.Lock()
+	defer doc.mu.Unlock()
+	if doc.body != nil && doc.trials >= len(h.Done) {
+		return doc.body, nil
+	}
+	answer, err := write(h)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return nil, err
+	}
+	doc.body, doc.trials = body, len(h.Done)
+	return body, nil
+}
+
+// once keeps a value that was found.
+type once[T any] struct {
+	mu    sync.Mutex
+	found bool
+	value T
+}
+
+func (o *once[T]) get(find func() (T, error)) (T, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.found {
+		return o.value, nil
+	}
+	value, err := find()
+	if err == nil {
+		o.value, o.found = value, true
+	}
+	return value, err
+}

@@ -1,0 +1,232 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	period    = time.Second      // at most one status event
+	heartbeat = 15 * time.Second // so that both ends notice a dead connection
+	reconnect = 2000             // milliseconds that a browser waits
+	backlog   = 32               // events that a watcher may lag behind
+	writeTime = 10 * time.Second // that one write may take
+	catchUp   = 10_000           // missed trials that are told one by one
+)
+
+// frame is an event as it goes over the wire, the same bytes to every watcher.
+type frame struct {
+	trial int64 // 0: no trial event
+	bytes []byte
+}
+
+// watcher is one open stream.
+type watcher struct {
+	frames chan frame
+	gone   chan struct{} // closed when the hub is done with it
+	cut    func()        // ends a write that hangs
+}
+
+// hub makes events while somebody watches, once for all watchers. One that does
+// not keep up is dropped: its browser connects again, and says what it has.
+type hub struct {
+	api    *API
+	period time.Duration
+
+	mu       sync.Mutex
+	closed   bool
+	watchers map[*watcher]bool
+	stop     context.CancelFunc // of the producer; nil: none runs
+	producer sync.WaitGroup
+}
+
+func newHub(a *API) *hub { return &hub{api: a, period: period, watchers: map[*watcher]bool{}} }
+
+func (h *hub) join(w *watcher) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.watchers[w] = true
+	if h.stop == nil {
+		var ctx context.Context
+		ctx, h.stop = context.WithCancel(context.Background())
+		known := h.latest() // before the watcher looks: nothing falls between
+		h.producer.Go(func() { h.produce(ctx, known) })
+	}
+	return true
+}
+
+// leave lets a watcher go; the last one ends the producer.
+func (h *hub) leave(w *watcher) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.drop(w)
+	if len(h.watchers) == 0 && h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+}
+
+// drop forgets a watcher. mu is held.
+func (h *hub) drop(w *watcher) {
+	if h.watchers[w] {
+		delete(h.watchers, w)
+		close(w.gone)
+	}
+}
+
+func (h *hub) close() {
+	h.mu.Lock()
+	h.closed = true
+	for w := range h.watchers {
+		h.drop(w)
+		w.cut()
+	}
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+	h.mu.Unlock()
+	h.producer.Wait()
+}
+
+// latest is the last finished trial, 0 if there is none.
+func (h *hub) latest() int64 {
+	done := h.api.o.Loop.History().Done
+	if len(done) == 0 {
+		return 0
+	}
+	return done[len(done)-1].Trial.ID
+}
+
+// since are the finished trials after one, as events.
+func (h *hub) since(id int64) []frame {
+	var frames []frame
+	done := h.api.o.Loop.History().Done
+	at := len(done)
+	for at > 0 && done[at-1].Trial.ID > id && len(done)-at < catchUp {
+		at--
+	}
+	for _, r := range done[at:] {
+		frames = append(frames, frame{r.Trial.ID, fmt.Appendf(nil, "id: %d\nevent: trial\ndata: {\"id\":%d}\n\n", r.Trial.ID, r.Trial.ID)})
+	}
+	return frames
+}
+
+// produce makes events until ctx ends: trials, and what moves if it moved.
+func (h *hub) produce(ctx context.Context, known int64) {
+	tick := time.NewTicker(h.period)
+	defer tick.Stop()
+	var last []byte
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, f := range h.since(known) {
+			known = f.trial
+			h.tell(f)
+		}
+		if now := h.api.moving(ctx); !bytes.Equal(now, last) {
+			last = now
+			h.tell(frame{bytes: now})
+		}
+	}
+}
+
+func (h *hub) tell(f frame) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.watchers {
+		select {
+		case w.frames <- f:
+		default:
+			h.drop(w)
+			w.cut()
+		}
+	}
+}
+
+// moving is the status event.
+func (a *API) moving(ctx context.Context) []byte {
+	now := a.o.Loop.Now()
+	m := moving{State: now.State, Running: runningOf(now.Running), Trials: now.Trials, Rate: now.Rate, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
+	if m.Running != nil {
+		m.Running.Curve = nil // it grows by progress and loss, which are here
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return fmt.Appendf(nil, "event: status\ndata: %s\n\n", data)
+}
+
+// serve is one stream.
+func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	me := &watcher{frames: make(chan frame, backlog), gone: make(chan struct{})}
+	me.cut = func() { _ = control.SetWriteDeadline(time.Now()) }
+	if !h.join(me) {
+		h.api.send(w, r, "", nil, fault{http.StatusServiceUnavailable, "the daemon is being stopped: connect again when it is back"})
+		return
+	}
+	defer h.leave(me)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies are to pass events on
+	if r.Method == http.MethodHead {
+		return
+	}
+	// The server's limits are for requests that end.
+	_ = control.SetReadDeadline(time.Time{})
+	write := func(data []byte) bool {
+		_ = control.SetWriteDeadline(time.Now().Add(writeTime))
+		select {
+		case <-me.gone: // and not to be given more time
+			return false
+		default:
+		}
+		_, err := w.Write(data)
+		return err == nil && control.Flush() == nil
+	}
+	known := h.latest()
+	hello := fmt.Appendf(nil, "retry: %d\nid: %d\n\n", reconnect, known)
+	if from, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil && from >= 0 && from < known {
+		hello = fmt.Appendf(nil, "retry: %d\n\n", reconnect)
+		for _, f := range h.since(from) {
+			hello, known = append(hello, f.bytes...), f.trial
+		}
+	}
+	if !write(append(hello, h.api.moving(r.Context())...)) {
+		return
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-me.gone:
+			return
+		case <-r.Context().Done():
+			return
+		case <-beat.C:
+			if !write([]byte(": alive\n\n")) {
+				return
+			}
+		case f := <-me.frames:
+			if f.trial != 0 && f.trial <= known {
+				continue // told already
+			}
+			if !write(f.bytes) {
+				return
+			}
+		}
+	}
+}
