@@ -1,5 +1,6 @@
 // Package configs holds what an operator installs: the starter workspace that
-// `autoresearchd init` writes, and the files for systemd.
+// `autoresearchd init` writes, the files for systemd, and beside them, not in
+// the binary, those for Prometheus, Alertmanager and Grafana.
 package configs
 
 import (
