@@ -5,6 +5,7 @@
 #   scripts/bench.sh embed    train.py inside autoresearchd against `python train.py`, CPU
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
+#   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, and 50 watchers of its events
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
 #   scripts/bench.sh ask      one proposal at 1,000 trials of upstream's constants, ours and Optuna's
 #   scripts/bench.sh llm      the portfolio with a modelled language model, from useless to strong
@@ -26,6 +27,8 @@ daemon() { scripts/bench_daemon.sh; }
 
 metrics() { scripts/bench_metrics.sh; }
 
+page() { scripts/bench_page.sh; }
+
 search() { scripts/bench_search.sh short; }
 
 ask() { scripts/bench_search.sh ask; }
@@ -41,11 +44,11 @@ uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | metrics | search | ask | llm) ;;
+  embed | daemon | metrics | page | search | ask | llm) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon metrics search ask llm; fi
+if [ $# = 0 ]; then set -- embed daemon metrics page search ask llm; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

@@ -70,6 +70,7 @@ type API struct {
 	gpus    gpuCache
 	curve   championCurve
 	derived documents
+	levels  levels
 	hub     *hub
 }
 

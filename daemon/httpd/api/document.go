@@ -50,6 +50,21 @@ func (d *documents) get(name string, h search.History, write func(search.History
 	return body, nil
 }
 
+// levels keeps what search.Levels says until there is another trial.
+type levels struct {
+	mu   sync.Mutex
+	kept []float64
+}
+
+func (l *levels) of(done []search.Result) []float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.kept) != len(done) {
+		l.kept = search.Levels(done)
+	}
+	return l.kept
+}
+
 // once keeps a value that was found.
 type once[T any] struct {
 	mu    sync.Mutex

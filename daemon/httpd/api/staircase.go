@@ -19,15 +19,14 @@ type staircase struct {
 
 func (a *API) staircase(r *http.Request) (any, error) {
 	began := a.o.Loop.Now().Study.StartedAt
-	return a.derived.get("staircase", a.o.Loop.History(), func(h search.History) (any, error) { return newStaircase(h, began), nil })
+	return a.derived.get("staircase", a.o.Loop.History(), func(h search.History) (any, error) { return newStaircase(h, a.levels.of(h.Done), began), nil })
 }
 
 // brief is how many characters of a description go with a point.
 const brief = 80
 
-func newStaircase(h search.History, began time.Time) staircase {
+func newStaircase(h search.History, levels []float64, began time.Time) staircase {
 	s := staircase{Strategies: []string{}, Trials: make([][7]any, len(h.Done))}
-	levels := search.Levels(h.Done)
 	for i := range h.Done {
 		r := &h.Done[i]
 		var value, level *float64

@@ -36,8 +36,8 @@ type strategiesAnswer struct {
 const allModels = "all models"
 
 func (a *API) strategies(r *http.Request) (any, error) {
-	s := a.o.Loop.Snapshot()
-	answer := strategiesAnswer{Strategies: strategiesOf(a.o.Loop.History(), s.Weights), Models: []modelRow{}}
+	s, h := a.o.Loop.Snapshot(), a.o.Loop.History()
+	answer := strategiesAnswer{Strategies: strategiesOf(h, a.levels.of(h.Done), s.Weights), Models: []modelRow{}}
 	if s.LLM != nil {
 		answer.MaxCost = known(s.LLM.Cap)
 	}
@@ -55,7 +55,7 @@ func (a *API) strategies(r *http.Request) (any, error) {
 }
 
 // strategiesOf counts what each strategy was asked for and what it gained.
-func strategiesOf(h search.History, weights map[string]float64) []strategyRow {
+func strategiesOf(h search.History, levels []float64, weights map[string]float64) []strategyRow {
 	rows := []strategyRow{}
 	row := func(name string) *strategyRow {
 		at := slices.IndexFunc(rows, func(r strategyRow) bool { return r.Name == name })
@@ -65,7 +65,6 @@ func strategiesOf(h search.History, weights map[string]float64) []strategyRow {
 		}
 		return &rows[at]
 	}
-	levels := search.Levels(h.Done)
 	for i := range h.Done {
 		r := &h.Done[i]
 		s := row(r.Trial.Proposal.Strategy)

@@ -62,7 +62,8 @@ func (a *API) trial(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.relate(id, a.o.Loop.History().Done)
+	done := a.o.Loop.History().Done
+	t.relate(id, done, a.levels.of(done))
 	return t, nil
 }
 
@@ -125,7 +126,7 @@ func (a *API) diff(ctx context.Context, rec journal.Record) (string, error) {
 }
 
 // relate adds what other trials have to do with it.
-func (t *trial) relate(id int64, done []search.Result) {
+func (t *trial) relate(id int64, done []search.Result, levels []float64) {
 	before := len(done) // finished trials before it
 	champion := -1
 	for i := range done {
@@ -147,7 +148,7 @@ func (t *trial) relate(id int64, done []search.Result) {
 		return
 	}
 	t.ComparedWith = &compared{ID: done[champion].Trial.ID}
-	if level := search.Levels(done[:before])[before-1]; finite(level) {
+	if level := levels[before-1]; finite(level) {
 		t.ComparedWith.ValBPB = &level
 	}
 }

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# What /api/v1 costs, at 1,000 and at 10,000 trials: the time of its largest
+# answers, asked for anew and again, and what 50 watchers of its events take of
+# a core, while a trial trains and every second brings an event. The goal is
+# less than 2 % of a core.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+scripts/setup.sh
+# shellcheck source=/dev/null
+. "$build/env"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+go build -o "$scratch/serve" ./scripts/serve
+for trials in ${TRIALS:-1000 10000}; do
+  python3 scripts/bench_page.py "$scratch/serve" "$trials" --seconds "${SECONDS_EACH:-30}"
+done
