@@ -86,9 +86,7 @@ def main() -> None:
         used, got = watch(address, server.pid, WATCHERS, args.seconds)
         idle, busy = 100 * alone / (args.seconds / 3), 100 * used / args.seconds
         share, rate = busy - idle, got / WATCHERS / args.seconds
-        print(
-            f"  {WATCHERS} watchers: {share:.2f} % of a core beside {idle:.2f} % without, {rate:.0f} bytes a second each"
-        )
+        print(f"  {WATCHERS} watchers: {share:.2f} % of a core, {idle:.2f} % without; {rate:.0f} bytes a second each")
         print("  goal of less than 2 % of a core:", "met" if share < 2 else "missed")
     finally:
         server.stdin.close()

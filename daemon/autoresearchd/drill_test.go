@@ -172,7 +172,8 @@ func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
 	address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
 	s.training(1)
 	client := http.Client{Timeout: time.Second}
-	for path, want := range map[string]string{"/metrics": "autoresearch_trial_running 1", "/healthz": "alive", "/readyz": "ready"} {
+	for path, want := range map[string]string{"/metrics": "autoresearch_trial_running 1", "/healthz": "alive", "/readyz": "ready",
+		"/api/v1/status": `"running":{"id":1,`, "/api/v1/trials": `"total":0`, "/api/v1/trials/1": `"stage":"begun"`, "/api/v1/staircase": `"trials":[]`, "/api/v1/strategies": `"strategies":[`} {
 		answer, err := client.Get("http://" + address + path)
 		must(t, err)
 		body, err := io.ReadAll(answer.Body)

@@ -17,6 +17,7 @@ const (
 	reconnect = 2000             // milliseconds that a browser waits
 	backlog   = 32               // events that a watcher may lag behind
 	writeTime = 10 * time.Second // that one write may take
+	lastWords = time.Second      // that a stream's end may take
 	catchUp   = 10_000           // missed trials that are told one by one
 )
 
@@ -30,7 +31,7 @@ type frame struct {
 type watcher struct {
 	frames chan frame
 	gone   chan struct{} // closed when the hub is done with it
-	cut    func()        // ends a write that hangs
+	cut    func()        // ends a write that hangs, soon
 }
 
 // hub makes events while somebody watches, once for all watchers. One that does
@@ -174,7 +175,7 @@ func (a *API) moving(ctx context.Context) []byte {
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	me := &watcher{frames: make(chan frame, backlog), gone: make(chan struct{})}
-	me.cut = func() { _ = control.SetWriteDeadline(time.Now()) }
+	me.cut = func() { _ = control.SetWriteDeadline(time.Now().Add(lastWords)) }
 	if !h.join(me) {
 		h.api.send(w, r, "", nil, fault{http.StatusServiceUnavailable, "the daemon is being stopped: connect again when it is back"})
 		return

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestAPI watches a study over HTTP and compares it with what the commands say.
+func TestAPI(t *testing.T) {
+	s := newStudy(t)
+	s.configure("\n[search]\nstrategy = \"evolution\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
+	s.hold()
+	d := s.start()
+	base := "http://" + regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1] + "/api/v1/"
+	get := func(path string) map[string]any {
+		t.Helper()
+		answer, err := http.Get(base + path)
+		must(t, err)
+		defer answer.Body.Close()
+		var v map[string]any
+		if err := json.NewDecoder(answer.Body).Decode(&v); err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v", path, answer.Status, err)
+		}
+		return v
+	}
+	events, err := http.Get(base + "events")
+	must(t, err)
+	defer events.Body.Close()
+	lines := bufio.NewScanner(events.Body)
+	trial := func(id int) {
+		t.Helper()
+		for lines.Scan() {
+			if lines.Text() == fmt.Sprintf(`data: {"id":%d}`, id) {
+				return
+			}
+		}
+		t.Fatalf("the stream ended before trial %d: %v", id, lines.Err())
+	}
+	s.open()
+	trial(1)
+	trial(2)
+	trial(3)
+	s.hold() // one of the next trials waits
+	var listed []map[string]any
+	must(t, json.Unmarshal([]byte(s.ok("trials", "--json")), &listed))
+	shown := get("trials?order=asc&limit=3")["trials"].([]any)
+	for i := range 3 {
+		if !reflect.DeepEqual(shown[i], any(listed[i])) {
+			t.Errorf("trial %d: %v, but trials --json has %v", i+1, shown[i], listed[i])
+		}
+	}
+	for _, id := range []string{"1", "2"} {
+		var diff map[string]any
+		must(t, json.Unmarshal([]byte(s.ok("diff", id, "--json")), &diff))
+		if got := get("trials/" + id)["diff"]; got != diff["diff"] {
+			t.Errorf("trial %s differs by %q, but diff says %q", id, got, diff["diff"])
+		}
+	}
+	var status map[string]any
+	must(t, json.Unmarshal([]byte(s.ok("status", "--json")), &status))
+	now := get("status")
+	for _, key := range []string{"study", "champion"} {
+		if !reflect.DeepEqual(now[key], status[key]) {
+			t.Errorf("%s is %v, but status --json has %v", key, now[key], status[key])
+		}
+	}
+	if curve := now["champion_curve"].([]any); len(curve) == 0 || now["version"] != version {
+		t.Errorf("the champion's curve has %d points, version %v", len(curve), now["version"])
+	}
+
+	answer, err := http.Post(base+"trials", "application/json", strings.NewReader("{}"))
+	must(t, err)
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("a POST gets %s", answer.Status)
+	}
+	s.open()
+	must(t, d.Process.Signal(syscall.SIGTERM))
+	if _, err := io.Copy(io.Discard, events.Body); err != nil {
+		t.Errorf("the stream was cut: %v", err)
+	}
+	if code := d.end(); code != 0 {
+		t.Errorf("the daemon ended with %d", code)
+	}
+}
