@@ -39,7 +39,8 @@ type Trial struct {
 	ID          int64
 	Hours       float64 // from the study's beginning to the trial's end
 	ValBPB      float64
-	Scored      bool // ValBPB means something
+	Scored      bool    // ValBPB means something
+	Level       float64 // what was known of the champion's val_bpb when it had ended; 0: the lowest kept score
 	Verdict     search.Verdict
 	Description string // from anywhere: nothing in it is believed
 }
@@ -171,8 +172,12 @@ type view struct {
 	beyond     []Trial // scored above the visible range
 	crashed    []Trial
 	stairs     []Trial // kept trials that lowered the best
+	levels     []level // the best so far, where it changes
 	ymin, ymax float64
 }
+
+// level is a val_bpb from some place on the horizontal axis on.
+type level struct{ x, y float64 }
 
 func newView(s Study, as Style) *view {
 	v := &view{palette: light, by: as.By, unit: "trial", scaleX: 1, tag: clean(s.Tag, 24), total: len(s.Trials), baseline: math.NaN(), best: math.NaN()}
@@ -213,6 +218,17 @@ func newView(s Study, as Style) *view {
 			v.discarded = append(v.discarded, t)
 		}
 		scores = append(scores, t.ValBPB)
+	}
+	for _, t := range trials {
+		if n := len(v.levels); finite(t.Level) && t.Level > 0 && (n == 0 || v.levels[n-1].y != t.Level) {
+			v.levels = append(v.levels, level{v.x(t), t.Level})
+			v.best = t.Level
+		}
+	}
+	if len(v.levels) == 0 {
+		for _, t := range v.stairs {
+			v.levels = append(v.levels, level{v.x(t), t.ValBPB})
+		}
 	}
 	v.scale(scores)
 	v.discarded = slices.DeleteFunc(v.discarded, func(t Trial) bool {
@@ -356,7 +372,7 @@ func header(c draw.Canvas, v *view) {
 	glyph := func(g draw.GlyphStyle) func(vg.Point) {
 		return func(at vg.Point) { c.DrawGlyphNoClip(g, at) }
 	}
-	entry(len(v.stairs) > 0, stroke(v.stairLine()), 25, "best so far")
+	entry(len(v.levels) > 0, stroke(v.stairLine()), 25, "best so far")
 	entry(finite(v.baseline), stroke(v.baseLine()), 25, fmt.Sprintf("baseline %.6f", v.baseline))
 	entry(len(v.kept) > 0, glyph(v.keptDot(4)), 6, "kept")
 	entry(len(v.discarded) > 0, glyph(v.discardDot(3.2)), 6, "discarded")
@@ -424,8 +440,8 @@ func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 		c.StrokeLine2(v.baseLine(), c.Min.X, y, c.Max.X, y)
 	}
 	var stairs []vg.Point
-	for _, t := range v.stairs {
-		next := at(t)
+	for _, l := range v.levels {
+		next := vg.Point{X: toX(l.x), Y: toY(l.y)}
 		if n := len(stairs); n > 0 {
 			stairs = append(stairs, vg.Point{X: next.X, Y: stairs[n-1].Y})
 		}

@@ -241,6 +241,25 @@ func TestHoursStart(t *testing.T) {
 	}
 }
 
+// TestLevels follows what is known of the champion, which is not its luckiest
+// run.
+func TestLevels(t *testing.T) {
+	s := simulated(3)
+	for i, y := range []float64{0.9979, 0.98, 0.984} {
+		s.Trials[i].Scored, s.Trials[i].ValBPB, s.Trials[i].Verdict, s.Trials[i].Level = true, y, search.Keep, []float64{0.9979, 0.985, 0.985}[i]
+	}
+	v := newView(s, Style{})
+	if len(v.levels) != 2 || v.levels[1] != (level{2, 0.985}) || v.best != 0.985 {
+		t.Errorf("levels %v, best %g", v.levels, v.best)
+	}
+	for i := range s.Trials {
+		s.Trials[i].Level = 0
+	}
+	if v = newView(s, Style{}); len(v.levels) != 2 || v.levels[1] != (level{2, 0.98}) || v.best != 0.98 {
+		t.Errorf("levels %v, best %g", v.levels, v.best)
+	}
+}
+
 // TestLabelsDoNotOverlap looks at the labels of studies that keep much.
 func TestLabelsDoNotOverlap(t *testing.T) {
 	for _, n := range []int{8, 30, 100, 300} {

@@ -1,17 +1,20 @@
 package report
 
 import (
+	"math"
 	"time"
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/plot"
+	"autoresearchd/search"
 )
 
 // Picture is what the staircase of a study shows: its finished trials.
 func Picture(study journal.Study, all []journal.Record) plot.Study {
 	p := plot.Study{Tag: study.Tag}
 	var begun time.Time
-	for _, r := range all {
+	levels := levels(all)
+	for i, r := range all {
 		if r.Outcome.Status == "" {
 			continue
 		}
@@ -23,11 +26,27 @@ func Picture(study journal.Study, all []journal.Record) plot.Study {
 			begun = r.Trial.StartedAt
 		}
 		p.Trials = append(p.Trials, plot.Trial{
-			ID: r.Trial.ID, Hours: ended(r).Sub(begun).Hours(), ValBPB: bpb, Scored: scored,
+			ID: r.Trial.ID, Hours: ended(r).Sub(begun).Hours(), ValBPB: bpb, Scored: scored, Level: levels[i],
 			Verdict: r.Decision.Verdict, Description: r.Trial.Proposal.Description,
 		})
 	}
 	return p
+}
+
+// levels are what was known of the champion's val_bpb after each trial, 0 while
+// there was none.
+func levels(all []journal.Record) []float64 {
+	done := make([]search.Result, len(all))
+	for i, r := range all {
+		done[i] = r.Result
+	}
+	out := search.Levels(done)
+	for i, y := range out {
+		if math.IsNaN(y) {
+			out[i] = 0
+		}
+	}
+	return out
 }
 
 // ended is when a trial ended.

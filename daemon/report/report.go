@@ -17,7 +17,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,6 +106,7 @@ type view struct {
 	Kept                 []row
 	Best                 *row // nil: nothing has a score
 	Baseline, Gain       float64
+	Level                float64 // what is known of the champion: the mean of its runs
 	Seconds, Counted     float64 // of all trials
 	Begun, Ended         time.Time
 	Failures             []failure
@@ -129,7 +129,7 @@ type row struct {
 	journal.Record
 	Scored  bool
 	Score   float64
-	Delta   float64 // from the best before it
+	Delta   float64 // from the champion before it
 	HasDiff bool
 	Changed string
 }
@@ -257,10 +257,10 @@ func (v *view) count(all []journal.Record) {
 		}
 		return strategies[name]
 	}
-	proposer := map[int64]string{} // whose idea a trial's program was
-	best := math.NaN()
+	proposer := map[int64]string{}     // whose idea a trial's program was
+	levels, before := levels(all), 0.0 // of the champion, after and before a trial
 	devices := map[string]bool{}
-	for _, r := range all {
+	for i, r := range all {
 		o, name := r.Outcome, r.Trial.Proposal.Strategy
 		x := row{Record: r, Changed: strings.Join(r.Trial.Changed, ", ")}
 		x.Score, x.Scored = r.Score()
@@ -305,22 +305,21 @@ func (v *view) count(all []journal.Record) {
 			if v.Baseline == 0 {
 				v.Baseline = x.Score
 			}
-			if !math.IsNaN(best) {
-				x.Delta = x.Score - best
+			if before != 0 {
+				x.Delta = x.Score - before
 			}
 		}
 		if r.Decision.Verdict == search.Keep && x.Scored {
 			s.Kept++
-			if x.Delta < 0 {
-				of(proposer[r.Trial.ID]).Gain -= x.Delta
-			}
-			if !(x.Score >= best) {
-				best = x.Score
+			if before != 0 {
+				of(proposer[r.Trial.ID]).Gain += before - levels[i]
 			}
 			v.Kept = append(v.Kept, x)
 		}
 		v.Trials = append(v.Trials, x)
+		before = levels[i]
 	}
+	v.Level = before
 	v.Device = strings.Join(slices.Sorted(maps.Keys(devices)), ", ")
 	for _, f := range failures {
 		v.Failures = append(v.Failures, *f)
@@ -350,7 +349,7 @@ func (v *view) count(all []journal.Record) {
 func (v *view) about(ctx context.Context, champion journal.Record, all []journal.Record) error {
 	v.Best = &row{Record: champion}
 	v.Best.Score, v.Best.Scored = champion.Score()
-	v.Gain = v.Baseline - v.Best.Score
+	v.Gain = v.Baseline - v.Level
 	if v.Seconds > 0 {
 		v.GainHour = v.Gain / (v.Seconds / 3600)
 	}
