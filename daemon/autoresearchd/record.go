@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -20,6 +20,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/terminal"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -76,56 +77,70 @@ func find(r *journal.Reader, id string) (journal.Record, error) {
 }
 
 func (g *globals) statusCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "status", Short: "champion, running trial, rate, what comes next", Args: cobra.NoArgs,
+	var watch bool
+	c := &cobra.Command{Use: "status", Short: "champion, running trial, rate, what comes next", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch && g.json {
+				return usageError{errors.New("--watch is for people: use it without --json, or ask again and again")}
+			}
 			state, err := g.stateDir()
 			if err != nil {
 				return err
 			}
-			var now supervisor.Status
-			client, dialErr := httpd.Dial(state)
-			if dialErr == nil {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				defer cancel()
-				if err := client.Status(ctx, &now); err != nil {
-					return err
-				}
-			} else {
-				r, err := journal.OpenReader(state)
-				if err != nil {
-					return err
-				}
-				defer r.Close()
-				if now, err = supervisor.Past(r); err != nil {
-					return err
-				}
+			if watch {
+				return watchStatus(cmd.Context(), state, os.Stdout)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			now, err := statusOf(ctx, state)
+			if err != nil {
+				return err
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), now)
 			}
 			printStatus(cmd.OutOrStdout(), now)
 			return nil
-		}})
+		}}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on showing it until interrupted")
+	return g.reads(c)
+}
+
+// statusOf asks the daemon, or reads the journal where none runs.
+func statusOf(ctx context.Context, state string) (now supervisor.Status, err error) {
+	client, dialErr := httpd.Dial(state)
+	if dialErr == nil {
+		return now, client.Status(ctx, &now)
+	}
+	r, err := journal.OpenReader(state)
+	if err != nil {
+		return now, err
+	}
+	defer r.Close()
+	return supervisor.Past(r)
 }
 
 func printStatus(w io.Writer, now supervisor.Status) {
-	fmt.Fprintf(w, "study     %s (%s), begun %s\n", now.Study.Tag, now.Study.Workspace, now.Study.StartedAt.Local().Format("2 Jan 15:04"))
-	fmt.Fprintf(w, "state     %s\n", trainer.Inert(now.State))
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-9s %s\n", name, terminal.Inert(fmt.Sprintf(format, args...)))
+	}
+	line("study", "%s (%s), begun %s", now.Study.Tag, now.Study.Workspace, now.Study.StartedAt.Local().Format("2 Jan 15:04"))
+	line("state", "%s", now.State)
 	if c := now.Champion; c != nil {
-		fmt.Fprintf(w, "champion  %.6f by trial %d (%.7s): %s\n", c.ValBPB, c.ID, c.Commit, trainer.Inert(c.Description))
+		line("champion", "%.6f by trial %d (%.7s): %s", c.ValBPB, c.ID, c.Commit, foreign(c.Description))
 		if now.Study.Baseline > 0 {
-			fmt.Fprintf(w, "baseline  %.6f (gain %.6f)\n", now.Study.Baseline, now.Study.Baseline-c.ValBPB)
+			line("baseline", "%.6f (gain %.6f)", now.Study.Baseline, now.Study.Baseline-c.ValBPB)
 		}
 		if now.Claim != nil {
-			fmt.Fprintf(w, "claim     %s\n", now.Claim.Words)
+			line("claim", "%s", now.Claim.Words)
 		}
 	}
 	if r := now.Running; r != nil {
-		fmt.Fprintf(w, "running   trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far\n", r.ID, r.Phase, trainer.Inert(r.Description), 100*r.Progress, r.Step, ago(time.Duration(r.Seconds*float64(time.Second))))
+		line("running", "trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
 	}
 	t := now.Trials
-	fmt.Fprintf(w, "trials    %d: %d keep, %d discard, %d crash; %.1f an hour\n", t.Total, t.Keep, t.Discard, t.Crash, now.Rate)
-	fmt.Fprintf(w, "next      %s\n", now.Next)
+	line("trials", "%d: %d keep, %d discard, %d crash; %.1f an hour", t.Total, t.Keep, t.Discard, t.Crash, now.Rate)
+	line("next", "%s", now.Next)
 }
 
 func (g *globals) trialsCommand() *cobra.Command {
@@ -147,25 +162,46 @@ func (g *globals) trialsCommand() *cobra.Command {
 				}
 				return printJSON(cmd.OutOrStdout(), out)
 			}
-			tw := tabwriter.NewWriter(cmd.OutOrStdout(), 2, 0, 2, ' ', 0)
-			fmt.Fprintln(tw, "ID\tCOMMIT\tVAL_BPB\tDECISION\tSTATUS\tVRAM\tTIME\tSTRATEGY\tDESCRIPTION")
-			for _, rec := range all {
-				score, vram := "--", "--"
-				if rec.Outcome.Status == search.Completed {
-					score = fmt.Sprintf("%.6f", rec.Outcome.ValBPB)
-				}
-				if v := max(rec.Outcome.PeakVRAM, 0); v > 0 {
-					vram = fmt.Sprintf("%.1f GiB", float64(v)/(1<<30))
-				}
-				status, decision := string(rec.Outcome.Status), string(rec.Decision.Verdict)
-				if status == "" {
-					status, decision = "running", "--"
-				}
-				fmt.Fprintf(tw, "%d\t%.7s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", rec.Trial.ID, rec.Commit, score, decision, status, vram,
-					ago(time.Duration(rec.Outcome.WallSeconds*float64(time.Second))), rec.Trial.Proposal.Strategy, shorten(trainer.Inert(rec.Trial.Proposal.Description), 100))
+			t := terminal.Open(os.Stdout)
+			width := 0
+			if t.Live {
+				width, _ = t.Size()
 			}
-			return tw.Flush()
+			w := bufio.NewWriter(cmd.OutOrStdout())
+			for _, line := range trialTable(all, width) {
+				fmt.Fprintln(w, strings.TrimRight(t.Render(line), " "))
+			}
+			return w.Flush()
 		}})
+}
+
+// trialTable is the record in columns, for a window of this width (0: no
+// window).
+func trialTable(all []journal.Record, width int) []terminal.Line {
+	columns := []terminal.Column{
+		{Title: "ID", Right: true}, {Title: "COMMIT", Drop: 1}, {Title: "VAL_BPB", Right: true}, {Title: "DECISION"}, {Title: "STATUS", Drop: 4},
+		{Title: "VRAM", Right: true, Drop: 3}, {Title: "TIME", Right: true, Drop: 5}, {Title: "STRATEGY", Drop: 2}, {Title: "DESCRIPTION"},
+	}
+	var rows []terminal.Line
+	for _, r := range all {
+		score, vram := "--", "--"
+		if r.Outcome.Status == search.Completed {
+			score = fmt.Sprintf("%.6f", r.Outcome.ValBPB)
+		}
+		if r.Outcome.PeakVRAM > 0 {
+			vram = fmt.Sprintf("%.1f GiB", float64(r.Outcome.PeakVRAM)/(1<<30))
+		}
+		status, decision := string(r.Outcome.Status), string(r.Decision.Verdict)
+		if status == "" {
+			status, decision = "running", "--"
+		}
+		colour := colourOf(r)
+		rows = append(rows, terminal.Line{
+			{Text: strconv.FormatInt(r.Trial.ID, 10)}, {Text: fmt.Sprintf("%.7s", r.Commit), Style: terminal.Dim}, {Text: score, Style: colour}, {Text: decision, Style: colour}, {Text: status, Style: colour},
+			{Text: vram}, {Text: ago(seconds(r.Outcome.WallSeconds))}, {Text: terminal.Cut(foreign(r.Trial.Proposal.Strategy), 20)}, {Text: terminal.Cut(foreign(r.Trial.Proposal.Description), 100)},
+		})
+	}
+	return terminal.Table(columns, rows, width, 24)
 }
 
 func (g *globals) showCommand() *cobra.Command {
@@ -186,10 +222,10 @@ func (g *globals) showCommand() *cobra.Command {
 			}
 			t, o := rec.Trial, rec.Outcome
 			line := func(name, format string, args ...any) {
-				fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+				fmt.Fprintf(w, "%-12s %s\n", name, terminal.Inert(fmt.Sprintf(format, args...)))
 			}
 			line("trial", "%d by %s, from trial %d, seed %d, on %s", t.ID, t.Proposal.Strategy, t.Proposal.Parent, t.Seed, t.Device)
-			line("description", "%s", trainer.Inert(t.Proposal.Description))
+			line("description", "%s", t.Proposal.Description)
 			line("commit", "%s", rec.Commit)
 			line("started", "%s", t.StartedAt.Local().Format(time.RFC1123))
 			if o.Status == "" {
@@ -200,7 +236,7 @@ func (g *globals) showCommand() *cobra.Command {
 			if o.Status == search.Completed {
 				line("val_bpb", "%.6f", o.ValBPB)
 				if v := o.Summary["val_bpb_corrected"]; v != "" {
-					line("", "%s with true byte lengths (not comparable with the line above)", trainer.Inert(v))
+					line("", "%s with true byte lengths (not comparable with the line above)", v)
 				}
 			}
 			if o.AuditBPB > 0 {
@@ -219,10 +255,16 @@ func (g *globals) showCommand() *cobra.Command {
 				line("peak VRAM", "%.1f GiB by NVML, %.1f GiB by the script's allocator", float64(o.PeakVRAM)/(1<<30), float64(o.ScriptPeakVRAM)/(1<<30))
 			}
 			for _, flag := range o.Flags {
-				line("note", "%s", trainer.Inert(flag))
+				line("note", "%s", flag)
 			}
 			if o.Detail != "" {
-				line("detail", "%s", strings.ReplaceAll(o.Detail, "\n", "\n"+strings.Repeat(" ", 13)))
+				for i, l := range strings.Split(o.Detail, "\n") {
+					name := ""
+					if i == 0 {
+						name = "detail"
+					}
+					fmt.Fprintf(w, "%-12s %s\n", name, inertLine(l))
+				}
 			}
 			for _, c := range t.Constants {
 				for _, name := range t.Changed {
@@ -278,9 +320,38 @@ func (g *globals) diffCommand() *cobra.Command {
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"from": name, "to": fmt.Sprintf("trial %d", to.Trial.ID), "diff": text})
 			}
-			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
-			return err
+			return printDiff(terminal.Open(os.Stdout), cmd.OutOrStdout(), text)
 		}})
+}
+
+// printDiff shows a diff in colours and inert on a terminal; elsewhere it is
+// what a patch takes.
+func printDiff(t *terminal.Terminal, w io.Writer, text string) error {
+	if !t.Live {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+	out := bufio.NewWriter(w)
+	for i, l := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		style := terminal.Plain
+		switch {
+		case i < 2, strings.HasPrefix(l, "@@"):
+			style = terminal.Dim
+		case strings.HasPrefix(l, "+"):
+			style = terminal.Green
+		case strings.HasPrefix(l, "-"):
+			style = terminal.Red
+		}
+		fmt.Fprintln(out, t.Render(terminal.Line{{Text: inertLine(l), Style: style}}))
+	}
+	return out.Flush()
+}
+
+// inertLine makes a line inert and leaves its first character and indentation.
+func inertLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSuffix(s, "\r"), "\t", "    ")
+	body := strings.TrimLeft(s, " +-")
+	return s[:len(s)-len(body)] + terminal.Inert(body)
 }
 
 func (g *globals) logCommand() *cobra.Command {

@@ -186,7 +186,11 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	go reportStatus(ctx, s, notifier, screen)
 
 	log.Info("ready", "study", s.Now().Study.Tag, "device", device, "python", pyembed.Version(), "listen", public.Addr())
-	screen.begin(s, device, public.Addr())
+	past, err := j.Trials()
+	if err != nil {
+		return err
+	}
+	screen.begin(s, past, c.Trial.Budget, device, public.Addr())
 	notifier.Progress()
 	notifier.Ready()
 	err = s.Run(ctx)
@@ -260,7 +264,7 @@ func setLevel(v *slog.LevelVar, name string, s *screen) {
 	if err := level.UnmarshalText([]byte(name)); err != nil {
 		level = slog.LevelInfo
 	}
-	if s.live && level == slog.LevelInfo {
+	if s.Live && level == slog.LevelInfo {
 		level = slog.LevelWarn // a person watches the live line
 	}
 	v.Set(level)
@@ -271,15 +275,19 @@ func setLevel(v *slog.LevelVar, name string, s *screen) {
 func reportStatus(ctx context.Context, s *supervisor.Supervisor, n *notify.Notifier, screen *screen) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	if !screen.live {
+	if !screen.Live {
 		tick.Reset(5 * time.Second)
 	}
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH)
+	defer signal.Stop(resized)
 	last := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-resized:
 		}
 		now := s.Now()
 		screen.draw(now)

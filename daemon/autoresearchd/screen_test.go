@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/journal/journaltest"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/terminal"
+	"autoresearchd/search"
+)
+
+// watchedStudy is what a screen shows in the middle of a trial.
+func watchedStudy() *view {
+	v := &view{budget: search.Budget{Seconds: 300}}
+	for i, score := range []float64{0.9979, 0.9891, math.NaN(), 0.9934, 0.9841, 1.42, 0.9862} {
+		r := journal.Record{Commit: "abcdef0123"}
+		r.Trial.ID, r.Trial.Proposal.Strategy, r.Trial.Proposal.Description = int64(i+1), "tpe", journaltest.Hostile[i]
+		r.Outcome.WallSeconds, r.Outcome.PeakVRAM = 352, 44<<30
+		r.Outcome.Status, r.Outcome.ValBPB, r.Decision.Verdict = search.Completed, score, search.Discard
+		r.Outcome.Phases = map[search.Phase]float64{search.Startup: 12, search.Compile: 10, search.Train: 304, search.Evaluate: 24, search.Exit: 2}
+		if i == 0 || i == 1 || i == 4 {
+			r.Decision.Verdict = search.Keep
+		}
+		if math.IsNaN(score) {
+			r.Outcome.Status, r.Decision.Verdict = search.OutOfMemory, search.Crash
+		}
+		v.add(r)
+	}
+	now := supervisor.Status{State: "running", Rate: 10.2, Trials: supervisor.TrialCounts{Total: 7, Keep: 3, Discard: 3, Crash: 1}}
+	now.Study.Tag, now.Study.Baseline, now.Study.Strategy = "nov23", 0.9979, "portfolio"
+	now.Champion = &supervisor.TrialStatus{ID: 5, ValBPB: 0.9841, Description: "MATRIX_LR 0.04 -> 0.052"}
+	for step := range 40 {
+		share := float64(step) / 60
+		now.Running = &supervisor.RunningStatus{ID: 8, Phase: search.Train, PhaseSeconds: 320 * share, Seconds: 22 + 320*share, Progress: share, Step: 10 * step,
+			Loss: 2.5 + 6/float64(step+1), TokPerSec: 1.659e6, Description: "学习率 0.6 -> 0.72\x1b[2J\u202e, and more words than a narrow window has room for"}
+		v.follow(now)
+	}
+	return v
+}
+
+func TestScreen(t *testing.T) {
+	v := watchedStudy()
+	idle := watchedStudy()
+	idle.now.Running, idle.now.State = nil, "waiting 10s: 6 in a row failed, the last \x1b[31mout of memory"
+	text := ""
+	for _, width := range []int{120, 72, 40} {
+		for _, out := range []*terminal.Terminal{{Unicode: true}, {}} {
+			for name, v := range map[bool]*view{false: v, true: idle} {
+				if name != (width == 72 && !out.Unicode) {
+					continue // one picture of an idle study is enough
+				}
+				text += strings.Repeat("-", width) + "\n"
+				for _, l := range append(v.lines(out, width), trialTable(v.recent, width-1)...) {
+					if l.Width() >= width {
+						t.Errorf("at %d a line takes %d", width, l.Width())
+					}
+					text += strings.TrimRight(out.Render(l), " ") + "\n"
+				}
+			}
+		}
+	}
+	golden(t, "screen.txt", text)
+}
+
+func TestTimeLeft(t *testing.T) {
+	v := watchedStudy()
+	r := v.now.Running
+	for _, c := range []struct {
+		phase    search.Phase
+		seconds  float64
+		progress float64
+		want     time.Duration
+	}{
+		{search.Startup, 5, 0, 347 * time.Second}, {search.Startup, 50, 0, 340 * time.Second}, {search.Compile, 4, 0, 336 * time.Second},
+		{search.Train, 100, 0.25, 251 * time.Second}, {search.Evaluate, 4, 1, 22 * time.Second}, {search.Exit, 1, 1, time.Second},
+	} {
+		r.Phase, r.PhaseSeconds, r.Progress = c.phase, c.seconds, c.progress
+		if got, ok := v.left(); !ok || got != c.want {
+			t.Errorf("in %s after %g s: %v, want %v", c.phase, c.seconds, got, c.want)
+		}
+	}
+	steps := &view{budget: search.Budget{Steps: 400}} // the first trial of a study
+	steps.now.Running = &supervisor.RunningStatus{Phase: search.Compile}
+	if left, ok := steps.left(); ok {
+		t.Errorf("knows %v of a trial like no other", left)
+	}
+	steps.now.Running = &supervisor.RunningStatus{Phase: search.Train, Progress: 0.25, PhaseSeconds: 10}
+	if left, ok := steps.left(); !ok || left != 30*time.Second {
+		t.Errorf("%v left, want 30s", left)
+	}
+}
+
+// pty is a terminal of so many columns and rows, and its other end.
+func pty(t *testing.T, columns, rows uint16) (master, slave *os.File) {
+	t.Helper()
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	must(t, err)
+	master = os.NewFile(uintptr(fd), "ptmx")
+	t.Cleanup(func() { master.Close() })
+	must(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	must(t, err)
+	other, err := unix.Open(fmt.Sprintf("/dev/pts/%d", number), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	slave = os.NewFile(uintptr(other), "pts")
+	t.Cleanup(func() { slave.Close() })
+	resize(t, master, columns, rows)
+	return master, slave
+}
+
+func resize(t *testing.T, master *os.File, columns, rows uint16) {
+	t.Helper()
+	must(t, unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}))
+}
+
+// harmless are the sequences that leave a terminal as it was.
+var harmless = regexp.MustCompile("\x1b\\[(?:[0-9]*A|K|J|[0-9;]*m)")
+
+// TestWatchOnATerminal looks at a study through a narrow window without
+// colours, then through a wide one, and interrupts it.
+func TestWatchOnATerminal(t *testing.T) {
+	s := newStudy(t)
+	must(t, journaltest.Fill(s.path("state"), journaltest.Options{Trials: 40, Hostile: true, Bare: true}))
+	master, slave := pty(t, 40, 20)
+	cmd := s.command("--state", s.path("state"), "status", "--watch")
+	cmd.Env = append(cmd.Env, "TERM=xterm", "NO_COLOR=1", "LC_ALL=C.UTF-8")
+	cmd.Stdout, cmd.Stderr = slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1}
+	must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	slave.Close()
+	frames := read(t, master, "DESCRIPTION")
+	widest := func(text string) int {
+		n := 0
+		for _, line := range strings.Split(harmless.ReplaceAllString(text, ""), "\n") {
+			n = max(n, terminal.Width(strings.Trim(line, "\r")))
+		}
+		return n
+	}
+	if n := widest(frames); n > 40 || n < 30 {
+		t.Errorf("a line takes %d of 40 cells:\n%s", n, frames)
+	}
+	if strings.Contains(frames, "STRATEGY") {
+		t.Errorf("a narrow window has every column:\n%s", frames)
+	}
+	resize(t, master, 120, 30)
+	more := read(t, master, "STRATEGY")
+	if n := widest(more[strings.LastIndex(more, "\x1b[J"):]); n > 120 {
+		t.Errorf("a line takes %d of 120 cells:\n%s", n, more)
+	}
+	_, err := master.Write([]byte{3}) // ctrl-C
+	must(t, err)
+	must(t, cmd.Wait())
+	rest := harmless.ReplaceAllString(frames+more, "")
+	if at := strings.IndexAny(rest, "\x1b\x07\x00\u202e"); at >= 0 {
+		t.Errorf("the terminal was told %q", rest[at:min(len(rest), at+20)])
+	}
+	if regexp.MustCompile("\x1b\\[[0-9;]*m").MatchString(frames + more) {
+		t.Error("NO_COLOR was not heeded")
+	}
+}
+
+// read reads from a terminal until it has shown a text.
+func read(t *testing.T, master *os.File, until string) string {
+	t.Helper()
+	must(t, master.SetReadDeadline(time.Now().Add(time.Minute)))
+	var all bytes.Buffer
+	buffer := make([]byte, 4096)
+	for !strings.Contains(all.String(), until) {
+		n, err := master.Read(buffer)
+		if err != nil {
+			t.Fatalf("%v after\n%s", err, all.String())
+		}
+		all.Write(buffer[:n])
+	}
+	return all.String()
+}
+
+// TestNoTerminal has every reading command write plain, whole lines into a pipe.
+func TestNoTerminal(t *testing.T) {
+	s := newStudy(t)
+	must(t, journaltest.Fill(s.path("state"), journaltest.Options{Trials: 40, Hostile: true}))
+	for _, command := range [][]string{{"trials"}, {"status"}, {"show", "30"}, {"show", "33"}, {"log", "30"}} {
+		out := s.ok(append([]string{"--state", s.path("state")}, command...)...)
+		if strings.ContainsAny(out, "\x1b\x07\x00\u202e\u2066") {
+			t.Errorf("%q prints %q", command, out)
+		}
+	}
+	out := s.ok("--state", s.path("state"), "trials")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 41 || !strings.Contains(lines[0], "COMMIT") {
+		t.Errorf("%d lines:\n%s", len(lines), out)
+	}
+	cmd := s.command("--state", s.path("state"), "status", "-w")
+	r, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	buffer := make([]byte, 4096)
+	n, err := r.Read(buffer)
+	must(t, err)
+	if got := string(buffer[:n]); !strings.HasPrefix(got, "40 trials: ") || !strings.HasSuffix(got, "; not running\n") {
+		t.Errorf("said %q", got)
+	}
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, fault, code := s.cli("status", "--watch", "--json"); code != 2 || !strings.Contains(fault, "for people") {
+		t.Errorf("ended with %d: %s", code, fault)
+	}
+}
