@@ -84,9 +84,7 @@ func (v *view) watched(t *terminal.Terminal) []terminal.Line {
 	}
 	out = append(out, v.lines(t, width)...)
 	if room := min(height-1-len(out)-1, mostRecent, len(v.recent)); room > 0 {
-		for _, l := range trialTable(v.recent[len(v.recent)-room:], width-1) {
-			out = append(out, l)
-		}
+		out = append(out, trialTable(v.recent[len(v.recent)-room:], width-1)...)
 	}
 	return out
 }
