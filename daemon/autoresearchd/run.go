@@ -23,6 +23,7 @@ import (
 	"autoresearchd/daemon/notify"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
+	"autoresearchd/daemon/webhook"
 	"autoresearchd/metrics"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/pyembed"
@@ -32,6 +33,9 @@ import (
 // memoryGoal is where Go's collector begins to work harder: the daemon shares
 // its host with training. SQLite and the interpreter's library come on top.
 const memoryGoal = 32 << 20
+
+// farewell is how long the daemon's end may wait for its last notice to be sent.
+const farewell = 10 * time.Second
 
 func (g *globals) runCommand() *cobra.Command {
 	var trials int
@@ -128,14 +132,18 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	meter := &lateMeter{}
 	ledger := modelserver.NewLedger(c.Study.State)
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
+	hook := webhook.New(c.Notify, log)
+	notices := newNotices(hook, c.Notify)
 	s, err := supervisor.New(ctx, supervisor.Options{
 		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Memory: memoryOf(gpus, device), Trials: trials,
 		Start: programs.Start, Model: models(c, ledger, meter, log),
-		Stay: notifier.Enabled(), Progress: notifier.Progress, Finished: screen.finished, Log: log,
+		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
+		Finished: func(r journal.Record) { screen.finished(r); notices.finished(r) }, Over: notices.over,
 	})
 	if err != nil {
 		return err
 	}
+	notices.study = s.Now
 	m := metrics.New(source{s, ledger}, gpus, metrics.Build{Version: version, Python: pyembed.Version()})
 	m.Registry().MustRegister(metrics.Disk(c.Study.State))
 	meter.set(m)
@@ -177,6 +185,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 				log.Error("the configuration was not reloaded; the old one stays in force", "err", err)
 			} else {
 				setLevel(&level, next.Log.Level, screen)
+				notices.configure(next.Notify)
 				log.Info("the configuration was read again; it holds from the next trial on")
 			}
 			notifier.Ready()
@@ -184,6 +193,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	}()
 	go notifier.Watch(ctx, 2*time.Minute)
 	go reportStatus(ctx, s, notifier, screen)
+	go notices.watch(ctx, s)
 
 	log.Info("ready", "study", s.Now().Study.Tag, "device", device, "python", pyembed.Version(), "listen", public.Addr())
 	past, err := j.Trials()
@@ -195,6 +205,16 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	notifier.Ready()
 	err = s.Run(ctx)
 	screen.end(s)
+	switch {
+	case errors.Is(err, trainer.ErrRestart): // it comes back at once
+	case err != nil && !errors.Is(err, supervisor.ErrEnded):
+		notices.over("the daemon gave up: " + err.Error())
+	default:
+		notices.over("the daemon was stopped")
+	}
+	closing, cancel := context.WithTimeout(context.Background(), farewell)
+	hook.Close(closing)
+	cancel()
 	switch {
 	case errors.Is(err, trainer.ErrRestart):
 		log.Warn("this process ends itself, since a trial in it could not be ended alone; it comes back and goes on")

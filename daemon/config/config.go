@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type Config struct {
 	Pruning  Pruning  `toml:"pruning"`
 	LLM      LLM      `toml:"llm"`
 	HTTP     HTTP     `toml:"http"`
+	Notify   Notify   `toml:"notify"`
 	Log      Log      `toml:"log"`
 
 	source *source
@@ -125,6 +127,24 @@ type HTTP struct {
 	Listen string `toml:"listen"` // host:port; empty: off
 }
 
+// Notify is the web address that is told what a person wants to hear. Who knows
+// the address may write there: it is a secret.
+type Notify struct {
+	Webhook     string        `toml:"webhook"`      // empty: none
+	WebhookFile string        `toml:"webhook_file"` // a file that holds it; empty: none
+	Format      string        `toml:"format"`       // "json" or "slack"
+	Events      []string      `toml:"events"`       // of NotifyEvents
+	Stall       time.Duration `toml:"stall"`        // without a score, while trials are to run
+	Timeout     time.Duration `toml:"timeout"`      // of one request
+}
+
+// NotifyEvents are what can be told: a new champion, a study without a score
+// for too long, its end.
+var NotifyEvents = []string{"champion", "stall", "end"}
+
+// Enabled reports whether there is somebody to tell.
+func (n Notify) Enabled() bool { return n.Webhook != "" || n.WebhookFile != "" }
+
 // Log is the daemon's own log.
 type Log struct {
 	Level string `toml:"level"` // "debug", "info", "warn" or "error"
@@ -162,6 +182,7 @@ func Default() *Config {
 		Pruning: Pruning{Rule: "off"},
 		LLM:     LLM{Models: []Model{}, KeyEnv: "OPENAI_API_KEY", Timeout: 3 * time.Minute},
 		HTTP:    HTTP{Listen: "127.0.0.1:9797"},
+		Notify:  Notify{Format: "json", Events: slices.Clone(NotifyEvents), Stall: 30 * time.Minute, Timeout: 10 * time.Second},
 		Log:     Log{Level: "info"},
 		source:  &source{},
 	}
@@ -221,7 +242,7 @@ func parse(path string, text []byte, overrides []string) (*Config, error) {
 		return nil, fmt.Errorf("resolve %s: %w", path, err)
 	}
 	dir := filepath.Dir(abs)
-	for _, p := range []*string{&c.Study.Workspace, &c.Study.State, &c.Study.Cache, &c.LLM.KeyFile} {
+	for _, p := range []*string{&c.Study.Workspace, &c.Study.State, &c.Study.Cache, &c.LLM.KeyFile, &c.Notify.WebhookFile} {
 		*p = resolve(dir, *p)
 	}
 	for i := range c.Search.WarmStart {
@@ -321,7 +342,7 @@ func Diff(old, new *Config) []string {
 }
 
 // reloadable are the tables that SIGHUP may change between trials.
-var reloadable = map[string]bool{"search": true, "judge": true, "pruning": true, "llm": true, "log": true}
+var reloadable = map[string]bool{"search": true, "judge": true, "pruning": true, "llm": true, "notify": true, "log": true}
 
 // Reloadable returns an error that names the changed keys which need a
 // restart; nil if a reload can put new in force.

@@ -52,9 +52,12 @@ type decoder struct {
 	faults Faults
 }
 
+// secret are the keys whose values are not repeated in a fault.
+var secret = map[string]bool{"notify.webhook": true}
+
 func (d *decoder) fail(path []string, v any, problem, hint string) {
 	value := ""
-	if v != nil {
+	if v != nil && !secret[path[0]+"."+path[min(1, len(path)-1)]] {
 		value = show(v)
 	}
 	d.faults = append(d.faults, d.source.fault(path, value, problem, hint))

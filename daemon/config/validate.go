@@ -51,6 +51,7 @@ func (c *Config) Validate(known Known) error {
 			v.bad("http.listen", l, "is not an address", `write "127.0.0.1:9797", or "" for no server`)
 		}
 	}
+	v.notify(c.Notify, c.Study.Workspace)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	if len(v.faults) > 0 {
 		return v.faults.sorted()
@@ -307,5 +308,32 @@ func (v *validator) llm(l LLM, workspace string) {
 	}
 	if l.Enabled && l.MaxCost > 0 && len(l.Models) > 0 && !priced {
 		v.bad("llm.max_cost", l.MaxCost, "caps nothing: no model has a price", "write { name = \"…\", input_price = 0.5, output_price = 1.5 }, in dollars a million tokens")
+	}
+}
+
+func (v *validator) notify(n Notify, workspace string) {
+	if u, err := url.Parse(n.Webhook); n.Webhook != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		v.bad("notify.webhook", nil, "is not the address of a server", `write "https://…", or "" for no notices`)
+	}
+	if n.Webhook != "" && n.WebhookFile != "" {
+		v.bad("notify.webhook_file", nil, "is one of two sources of the address", "leave webhook or webhook_file empty")
+	}
+	if inside, err := filepath.Rel(workspace, n.WebhookFile); n.WebhookFile != "" && err == nil && !strings.HasPrefix(inside, "..") {
+		v.bad("notify.webhook_file", nil, "lies in the workspace, where trials could read it", "keep it where only the daemon can")
+	}
+	v.oneOf("notify.format", n.Format, "json", "slack")
+	for i, e := range n.Events {
+		path := []string{"notify", "events", "[" + strconv.Itoa(i) + "]"}
+		if !slices.Contains(NotifyEvents, e) {
+			v.fail(path, e, "is not an event", "known are: "+strings.Join(NotifyEvents, ", "))
+		} else if slices.Contains(n.Events[:i], e) {
+			v.fail(path, e, "is named twice", "")
+		}
+	}
+	if n.Stall < time.Minute {
+		v.bad("notify.stall", n.Stall.String(), "is less than a minute", `write "30m": some trials fail in every study`)
+	}
+	if n.Timeout <= 0 || n.Timeout > time.Minute {
+		v.bad("notify.timeout", n.Timeout.String(), "is out of range", `write "10s": at most a minute`)
 	}
 }

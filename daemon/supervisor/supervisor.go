@@ -44,6 +44,7 @@ type Options struct {
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again
 	Progress func()                                                              // called as the loop moves on
 	Finished func(r journal.Record)                                              // called when a trial is recorded
+	Over     func(why string)                                                    // called once when trials are no longer to run; nil: nobody asks
 	Model    func(c *config.Config) (search.Model, error)                        // the model server of a configuration; nil: none
 	Start    func(ctx context.Context, c search.Command) (search.Process, error) // starts programs for strategies; nil: none
 	Log      *slog.Logger
@@ -269,12 +270,12 @@ func (s *Supervisor) idle(ctx context.Context) (over bool, err error) {
 		case ctx.Err() != nil:
 			return true, nil
 		case ended:
-			s.rest("ended")
+			s.over("ended")
 			if !s.o.Stay {
 				return true, ErrEnded
 			}
 		case s.o.Trials > 0 && s.ran >= s.o.Trials, s.config.Study.Trials > 0 && count >= s.config.Study.Trials:
-			s.rest("done: the trials that were asked for have run")
+			s.over("done: the trials that were asked for have run")
 			if !s.o.Stay {
 				return true, nil
 			}
@@ -505,6 +506,25 @@ func (s *Supervisor) recovered() bool {
 	s.mu.Unlock()
 	s.o.Log.Info("device is back", "device", s.o.Device)
 	return true
+}
+
+// over is rest for a study that has come to its end.
+func (s *Supervisor) over(state string) {
+	s.mu.Lock()
+	before := s.state
+	s.mu.Unlock()
+	s.rest(state)
+	if before != state && s.o.Over != nil {
+		s.o.Over(state)
+	}
+}
+
+// Active returns since when trials are to run; zero while the study is paused
+// or over.
+func (s *Supervisor) Active() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active
 }
 
 // rest is say where no trial is to run.

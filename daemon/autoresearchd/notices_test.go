@@ -1,0 +1,135 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/webhook"
+	"autoresearchd/search"
+)
+
+// receiver keeps what is sent to it.
+type receiver struct {
+	*httptest.Server
+	mu  sync.Mutex
+	all []string
+}
+
+func newReceiver(t *testing.T) *receiver {
+	r := &receiver{}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.all = append(r.all, string(body))
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) texts(t *testing.T) (out []webhook.Notice) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, body := range r.all {
+		var n webhook.Notice
+		must(t, json.Unmarshal([]byte(body), &n))
+		out = append(out, n)
+	}
+	return out
+}
+
+// TestNotices runs a study that finds a better champion, and ends, with a
+// webhook; its format is changed by a reload.
+func TestNotices(t *testing.T) {
+	r := newReceiver(t)
+	s := newStudy(t)
+	table := func(format string) string {
+		return "[notify]\nwebhook = \"" + r.URL + "/T0/s3cr3t\"\nformat = \"" + format + "\"\n"
+	}
+	s.configure(table("json"))
+	s.ok("run", "--trials", "1")
+	s.hold()
+	d := s.start("--trials", "2")
+	s.training(2)
+	s.ok("suggest", "--set", "MATRIX_LR=0.05")
+	s.ok("cancel")
+	d.until("trial ends")
+	s.open()
+	if code := d.end(); code != 0 {
+		t.Fatalf("ended with %d", code)
+	}
+	got := r.texts(t)
+	if len(got) != 3 || got[0].Event != "end" || got[1].Event != "champion" || got[2].Event != "end" {
+		t.Fatalf("told %+v", got)
+	}
+	if c := got[1].Champion; c == nil || c.ID != 3 || c.ValBPB != 2.02 || !strings.Contains(got[1].Text, "new champion, val_bpb 2.020000 by trial 3, 0.010000 below the baseline: suggested: MATRIX_LR 0.04 -> 0.05") {
+		t.Errorf("told %+v", got[1])
+	}
+	if !strings.Contains(got[2].Text, "done: the trials that were asked for have run; 3 trials: 2 keep, 1 discard, 0 crash; best val_bpb 2.020000 by trial 3") {
+		t.Errorf("told %q", got[2].Text)
+	}
+
+	s.hold()
+	d = s.start()
+	s.training(4)
+	s.configure(table("slack"))
+	must(t, d.Process.Signal(syscall.SIGHUP))
+	d.until("the configuration was read again")
+	must(t, d.Process.Signal(syscall.SIGTERM))
+	s.open()
+	if code := d.end(); code != 0 {
+		t.Fatalf("ended with %d", code)
+	}
+	if got := r.texts(t); len(got) != 4 || got[3].Event != "" || !strings.Contains(got[3].Text, "the daemon was stopped; 4 trials") {
+		t.Errorf("told %+v", got[3:])
+	}
+	for d.said[len(d.said)-1] != "" {
+		line, ok := <-d.lines
+		if !ok {
+			break
+		}
+		d.said = append(d.said, line)
+	}
+	if all := strings.Join(d.said, "\n"); strings.Contains(all, "s3cr3t") {
+		t.Errorf("the log holds the secret:\n%s", all)
+	}
+}
+
+func TestStall(t *testing.T) {
+	r := newReceiver(t)
+	c := config.Default().Notify
+	c.Webhook = r.URL
+	hook := webhook.New(c, slog.New(slog.DiscardHandler))
+	n := newNotices(hook, c)
+	n.study = func() supervisor.Status {
+		return supervisor.Status{State: "waiting 10m: 6 in a row failed\x1b[2J"}
+	}
+	begin := time.Now()
+	scored := journal.Record{}
+	scored.Outcome.Status, scored.Outcome.ValBPB = search.Completed, 1
+	n.look(begin.Add(29*time.Minute), begin)
+	n.look(begin.Add(time.Hour), time.Time{}) // paused
+	n.look(begin.Add(31*time.Minute), begin)
+	n.look(begin.Add(45*time.Minute), begin) // it was told
+	n.finished(scored)                       // just now
+	n.look(begin.Add(29*time.Minute), begin)
+	n.finished(journal.Record{Result: search.Result{Outcome: search.Outcome{Status: search.Crashed}}})
+	n.look(begin.Add(40*time.Minute), begin)
+	hook.Close(t.Context())
+	got := r.texts(t)
+	if len(got) != 2 || got[0].Event != "stall" || !strings.Contains(got[0].Text, "no trial has had a score for 31m00s; the study is waiting 10m: 6 in a row failed\ufffd[2J") {
+		t.Errorf("told %+v", got)
+	}
+}
