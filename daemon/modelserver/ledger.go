@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,11 +29,21 @@ type Ledger struct {
 	spent  atomic.Pointer[float64] // sums.Dollars, for who must not wait for the disk; nil before it is loaded
 }
 
-// Sums is what models have cost.
+// Sums is what models have cost together, and each of them.
 type Sums struct {
 	Dollars      float64 `json:"dollars"`
 	Reserved     float64 `json:"reserved"` // by requests under way
 	Requests     int64   `json:"requests"`
+	PromptTokens int64   `json:"prompt_tokens"`
+	ReplyTokens  int64   `json:"reply_tokens"`
+
+	Models map[string]Use `json:"models,omitempty"` // by name; an older ledger's requests are in none
+}
+
+// Use is what one model has cost.
+type Use struct {
+	Dollars      float64 `json:"dollars"`
+	Requests     int64   `json:"requests"` // that have ended
 	PromptTokens int64   `json:"prompt_tokens"`
 	ReplyTokens  int64   `json:"reply_tokens"`
 }
@@ -67,7 +78,7 @@ func (l *Ledger) Reserve(dollars, limit float64) error {
 }
 
 // Settle implements openai.Ledger.
-func (l *Ledger) Settle(reserved, dollars float64, promptTokens, replyTokens int) error {
+func (l *Ledger) Settle(model string, reserved, dollars float64, promptTokens, replyTokens int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next := l.sums
@@ -75,6 +86,16 @@ func (l *Ledger) Settle(reserved, dollars float64, promptTokens, replyTokens int
 	next.Dollars += dollars
 	next.PromptTokens += int64(promptTokens)
 	next.ReplyTokens += int64(replyTokens)
+	use := next.Models[model]
+	use.Dollars += dollars
+	use.Requests++
+	use.PromptTokens += int64(promptTokens)
+	use.ReplyTokens += int64(replyTokens)
+	next.Models = maps.Clone(next.Models) // others may read the old one
+	if next.Models == nil {
+		next.Models = map[string]Use{}
+	}
+	next.Models[model] = use
 	l.set(next) // it is spent, whether it can be written or not
 	return l.store(next)
 }

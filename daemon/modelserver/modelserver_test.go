@@ -2,6 +2,7 @@ package modelserver
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	must(l.Reserve(0.4, 1))
-	must(l.Settle(0.4, 0.1, 1000, 200))
+	must(l.Settle("small", 0.4, 0.1, 1000, 200))
 	must(l.Reserve(0.4, 1))
 	if err := l.Reserve(0.6, 1); !errors.Is(err, openai.ErrCap) || !strings.Contains(err.Error(), "$0.1000 of $1 are spent") {
 		t.Errorf("%v", err)
@@ -81,9 +82,14 @@ func TestLedger(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	must(l.Reserve(0.6, 0))
-	must(l.Settle(0.6, 0.6, 1, 1))
+	must(l.Settle("large", 0.6, 0.6, 1, 1))
 	if math.Abs(l.sums.Dollars-1.1) > 1e-9 || l.sums.Reserved > 1e-9 || l.sums.Requests != 3 || l.sums.PromptTokens != 1001 {
 		t.Errorf("%+v", l.sums)
+	}
+	again, err := Read(state)
+	must(err)
+	if want := map[string]Use{"small": {0.1, 1, 1000, 200}, "large": {0.6, 1, 1, 1}}; !maps.Equal(again.Models, want) {
+		t.Errorf("by model %+v, want %+v", again.Models, want)
 	}
 	for _, text := range []string{"", "{", `{"dollars": -5}`, "null7"} {
 		write(t, filepath.Join(state, File), text, 0o640)

@@ -284,7 +284,7 @@ func TestFigures(t *testing.T) {
 	if math.Abs(gain-want) > 1e-9 || gain < 0.01 || trials != 200 || keeps != 0 {
 		t.Errorf("gains %g of %g, %d trials, %d keeps too few", gain, want, trials, keeps)
 	}
-	if len(strategies.Models) != 1 || strategies.Models[0]["requests"] != 80.0 {
+	if len(strategies.Models) != 2 || strategies.Models[1]["model"] != journaltest.Model || strategies.Models[1]["requests"] != 60.0 {
 		t.Errorf("models %v", strategies.Models)
 	}
 

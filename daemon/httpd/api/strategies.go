@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -32,8 +33,20 @@ type strategiesAnswer struct {
 	MaxCost    *float64      `json:"max_cost"` // dollars for the study
 }
 
-// allModels stands for every model: the ledger counts them together.
+// allModels stands for every model, where an older ledger counted them together.
 const allModels = "all models"
+
+func modelsOf(sums modelserver.Sums) []modelRow {
+	rows := []modelRow{}
+	for _, name := range slices.Sorted(maps.Keys(sums.Models)) {
+		m := sums.Models[name]
+		rows = append(rows, modelRow{name, m.Requests, m.PromptTokens, m.ReplyTokens, m.Dollars})
+	}
+	if len(rows) == 0 && sums.Requests > 0 {
+		rows = append(rows, modelRow{allModels, sums.Requests, sums.PromptTokens, sums.ReplyTokens, sums.Dollars})
+	}
+	return rows
+}
 
 func (a *API) strategies(r *http.Request) (any, error) {
 	s, h := a.o.Loop.Snapshot(), a.o.Loop.History()
@@ -48,9 +61,7 @@ func (a *API) strategies(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sums.Requests > 0 {
-		answer.Models = append(answer.Models, modelRow{allModels, sums.Requests, sums.PromptTokens, sums.ReplyTokens, sums.Dollars})
-	}
+	answer.Models = modelsOf(sums)
 	return answer, nil
 }
 

@@ -55,8 +55,8 @@ type Options struct {
 type Ledger interface {
 	// Reserve takes dollars, if the sum stays within limit (0: none); else ErrCap.
 	Reserve(dollars, limit float64) error
-	// Settle puts what a request has cost in the place of what was reserved.
-	Settle(reserved, dollars float64, promptTokens, replyTokens int) error
+	// Settle puts what a request to a model has cost in the place of what was reserved.
+	Settle(model string, reserved, dollars float64, promptTokens, replyTokens int) error
 }
 
 // ErrCap means that the money of [llm] max_cost is spent.
@@ -347,7 +347,7 @@ func (c *Client) once(ctx context.Context, m Model, p search.Prompt) (search.Rep
 		f.text = scrub(f.text, key)
 	}
 	reply.Text = scrub(reply.Text, key)
-	if err := c.o.Ledger.Settle(reserved, reply.Dollars, reply.PromptTokens, reply.ReplyTokens); err != nil {
+	if err := c.o.Ledger.Settle(m.Name, reserved, reply.Dollars, reply.PromptTokens, reply.ReplyTokens); err != nil {
 		c.o.Log.Error("what a model has cost could not be recorded; no more is asked until it can be", "err", err)
 	}
 	if c.o.Observer != nil {
@@ -547,7 +547,7 @@ func (l *memoryLedger) Reserve(dollars, limit float64) error {
 	return nil
 }
 
-func (l *memoryLedger) Settle(reserved, dollars float64, _, _ int) error {
+func (l *memoryLedger) Settle(_ string, reserved, dollars float64, _, _ int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.spent += dollars - reserved

@@ -273,8 +273,8 @@ func TestLedgerFails(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Reserve(float64, float64) error      { return errors.New("disk full") }
-func (broken) Settle(_, _ float64, _, _ int) error { return nil }
+func (broken) Reserve(float64, float64) error                  { return errors.New("disk full") }
+func (broken) Settle(string, float64, float64, int, int) error { return nil }
 
 func TestProbe(t *testing.T) {
 	llm, _ := client(t, llmtest.New(), func(o *Options) { o.Models = append(o.Models, Model{Name: "large"}) })

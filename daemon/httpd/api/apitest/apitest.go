@@ -45,7 +45,10 @@ func Open(dir string, o journaltest.Options) (*Study, error) {
 		Folder: func(id int64) string { return filepath.Join(dir, "trials", strconv.FormatInt(id, 10)) },
 		Start:  func(context.Context) ([]byte, error) { return r.Source(1) },
 		Spent: func() (modelserver.Sums, error) {
-			return modelserver.Sums{Dollars: 0.25, Requests: 80, PromptTokens: 640_000, ReplyTokens: 32_000}, nil
+			return modelserver.Sums{Dollars: 0.25, Requests: 81, PromptTokens: 640_000, ReplyTokens: 32_000, Models: map[string]modelserver.Use{
+				"another-model":   {Dollars: 0.05, Requests: 20, PromptTokens: 140_000, ReplyTokens: 12_000},
+				journaltest.Model: {Dollars: 0.2, Requests: 60, PromptTokens: 500_000, ReplyTokens: 20_000},
+			}}, nil
 		},
 	})
 	return &Study{API: a, Loop: l, Reader: r}, nil
