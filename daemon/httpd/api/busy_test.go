@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"database/sql"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,7 @@ import (
 
 	"autoresearchd/daemon/httpd/api"
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/journal/journaltest"
 )
 
 // stuck is a journal that does not answer until it is let go.
@@ -20,6 +23,27 @@ func (s stuck) Trial(int64) (journal.Record, error) {
 }
 func (s stuck) Some([]int64) ([]journal.Record, error) { <-s.held; return []journal.Record{}, nil }
 func (s stuck) Source(int64) ([]byte, error)           { <-s.held; return nil, journal.ErrUnknown }
+
+// TestLockedJournal asks while another program is in the middle of a write to
+// the journal, and holds it locked.
+func TestLockedJournal(t *testing.T) {
+	s, dir := open(t, journaltest.Options{Trials: 6})
+	db, err := sql.Open("sqlite", filepath.Join(dir, "journal.db"))
+	must(t, err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, statement := range []string{"PRAGMA journal_mode = WAL", "BEGIN EXCLUSIVE", "UPDATE trial SET reason = 'half written'"} {
+		_, err := db.Exec(statement)
+		must(t, err)
+	}
+	for _, path := range []string{"trials", "trials/3", "status"} {
+		if w := ask(t, s.API, path); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "half written") {
+			t.Errorf("%s: %d %.300s", path, w.Code, w.Body)
+		}
+	}
+	_, err = db.Exec("ROLLBACK")
+	must(t, err)
+}
 
 // TestBusyJournal wants words within a second, from however many requests at
 // once, and the whole answer again when the journal is back.
