@@ -35,6 +35,7 @@ the table:     $results
 next:
   $daemon --config $config show best     what the best trial is, and how it went
   $daemon --config $config diff best     what it changed
+  $daemon --config $config report        all of it as one page
   $daemon --config $config run           go on until Ctrl-C; make demo adds $trials trials
   $daemon init DIR --profile hopper --corpus hub   the same on one H100 or H200
 EOF

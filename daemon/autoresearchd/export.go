@@ -72,6 +72,7 @@ func (g *globals) plotCommand() *cobra.Command {
 		}}
 	c.Flags().StringVarP(&out, "output", "o", "", "`FILE`.png or FILE.svg (default STATE/progress.png); - for a PNG on standard output")
 	c.Flags().StringVar(&by, "by", string(plot.Trials), "what the study runs along: `trials|hours`")
+	completes(c, "by", string(plot.Trials), string(plot.Hours))
 	return c
 }
 
@@ -180,8 +181,14 @@ func (g *globals) exportCommand() *cobra.Command {
 			return nil
 		}}
 	c.Flags().StringVar(&format, "format", "csv", "`"+strings.Join(formats, "|")+"`")
+	completes(c, "format", formats...)
 	c.Flags().StringVarP(&out, "output", "o", "", "`PATH` (default standard output; STATE/mlruns or STATE/tensorboard for those)")
 	return c
+}
+
+// completes gives the shell's completion the words that a flag can have.
+func completes(c *cobra.Command, flag string, words ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there
 }
 
 func or(s, otherwise string) string {

@@ -110,7 +110,7 @@ type view struct {
 	Seconds, Counted     float64 // of all trials
 	Begun, Ended         time.Time
 	Failures             []failure
-	Failed               int
+	Finished, Failed     int
 	Strategies           []strategy
 	Importance           []search.Influence
 	Staircase, Losses    figure
@@ -170,10 +170,9 @@ type strategy struct {
 	Seconds, Gain, Hourly float64
 }
 
-type figure struct {
-	Light template.URL
-	Dark  template.Srcset
-}
+// figure is a picture twice, since a page that is printed from the dark is
+// light, and only a style sheet hears of that.
+type figure struct{ Light, Dark template.URL }
 
 type diff struct {
 	ID    int64
@@ -276,6 +275,7 @@ func (v *view) count(all []journal.Record) {
 		if v.Begun.IsZero() {
 			v.Begun = r.Trial.StartedAt
 		}
+		v.Finished++
 		v.Ended = ended(r)
 		v.Seconds += o.WallSeconds
 		v.Counted += o.TrainingSeconds
@@ -340,7 +340,7 @@ func (v *view) count(all []journal.Record) {
 		v.Duty = v.Counted / v.Seconds
 	}
 	if h := v.Ended.Sub(v.Begun).Hours(); h > 0 {
-		v.Rate = float64(len(v.Trials)) / h
+		v.Rate = float64(v.Finished) / h
 	}
 }
 
@@ -511,7 +511,7 @@ func draw(picture func(io.Writer, plot.Style) error) (figure, error) {
 		}
 		data := "data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(b.Bytes())
 		if dark {
-			f.Dark = template.Srcset(data)
+			f.Dark = template.URL(data)
 		} else {
 			f.Light = template.URL(data)
 		}
