@@ -347,11 +347,13 @@ func printDiff(t *terminal.Terminal, w io.Writer, text string) error {
 	return out.Flush()
 }
 
-// inertLine makes a line inert and leaves its first character and indentation.
+// inertLine makes a line inert and leaves its blanks.
 func inertLine(s string) string {
-	s = strings.ReplaceAll(strings.TrimSuffix(s, "\r"), "\t", "    ")
-	body := strings.TrimLeft(s, " +-")
-	return s[:len(s)-len(body)] + terminal.Inert(body)
+	words := strings.Split(strings.ReplaceAll(strings.TrimSuffix(s, "\r"), "\t", "    "), " ")
+	for i, w := range words {
+		words[i] = terminal.Inert(w)
+	}
+	return strings.Join(words, " ")
 }
 
 func (g *globals) logCommand() *cobra.Command {

@@ -89,7 +89,11 @@ func (s *screen) finished(r journal.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.view.add(r)
-	line := trialLine(r, s.best)
+	width := 0
+	if s.Live {
+		width, _ = s.Size()
+	}
+	line := trialLine(r, s.best, width)
 	s.best = best
 	s.block.Clear()
 	_ = s.Print(line) // who does not watch any more misses nothing
@@ -138,9 +142,9 @@ func colourOf(r journal.Record) terminal.Style {
 	return terminal.Dim
 }
 
-// trialLine says how a trial ended; best is the champion's val_bpb before it, 0
-// for none.
-func trialLine(r journal.Record, best float64) terminal.Line {
+// trialLine says how a trial ended, for a window of this width (0: no window);
+// best is the champion's val_bpb before it, 0 for none.
+func trialLine(r journal.Record, best float64, width int) terminal.Line {
 	bpb, scored := r.Score()
 	score, delta, word, why := "      --", "         ", string(r.Outcome.Status), r.Outcome.Detail
 	if scored {
@@ -149,10 +153,14 @@ func trialLine(r journal.Record, best float64) terminal.Line {
 			delta = fmt.Sprintf("%+9.6f", bpb-best)
 		}
 	}
+	took, what := ago(seconds(r.Outcome.WallSeconds)), foreign(r.Trial.Proposal.Description)
 	line := terminal.Line{
 		{Text: fmt.Sprintf("trial %-4d %s %s  ", r.Trial.ID, score, delta)},
 		{Text: fmt.Sprintf("%-13s", word), Style: colourOf(r)},
-		{Text: fmt.Sprintf(" %6s  %s", ago(seconds(r.Outcome.WallSeconds)), foreign(r.Trial.Proposal.Description))},
+		{Text: fmt.Sprintf(" %6s  %s", took, what)},
+	}
+	if width > 0 && width < 72 { // room for what was tried before all else
+		line = terminal.Line{{Text: fmt.Sprintf("trial %d %s ", r.Trial.ID, score)}, {Text: word, Style: colourOf(r)}, {Text: fmt.Sprintf(" %s  %s", took, what)}}
 	}
 	if why = foreign(lastLine(why)); why != "" {
 		line = append(line, terminal.Span{Text: "  " + why, Style: terminal.Dim})

@@ -61,7 +61,11 @@ func TestScreen(t *testing.T) {
 					continue // one picture of an idle study is enough
 				}
 				text += strings.Repeat("-", width) + "\n"
-				for _, l := range append(v.lines(out, width), trialTable(v.recent, width-1)...) {
+				lines := append(v.lines(out, width), trialTable(v.recent, width-1)...)
+				for _, r := range v.recent[:4] {
+					lines = append(lines, trialLine(r, 0.99, width).Cut(width-1))
+				}
+				for _, l := range lines {
 					if l.Width() >= width {
 						t.Errorf("at %d a line takes %d", width, l.Width())
 					}
@@ -71,6 +75,25 @@ func TestScreen(t *testing.T) {
 		}
 	}
 	golden(t, "screen.txt", text)
+}
+
+// TestDiffOnATerminal shows a diff in colours and inert; a pipe gets it as it is.
+func TestDiffOnATerminal(t *testing.T) {
+	text := "--- train.py (start)\n+++ train.py (trial 2)\n@@ -1,3 +1,3 @@\n \tx = '\x1b[2J'\n-DEPTH = 4\r\n+DEPTH = 6  # \u202eabc\n"
+	for _, c := range []struct {
+		t    *terminal.Terminal
+		want string
+	}{
+		{&terminal.Terminal{}, text},
+		{&terminal.Terminal{Live: true}, "--- train.py (start)\n+++ train.py (trial 2)\n@@ -1,3 +1,3 @@\n     x = '\ufffd[2J'\n-DEPTH = 4\n+DEPTH = 6  # \ufffdabc\n"},
+		{&terminal.Terminal{Live: true, Colour: true}, "\x1b[2m--- train.py (start)\x1b[m\n\x1b[2m+++ train.py (trial 2)\x1b[m\n\x1b[2m@@ -1,3 +1,3 @@\x1b[m\n     x = '\ufffd[2J'\n\x1b[31m-DEPTH = 4\x1b[m\n\x1b[32m+DEPTH = 6  # \ufffdabc\x1b[m\n"},
+	} {
+		var b bytes.Buffer
+		must(t, printDiff(c.t, &b, text))
+		if b.String() != c.want {
+			t.Errorf("%+v: %q, want %q", c.t, b.String(), c.want)
+		}
+	}
 }
 
 func TestTimeLeft(t *testing.T) {

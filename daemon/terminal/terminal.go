@@ -240,7 +240,8 @@ func (b *Block) Clear() {
 }
 
 // home goes to the block's first cell. In a window that became narrower its
-// lines were broken, and take more rows than they were.
+// lines were broken, and take more rows than they were; what a terminal then
+// moved into its history stays there.
 func (b *Block) home(out *bytes.Buffer, width int) {
 	rows := 0
 	for _, w := range b.drawn {
