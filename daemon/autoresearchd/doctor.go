@@ -19,6 +19,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/trainer"
+	"autoresearchd/daemon/webhook"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/pyembed"
 )
@@ -148,6 +149,13 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		fault("http", err, "set http.listen to a free address, or to \"\"")
 	}
 	examineModels(ctx, c, ok, note, fault)
+	if c.Notify.Enabled() {
+		if to, err := webhook.Address(c.Notify); err != nil {
+			fault("notices", err, "correct [notify]")
+		} else {
+			ok("notices", "%s go to %s", strings.Join(c.Notify.Events, ", "), webhook.Redact(to))
+		}
+	}
 }
 
 // examineTorch imports torch in the embedded interpreter's own way: through a

@@ -59,6 +59,9 @@ func TestNotices(t *testing.T) {
 		return "[notify]\nwebhook = \"" + r.URL + "/T0/s3cr3t\"\nformat = \"" + format + "\"\n"
 	}
 	s.configure(table("json"))
+	if out, _, _ := s.cli("doctor"); !strings.Contains(out, "champion, stall, end go to "+r.URL+"/…") || strings.Contains(out, "s3cr3t") {
+		t.Errorf("doctor says\n%s", out)
+	}
 	s.ok("run", "--trials", "1")
 	s.hold()
 	d := s.start("--trials", "2")

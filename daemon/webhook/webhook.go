@@ -193,7 +193,7 @@ var client = &http.Client{
 // post sends a notice once. again says whether another attempt may help, after
 // how long the server wants none before.
 func post(ctx context.Context, c config.Notify, n Notice) (again bool, after time.Duration, err error) {
-	to, err := address(c)
+	to, err := Address(c)
 	if err != nil {
 		return false, 0, err
 	}
@@ -229,8 +229,9 @@ func post(ctx context.Context, c config.Notify, n Notice) (again bool, after tim
 	return again, retryAfter(resp.Header.Get("Retry-After"), time.Now()), fmt.Errorf("send to %s: the server answers %d %s", Redact(to), resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// address is where notices go. A file is read anew for each.
-func address(c config.Notify) (string, error) {
+// Address is where notices go; only what Redact leaves of it may be said. A file
+// is read anew for each.
+func Address(c config.Notify) (string, error) {
 	if c.WebhookFile == "" {
 		return c.Webhook, nil
 	}

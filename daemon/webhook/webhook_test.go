@@ -267,7 +267,7 @@ func TestFile(t *testing.T) {
 	if got := len(s.got()); got != 1 {
 		t.Errorf("%d requests", got)
 	}
-	if _, err := address(config.Notify{WebhookFile: path + "/none"}); err == nil || !strings.Contains(err.Error(), "read notify.webhook_file: ") {
+	if _, err := Address(config.Notify{WebhookFile: path + "/none"}); err == nil || !strings.Contains(err.Error(), "read notify.webhook_file: ") {
 		t.Error(err)
 	}
 }
