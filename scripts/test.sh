@@ -7,6 +7,7 @@
 #   scripts/test.sh python   the tests in Python: of the starter workspace, and of what gpu.sh compares with
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
+#   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -110,6 +111,17 @@ prometheus() {
   grep -q -- '^--- PASS: TestPrometheus ' <<<"$out" || die "the test with Prometheus did not run"
 }
 
+page() {
+  step "the page in Chromium"
+  "$root/scripts/browser.sh"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  local out
+  out=$(AUTORESEARCH_TEST_CHROMIUM=$(command -v chromium) AUTORESEARCH_TEST_PAGE=$build/page \
+    go test -count=1 -v ./daemon/httpd/page) || { printf '%s\n' "$out"; die "the page's tests failed"; }
+  grep -q -- '^--- PASS: TestAccessible ' <<<"$out" || die "the tests in Chromium did not run"
+}
+
 "$root/scripts/setup.sh"
 case ${1:-all} in
 all)
@@ -119,6 +131,7 @@ all)
   pythontests
   real
   prometheus
+  page
   step "all tests passed"
   ;;
 lint) lint ;;
@@ -127,6 +140,7 @@ embed) embed ;;
 python) pythontests ;;
 real) real ;;
 prometheus) prometheus ;;
+page) page ;;
 soak) AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-500} gotests ;;
 *) die "unknown part $1: see the head of scripts/test.sh" ;;
 esac

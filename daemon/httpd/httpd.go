@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"autoresearchd/daemon/httpd/page"
 )
 
 // Bounds of every connection.
@@ -30,7 +32,7 @@ const (
 // Public is what the TCP server shows.
 type Public struct {
 	Metrics http.Handler // /metrics
-	API     http.Handler // /api/v1/; nil: none
+	API     http.Handler // /api/v1/, and the page at / that shows it; nil: neither
 	Ready   func() error // nil when the loop is ready, else why it is not; any goroutine
 	Log     *slog.Logger
 }
@@ -58,7 +60,12 @@ func Listen(address string, p Public) (*Server, error) {
 	case err != nil:
 		return nil, fmt.Errorf("serve http on %s: %w: correct [http] listen", address, err)
 	}
-	return serve(l, p.handler(), p.Log), nil
+	h, err := p.handler()
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return serve(l, h, p.Log), nil
 }
 
 func serve(l net.Listener, h http.Handler, log *slog.Logger) *Server {
@@ -129,10 +136,9 @@ const index = `autoresearchd
 /metrics   Prometheus metrics
 /healthz   is the process alive
 /readyz    does the loop run, and if not, why
-/api/v1/   the study as JSON: /api/v1/openapi.json describes it
 `
 
-func (p Public) handler() http.Handler {
+func (p Public) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "alive\n") })
@@ -144,9 +150,15 @@ func (p Public) handler() http.Handler {
 		text(w, http.StatusOK, "ready\n")
 	})
 	if p.API != nil {
+		view, err := page.New(p.API)
+		if err != nil {
+			return nil, err
+		}
 		mux.Handle("/api/v1/", p.API)
+		mux.Handle("/", view)
+	} else {
+		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
 	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -162,7 +174,7 @@ func (p Public) handler() http.Handler {
 			return
 		}
 		mux.ServeHTTP(w, r)
-	})
+	}), nil
 }
 
 func text(w http.ResponseWriter, code int, body string) {

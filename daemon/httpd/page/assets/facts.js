@@ -1,0 +1,91 @@
+// The four answers at the top: is it well, what is the best, what did it buy,
+// what is it doing.
+
+import { byId, h, say } from "./dom.js";
+import { bpb, brief, duration, percent, plural, signed, whole } from "./format.js";
+import { store, watch } from "./store.js";
+
+const phases = { startup: "Starting", compile: "Compiling", train: "Training", evaluate: "Evaluating", exit: "Ending" };
+
+const put = (id, ...children) => byId(id).replaceChildren(...children.filter((c) => c !== null && c !== ""));
+const sentence = (s) => (s ? s[0].toUpperCase() + s.slice(1) : s);
+const dotted = (...parts) => parts.filter((p) => p).join(" \u00b7 ");
+
+// mood is how a state is coloured: well, waiting or ill.
+export function mood(status, connected, fault) {
+  if (fault || connected === false) return "ill";
+  const state = status?.state ?? "";
+  if (/^(running|asking|preparing|starting)/.test(state)) return "well";
+  if (/quarantine|fail|error|broken|full/.test(state)) return "ill";
+  return "waiting";
+}
+
+function state(s) {
+  const feeling = mood(s, store.connected, store.fault);
+  document.body.dataset.mood = feeling;
+  const lost = store.fault || (store.connected === false ? "no connection: trying again" : "");
+  put("state", sentence(lost ? "Out of touch" : s?.state ?? "Waiting"));
+  put("state-note", lost ? `${lost}; below is what was known` : dotted(s && rate(s), s && begun(s)));
+}
+
+const rate = (s) => (s.rate_per_hour > 0 ? `${s.rate_per_hour.toFixed(1)} trials an hour` : "");
+
+function begun(s) {
+  const since = (Date.now() - new Date(s.study?.started_at)) / 1000;
+  const duty = Number.isFinite(s.duty) && s.duty > 0 ? `${percent(s.duty)} of the time training` : "";
+  return dotted(duty, since > 0 ? `begun ${duration(since)} ago` : "");
+}
+
+function best(s) {
+  const c = s?.champion;
+  if (!c) {
+    put("best", "\u2013");
+    put("best-note", "no trial has a score yet");
+    return;
+  }
+  const half = s.claim?.interval;
+  put("best", bpb(c.val_bpb), half ? h("small", {}, ` \u00b1 ${half.toFixed(6)}`) : "");
+  put("best-note", h("a", { href: `#/trial/${c.id}` }, `trial ${c.id}`), " ", say(c.description));
+  byId("best").title = s.claim?.words ?? "";
+}
+
+function gain(s) {
+  const from = s?.study?.baseline_val_bpb ?? store.baseline;
+  const t = s?.trials ?? { total: 0 };
+  const delta = s?.champion && from ? s.champion.val_bpb - from : null;
+  put("gain", delta === null ? "\u2013" : signed(delta), delta ? h("small", {}, ` ${signed((100 * delta) / from, 2)}\u202f%`) : "");
+  const tried = t.total ? `${plural(t.total, "trial")}: ${whole(t.keep)} kept, ${whole(t.discard)} discarded, ${whole(t.crash)} crashed` : "no trial has finished yet";
+  const hourly = s?.gain_per_gpu_hour;
+  put("gain-note", dotted(tried, hourly > 0 ? `${brief(hourly)} a GPU-hour` : ""));
+}
+
+function now(s) {
+  const r = s?.running;
+  const bar = byId("progress");
+  bar.hidden = !r;
+  if (!r) {
+    put("now", s ? "Between trials" : "\u2013");
+    put("now-note", s?.next ? `next: ${s.next}` : "");
+    put("now-what");
+    return;
+  }
+  bar.value = Math.max(0, Math.min(1, r.progress ?? 0));
+  put("now", phases[r.phase] ?? r.phase ?? "", h("small", {}, ` ${percent(r.progress)} of the budget`));
+  const left = Number.isFinite(r.seconds_left) && r.seconds_left > 0 ? `${duration(r.seconds_left)} left` : `${duration(r.phase_seconds)} in`;
+  put("now-note", dotted(left, r.loss ? `loss ${r.loss.toFixed(4)}` : "", r.tokens_per_second ? `${brief(r.tokens_per_second)} tokens/s` : "", r.mfu ? `${percent(r.mfu, 1)} MFU` : ""));
+  put("now-what", h("a", { href: `#/trial/${r.id}` }, `trial ${r.id}`), ` ${r.strategy ?? ""} `, say(r.description));
+}
+
+export function startFacts() {
+  const update = () => {
+    const s = store.status;
+    state(s);
+    if (!s) return;
+    best(s);
+    gain(s);
+    now(s);
+    byId("tag").textContent = s.study?.tag ?? "";
+    document.title = `${s.champion ? bpb(s.champion.val_bpb) + " \u00b7 " : ""}${s.study?.tag ?? "autoresearchd"}`;
+  };
+  watch((what) => what === "status" && update());
+}

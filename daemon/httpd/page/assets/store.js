@@ -1,0 +1,112 @@
+// What the page knows, and who wants to be told when it changes.
+
+import { get, listen } from "./api.js";
+
+export const store = {
+  status: null, // as /status, kept current by events
+  trials: [], // of /staircase, as objects
+  baseline: null,
+  strategies: [],
+  connected: null, // null before the first attempt
+  fault: "", // why there is nothing to show
+};
+
+const watchers = new Set();
+
+// watch calls fn(what) after a change of "status" or "trials"; it returns what
+// ends that.
+export function watch(fn) {
+  watchers.add(fn);
+  return () => watchers.delete(fn);
+}
+
+function tell(what) {
+  for (const fn of [...watchers]) fn(what);
+}
+
+function read(staircase) {
+  const strategies = staircase.strategies ?? [];
+  store.baseline = staircase.baseline;
+  store.strategies = strategies;
+  let before = null;
+  store.trials = (staircase.trials ?? []).map(([id, score, decision, level, hours, strategy, description]) => {
+    const trial = { id, score, decision, level, hours, strategy: strategies[strategy] ?? "", description: description ?? "", before };
+    before = level ?? before;
+    return trial;
+  });
+}
+
+// Two changes at once fetch once more, not twice.
+function once(work) {
+  let running = null;
+  let again = false;
+  return function run() {
+    if (running) {
+      again = true;
+      return running;
+    }
+    running = work().finally(() => {
+      running = null;
+      if (again) {
+        again = false;
+        run();
+      }
+    });
+    return running;
+  };
+}
+
+const refreshStatus = once(async () => {
+  try {
+    store.status = await get("/status");
+    store.fault = "";
+  } catch (e) {
+    store.fault = e.message;
+  }
+  tell("status");
+});
+
+const refreshTrials = once(async () => {
+  try {
+    read(await get("/staircase"));
+    store.fault = "";
+    tell("trials");
+  } catch (e) {
+    store.fault = e.message;
+    tell("status");
+  }
+});
+
+// follow carries the curve of a running trial on, where an event has its last
+// point only.
+function follow(before, now) {
+  if (!now || now.curve) return;
+  now.curve = before?.id === now.id ? (before.curve ?? []) : [];
+  const last = now.curve.at(-1)?.[0] ?? -1;
+  if (now.loss && now.progress > last) now.curve.push([now.progress, now.loss]);
+  if (before?.id === now.id) now.budget ??= before.budget;
+}
+
+// merge takes in the moving part of the status.
+function merge(moving) {
+  if (!store.status) return;
+  const champion = moving.champion?.id !== store.status.champion?.id;
+  follow(store.status.running, moving.running);
+  Object.assign(store.status, moving);
+  tell("status");
+  if (champion) refreshStatus(); // the claim and its curve are not in the event
+}
+
+export async function start() {
+  listen({
+    status: merge,
+    trial: () => Promise.all([refreshStatus(), refreshTrials()]),
+    open(connected) {
+      const back = connected && store.connected === false;
+      store.connected = connected;
+      tell("status");
+      if (back) Promise.all([refreshStatus(), refreshTrials()]);
+    },
+  });
+  await Promise.all([refreshStatus(), refreshTrials()]);
+}

@@ -1,0 +1,50 @@
+package page_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestShots keeps pictures for a person to look at.
+func TestShots(t *testing.T) {
+	for _, n := range []int{0, 8, 1000} {
+		made := own
+		if n > 0 {
+			made = study
+		}
+		url := serve(t, made(t, n, false).API)
+		for _, dark := range []bool{false, true} {
+			for name, l := range map[string]look{"desktop": desktop, "phone": phone} {
+				l.dark = dark
+				theme := map[bool]string{false: "light", true: "dark"}[dark]
+				t.Run(fmt.Sprintf("%d-%s-%s", n, theme, name), func(t *testing.T) {
+					b := open(t, url, l)
+					if n > 0 {
+						b.until(`document.querySelector("path.stairs") !== null && document.querySelector("path.line.now") !== null`)
+					} else {
+						b.until(`document.querySelector(".overview") !== null && document.querySelector("#now").textContent !== "–"`)
+					}
+					b.shot(fmt.Sprintf("overview-%d-%s-%s", n, theme, name))
+				})
+			}
+		}
+	}
+}
+
+// TestViews keeps pictures of the other views.
+func TestViews(t *testing.T) {
+	url := serve(t, study(t, 120, false).API)
+	for _, theme := range []string{"light", "dark"} {
+		for size, l := range map[string]look{"desktop": desktop, "phone": phone} {
+			l.dark = theme == "dark"
+			b := open(t, url, l)
+			for view, name := range map[string]string{"/trial/90": "trial", "/lineage": "lineage", "/constants": "constants", "/strategies": "strategies"} {
+				b.visit(view)
+				b.shot(fmt.Sprintf("%s-%s-%s", name, theme, size))
+			}
+		}
+	}
+	plain := desktop
+	plain.plain = true
+	open(t, url, plain).shot("without-javascript")
+}

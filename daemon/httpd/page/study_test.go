@@ -1,0 +1,95 @@
+package page_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"autoresearchd/daemon/httpd/api/apitest"
+	"autoresearchd/daemon/journal/journaltest"
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/search"
+)
+
+var shared struct {
+	sync.Mutex
+	studies map[journaltest.Options]*apitest.Study
+	end     []func()
+}
+
+// study serves a made-up study of so many trials, which the tests share: it is
+// not to be changed.
+func study(t testing.TB, trials int, hostile bool) *apitest.Study {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	o := journaltest.Options{Trials: trials, Hostile: hostile}
+	if s, ok := shared.studies[o]; ok {
+		return s
+	}
+	if shared.studies == nil {
+		shared.studies = map[journaltest.Options]*apitest.Study{}
+	}
+	s, end := fill(t, o)
+	shared.studies[o] = s
+	shared.end = append(shared.end, end)
+	show(s, trials, 0.62)
+	return s
+}
+
+// own serves a study that the test may change; it shows none of its trials yet.
+func own(t testing.TB, trials int, hostile bool) *apitest.Study {
+	t.Helper()
+	s, end := fill(t, journaltest.Options{Trials: trials, Hostile: hostile})
+	t.Cleanup(end)
+	show(s, 0, 0)
+	return s
+}
+
+func fill(t testing.TB, o journaltest.Options) (*apitest.Study, func()) {
+	t.Helper()
+	dir, remove, err := journaltest.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := apitest.Open(dir, o)
+	if err != nil {
+		remove()
+		t.Fatal(err)
+	}
+	return s, func() {
+		s.Close()
+		remove()
+		os.Remove(filepath.Dir(dir))
+	}
+}
+
+// show says how many trials have finished, and how far the running one has
+// come; 0: none runs.
+func show(s *apitest.Study, trials int, progress float64) {
+	s.Loop.Edit(func(now *supervisor.Status) {
+		now.State = "running"
+		if trials == 0 {
+			now.Champion, now.Claim, now.Study.Baseline, now.Rate, now.Next = nil, nil, 0, 0, "the baseline"
+		}
+		if progress == 0 {
+			return
+		}
+		left := 300 * (1 - progress)
+		now.Running = &supervisor.RunningStatus{
+			ID: int64(trials) + 1, Strategy: "tpe", Description: "HEAD_DIM 128 to 64", Phase: search.Train, PhaseSeconds: 300 * progress, Seconds: 20 + 300*progress,
+			Progress: progress, Step: int(950 * progress), Loss: 3.2187, TokPerSec: 1.659e6, MFU: 0.398, Budget: search.Budget{Seconds: 300}, SecondsLeft: &left, Curve: curve(progress),
+		}
+	})
+	s.Loop.Show(trials)
+}
+
+func curve(progress float64) [][2]float64 {
+	var c [][2]float64
+	for p := 0.01; p <= progress; p += 0.01 {
+		c = append(c, [2]float64{p, 2.6 + 6*math.Exp(-9*p) + 0.6*math.Exp(-1.5*p)})
+	}
+	return c
+}

@@ -1,0 +1,185 @@
+package page
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"autoresearchd/daemon/trainer"
+)
+
+// view is what the page shows before, or without, JavaScript.
+type view struct {
+	Styles, Modules   []string
+	Title, Tag, Fault string
+	State, StateNote  string
+	Best, BestNote    string
+	Gain, GainNote    string
+	Now, NowNote      string
+	NowWhat           string
+	Progress          float64
+	Running           bool
+	Rows              []row
+}
+
+type row struct {
+	ID                                             int64
+	Score, Decision, Status, Strategy, Description string
+}
+
+// status and trials are what is read of the API's answers.
+type status struct {
+	Study struct {
+		Tag       string    `json:"tag"`
+		StartedAt time.Time `json:"started_at"`
+		Baseline  float64   `json:"baseline_val_bpb"`
+	} `json:"study"`
+	State    string `json:"state"`
+	Champion *struct {
+		ID          int64   `json:"id"`
+		ValBPB      float64 `json:"val_bpb"`
+		Description string  `json:"description"`
+	} `json:"champion"`
+	Running *struct {
+		ID          int64   `json:"id"`
+		Strategy    string  `json:"strategy"`
+		Description string  `json:"description"`
+		Phase       string  `json:"phase"`
+		Progress    float64 `json:"progress"`
+	} `json:"running"`
+	Trials struct {
+		Total   int `json:"total"`
+		Keep    int `json:"keep"`
+		Discard int `json:"discard"`
+		Crash   int `json:"crash"`
+	} `json:"trials"`
+	Rate float64 `json:"rate_per_hour"`
+	Next string  `json:"next"`
+}
+
+type trials struct {
+	Trials []struct {
+		ID          int64    `json:"id"`
+		Strategy    string   `json:"strategy"`
+		Description string   `json:"description"`
+		Status      string   `json:"status"`
+		Decision    string   `json:"decision"`
+		ValBPB      *float64 `json:"val_bpb"`
+	} `json:"trials"`
+}
+
+// newest is how many trials the table without JavaScript has.
+const newest = 100
+
+const dash = "–"
+
+// view asks the API. What it cannot have is left out, with the reason.
+func (p *Page) view(r *http.Request) view {
+	v := view{Title: "autoresearchd", State: "Out of touch", Best: dash, Gain: dash, Now: dash}
+	var s status
+	if err := p.ask(r.Context(), "/api/v1/status", &s); err != nil {
+		v.Fault = "The study could not be read: " + err.Error() + "."
+		return v
+	}
+	v.facts(&s)
+	var t trials
+	if err := p.ask(r.Context(), fmt.Sprintf("/api/v1/trials?order=desc&limit=%d", newest), &t); err != nil {
+		v.Fault = "The trials could not be read: " + err.Error() + "."
+		return v
+	}
+	for _, t := range t.Trials {
+		line := row{ID: t.ID, Score: dash, Decision: t.Decision, Status: t.Status, Strategy: trainer.Inert(t.Strategy), Description: trainer.Inert(t.Description)}
+		if t.ValBPB != nil {
+			line.Score = fmt.Sprintf("%.6f", *t.ValBPB)
+		}
+		if t.Status == "" {
+			line.Status = "running"
+		}
+		v.Rows = append(v.Rows, line)
+	}
+	return v
+}
+
+func (v *view) facts(s *status) {
+	v.Tag = s.Study.Tag
+	v.Title = v.Tag
+	v.State = capital(s.State)
+	if s.Rate > 0 {
+		v.StateNote = fmt.Sprintf("%.1f trials an hour", s.Rate)
+	}
+	v.BestNote = "no trial has a score yet"
+	if c := s.Champion; c != nil {
+		v.Best = fmt.Sprintf("%.6f", c.ValBPB)
+		v.BestNote = fmt.Sprintf("trial %d %s", c.ID, short(c.Description))
+		v.Title = v.Best + " · " + v.Tag
+		if s.Study.Baseline > 0 {
+			v.Gain = strings.Replace(fmt.Sprintf("%+.6f", c.ValBPB-s.Study.Baseline), "-", "−", 1)
+		}
+	}
+	v.GainNote = "no trial has finished yet"
+	if t := s.Trials; t.Total > 0 {
+		v.GainNote = fmt.Sprintf("%d trials: %d kept, %d discarded, %d crashed", t.Total, t.Keep, t.Discard, t.Crash)
+	}
+	v.Now, v.NowNote = "Between trials", "next: "+s.Next
+	if r := s.Running; r != nil {
+		v.Running, v.Progress = true, r.Progress
+		v.Now = fmt.Sprintf("%s, %.0f %% of the budget", capital(r.Phase), 100*r.Progress)
+		v.NowNote = ""
+		v.NowWhat = fmt.Sprintf("trial %d %s %s", r.ID, trainer.Inert(r.Strategy), short(r.Description))
+	}
+}
+
+func capital(s string) string {
+	s = trainer.Inert(s)
+	if s == "" {
+		return dash
+	}
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[size:]
+}
+
+// short cuts what somebody wrote to what a line can hold.
+func short(s string) string {
+	r := []rune(trainer.Inert(s))
+	if len(r) > 200 {
+		return string(r[:199]) + "…"
+	}
+	return string(r)
+}
+
+// ask decodes the API's answer to a path.
+func (p *Page) ask(ctx context.Context, path string, into any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	a := answer{header: http.Header{}, code: http.StatusOK}
+	p.api.ServeHTTP(&a, r)
+	if a.code != http.StatusOK {
+		var said struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(a.body.Bytes(), &said) != nil || said.Error == "" {
+			said.Error = fmt.Sprintf("%s answered %d", path, a.code)
+		}
+		return fmt.Errorf("%s", trainer.Inert(said.Error))
+	}
+	return json.Unmarshal(a.body.Bytes(), into)
+}
+
+// answer keeps what a handler writes.
+type answer struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) WriteHeader(code int)        { a.code = code }
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
