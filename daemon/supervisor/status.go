@@ -50,10 +50,11 @@ func (r *running) draw() {
 		return
 	}
 	if r.curve = append(r.curve, [2]float64{at, r.progress.Loss}); len(r.curve) > livePoints {
-		for i := range r.curve[:livePoints/2] {
+		half := (len(r.curve) + 1) / 2 // with the first and the last
+		for i := range half {
 			r.curve[i] = r.curve[2*i]
 		}
-		r.curve = r.curve[:livePoints/2]
+		r.curve = r.curve[:half]
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"autoresearchd/daemon/httpd"
@@ -43,6 +44,7 @@ func serve(trials int, hostile bool, listen string) error {
 	if err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // what filling left behind is not the API's to clear up
 	begin := time.Now()
 	s.Loop.Edit(func(now *supervisor.Status) { train(now, time.Since(begin).Seconds()) })
 	public, err := httpd.Listen(listen, httpd.Public{API: s.API, Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler)})
