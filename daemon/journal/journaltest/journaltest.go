@@ -146,9 +146,9 @@ func (s *study) judge(r search.Result) search.Decision {
 // TempDir makes a directory in memory where that can be, so that thousands of
 // durable writes take seconds, and returns what removes it.
 func TempDir() (dir string, remove func(), err error) {
-	dir, err = os.MkdirTemp("/dev/shm", "journaltest")
+	top, err := os.MkdirTemp("/dev/shm", "journaltest")
 	if err != nil {
-		dir, err = os.MkdirTemp("", "journaltest")
+		top, err = os.MkdirTemp("", "journaltest")
 	}
-	return filepath.Join(dir, "state"), func() { os.RemoveAll(dir) }, err
+	return filepath.Join(top, "state"), func() { os.RemoveAll(top) }, err
 }
