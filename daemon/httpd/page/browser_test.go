@@ -224,6 +224,20 @@ func (b *tab) visit(view string) {
 	b.t.Helper()
 	ask[bool](b, `(location.hash = "#`+view+`", true)`)
 	b.until(`document.querySelector("#view").dataset.at === "` + view + `"`)
+	// Charts are drawn with the frame after.
+	ask[bool](b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
+}
+
+// expect takes back one fault that was asked for, which must have come.
+func (b *tab) expect(part string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.faults, func(f string) bool { return strings.Contains(f, part) })
+	if i < 0 {
+		b.t.Fatalf("no fault with %q among %q", part, b.faults)
+	}
+	b.faults = slices.Delete(b.faults, i, i+1)
 }
 
 // shot keeps a picture of the whole page where AUTORESEARCH_TEST_PAGE says.

@@ -129,7 +129,7 @@ func (v *view) facts(s *status) {
 	v.Now, v.NowNote = "Between trials", "next: "+s.Next
 	if r := s.Running; r != nil {
 		v.Running, v.Progress = true, r.Progress
-		v.Now = fmt.Sprintf("%s, %.0f %% of the budget", capital(r.Phase), 100*r.Progress)
+		v.Now = fmt.Sprintf("%s, %.0f %%", capital(r.Phase), 100*r.Progress)
 		v.NowNote = ""
 		v.NowWhat = fmt.Sprintf("trial %d %s %s", r.ID, trainer.Inert(r.Strategy), short(r.Description))
 	}

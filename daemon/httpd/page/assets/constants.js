@@ -13,7 +13,7 @@ function bars(importance) {
   return h("table", { class: "shares" }, h("caption", { class: "hidden" }, "Importance of each constant"), h("tbody", {}, importance.map(({ name, share }) => {
     const bar = h("span", { class: "bar" }, h("span", {}));
     bar.firstChild.style.width = 100 * share + "%";
-    return h("tr", {}, h("th", { scope: "row", class: "mono" }, inert(name)), h("td", { class: "wide" }, bar), h("td", { class: "num" }, percent(share)));
+    return h("tr", {}, h("th", { scope: "row", class: "mono" }, inert(name)), h("td", { class: "wide" }, bar), h("td", { class: "num" }, share > 0 && share < 0.005 ? "<1\u202f%" : percent(share)));
   })));
 }
 

@@ -29,7 +29,7 @@ export function ticks([a, b], n) {
 
 // decimals that tell neighbouring ticks apart.
 export function decimals(values) {
-  if (values.length < 2) return 4;
+  if (values.length < 2) return 2;
   return Math.max(0, Math.min(8, Math.ceil(-Math.log10(Math.abs(values[1] - values[0])) - 1e-9)));
 }
 

@@ -79,11 +79,12 @@ export async function trialView(match) {
   const past = store.status?.champion?.id === t.id ? [] : (store.status?.champion_curve ?? []);
   const last = Math.max(store.trials.at(-1)?.id ?? id, store.status?.running?.id ?? 0);
   const near = h("p", { class: "near" }, id > 1 ? h("a", { href: `#/trial/${id - 1}`, rel: "prev" }, "\u2190 " + (id - 1)) : "", id < last ? h("a", { href: `#/trial/${id + 1}`, rel: "next" }, id + 1 + " \u2192") : "");
+  const reason = (t.why?.startsWith(t.description) ? t.why.slice(t.description.length) : (t.why ?? "")).trim();
   const root = h("article", { class: "trial" },
     h("header", {}, near,
       h("h2", { class: "name" }, `Trial ${t.id}`, h("span", { class: "dim" }, " by ", say(t.strategy), t.parent ? [" from ", link(t.parent)] : " from the start")),
       h("p", { class: "why", dir: "auto" }, inertLines(t.description)),
-      t.why && t.why !== t.description ? h("p", { class: "why dim", dir: "auto" }, inertLines(t.why)) : ""),
+      reason ? h("p", { class: "why dim", dir: "auto" }, inertLines(reason)) : ""),
     h("div", { class: "columns" },
       h("div", {}, panel("Decision", summary(t)), panel("Constants changed", changed(t, parent))),
       h("div", {}, panel("What it took", figures(t), phases(t)), loss(t, past))),
