@@ -5,7 +5,7 @@
 #   scripts/bench.sh embed    train.py inside autoresearchd against `python train.py`, CPU
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
-#   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, and 50 watchers of its events
+#   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, 50 watchers of its events, and the page in Chromium
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
 #   scripts/bench.sh ask      one proposal at 1,000 trials of upstream's constants, ours and Optuna's
 #   scripts/bench.sh llm      the portfolio with a modelled language model, from useless to strong

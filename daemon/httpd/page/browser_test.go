@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 }
 
 // serve gives the address of a page over an API.
-func serve(t *testing.T, api http.Handler) string {
+func serve(t testing.TB, api http.Handler) string {
 	t.Helper()
 	p, err := page.New(api)
 	if err != nil {
@@ -71,7 +71,7 @@ func serve(t *testing.T, api http.Handler) string {
 
 // tab is a browser's tab that records what must not happen in it.
 type tab struct {
-	t   *testing.T
+	t   testing.TB
 	ctx context.Context
 	url string
 
@@ -88,7 +88,7 @@ var desktop, phone = look{width: 1280, height: 900}, look{width: 390, height: 84
 
 // open opens the page; the test fails if it asks for anything elsewhere or
 // writes a fault to the console.
-func open(t *testing.T, url string, l look) *tab {
+func open(t testing.TB, url string, l look) *tab {
 	t.Helper()
 	if os.Getenv("AUTORESEARCH_TEST_CHROMIUM") == "" {
 		t.Skip("AUTORESEARCH_TEST_CHROMIUM names no browser: scripts/test.sh page sets it")

@@ -2,8 +2,6 @@ package page_test
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -62,7 +60,6 @@ func fill(t testing.TB, o journaltest.Options) (*apitest.Study, func()) {
 	return s, func() {
 		s.Close()
 		remove()
-		os.Remove(filepath.Dir(dir))
 	}
 }
 
