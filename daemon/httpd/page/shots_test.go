@@ -38,7 +38,7 @@ func TestViews(t *testing.T) {
 		for size, l := range map[string]look{"desktop": desktop, "phone": phone} {
 			l.dark = theme == "dark"
 			b := open(t, url, l)
-			for view, name := range map[string]string{"/trial/105": "trial", "/trial/89": "trial-of-a-model", "/trial/5": "trial-that-failed", "/lineage": "lineage", "/constants": "constants", "/strategies": "strategies"} {
+			for view, name := range map[string]string{"/trial/105": "trial", "/trial/89": "trial-of-a-model", "/trial/6": "trial-that-failed", "/lineage": "lineage", "/constants": "constants", "/strategies": "strategies"} {
 				b.visit(view)
 				b.shot(fmt.Sprintf("%s-%s-%s", name, theme, size))
 			}

@@ -70,10 +70,10 @@ export function staircase() {
   const tip = h("div", { class: "tip", hidden: true });
   const plot = h("div", { class: "plot staircase", tabindex: 0, role: "slider", "aria-label": "Score of each trial; arrow keys go from trial to trial, Enter opens one", "aria-valuemin": 0, "aria-valuemax": 0, "aria-valuenow": 0 }, base, over, tip);
   const empty = h("p", { class: "empty" });
-  const holder = h("div", {}, empty, plot);
+  const holder = h("div", { class: "staircase-room" }, empty, plot);
   const choices = ["trials", "hours"].map((name) => h("button", { type: "button", "aria-pressed": String(name === by), onclick: () => choose(name) }, name));
   const legend = h("p", { class: "legend" }, mark("keep", "kept"), mark("discard", "discarded"), mark("crash", "crashed"));
-  const root = h("section", { class: "panel", "aria-labelledby": "staircase-name" },
+  const root = h("section", { class: "panel upright", "aria-labelledby": "staircase-name" },
     h("div", { class: "panel-head" }, h("h2", { id: "staircase-name" }, "Best so far"), legend, h("div", { class: "choice", role: "group", "aria-label": "Across" }, h("span", {}, "by"), choices)),
     holder);
 
@@ -92,6 +92,7 @@ export function staircase() {
     const nothing = trials.length === 0;
     empty.hidden = !nothing;
     plot.hidden = nothing;
+    holder.classList.toggle("bare", nothing);
     if (nothing) {
       const r = store.status?.running;
       empty.textContent = r
@@ -99,7 +100,7 @@ export function staircase() {
         : "No trial has finished yet. The first one is the baseline: train.py as it is.";
       return;
     }
-    const height = Math.round(Math.max(260, Math.min(460, width * 0.42)));
+    const height = holder.clientHeight;
     const range = inside(width, height);
     const across = by === "hours" ? (t) => t.hours ?? 0 : (t) => t.id;
     const first = by === "hours" ? 0 : trials[0].id;

@@ -1,0 +1,44 @@
+package page_test
+
+import (
+	"net"
+	"net/http"
+	"testing"
+
+	"autoresearchd/daemon/httpd/page"
+)
+
+// TestDaemonComesBack ends the server under the page and starts it again.
+func TestDaemonComesBack(t *testing.T) {
+	study := own(t, 9, false)
+	show(study, 8, 0)
+	p, err := page.New(study.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/v1/", study.API)
+	mux.Handle("/", p)
+	start := func(address string) (*http.Server, string) {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Handler: mux}
+		go s.Serve(l)
+		return s, l.Addr().String()
+	}
+	server, address := start("127.0.0.1:0")
+	b := open(t, "http://"+address, desktop)
+	b.until(drawn + ` && document.querySelector("#state").textContent === "Running"`)
+	server.Close()
+	b.until(`document.querySelector("#state").textContent === "Out of touch" && document.body.dataset.mood === "ill"`)
+	if best := ask[string](b, `document.querySelector("#best").textContent`); best == "–" {
+		t.Error("what was known is gone")
+	}
+	show(study, 9, 0)
+	server, _ = start(address)
+	defer server.Close()
+	b.until(`document.querySelector("#state").textContent === "Running" && document.querySelector("tbody a").textContent === "9"`)
+	b.forgive("net::ERR_") // the browser logs each attempt
+}
