@@ -31,6 +31,12 @@ func TestAPI(t *testing.T) {
 		}
 		return v
 	}
+	page, err := http.Get(strings.TrimSuffix(base, "api/v1/"))
+	must(t, err)
+	defer page.Body.Close()
+	if body, err := io.ReadAll(page.Body); err != nil || !strings.Contains(string(body), "The first one is the baseline") {
+		t.Errorf("the page of a study that begins: %v\n%s", err, body)
+	}
 	events, err := http.Get(base + "events")
 	must(t, err)
 	defer events.Body.Close()

@@ -48,6 +48,7 @@ func TestConstantsAndLedger(t *testing.T) {
 	kept := ask[int](b, `document.querySelectorAll(".tree li").length`)
 	ask[bool](b, `[...document.querySelectorAll(".choice button")].find((b) => b.textContent === "all").click() ?? true`)
 	b.until(`document.querySelectorAll(".tree li").length === 120`)
+	b.shot("lineage-of-all")
 	if kept < 5 || kept >= 120 {
 		t.Errorf("%d kept trials in the tree", kept)
 	}

@@ -56,7 +56,7 @@ function gain(s) {
   put("gain", delta === null ? "\u2013" : signed(delta), delta ? h("small", {}, ` ${signed((100 * delta) / from, 2)}\u202f%`) : "");
   const tried = t.total ? `${plural(t.total, "trial")}: ${whole(t.keep)} kept, ${whole(t.discard)} discarded, ${whole(t.crash)} crashed` : "no trial has finished yet";
   const hourly = s?.gain_per_gpu_hour;
-  put("gain-note", dotted(tried, hourly > 0 ? `${brief(hourly)} a GPU-hour` : ""));
+  put("gain-note", dotted(tried, hourly > 0 ? `${hourly.toFixed(6)} a GPU-hour` : ""));
 }
 
 function now(s) {

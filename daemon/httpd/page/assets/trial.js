@@ -60,16 +60,19 @@ function changed(t, parent) {
     h("tbody", {}, names.map((n) => h("tr", {}, h("th", { scope: "row", class: "mono" }, inert(n)), h("td", { class: "mono num dim" }, n in before ? inert(literal(before[n])) : "\u2013"), h("td", { class: "mono num" }, inert(literal(t.constants[n])))))));
 }
 
-function loss(t, past) {
+// loss draws the trial's curve over the budget, which is what it trained, or its
+// parent where it ended early.
+function loss(t, parent, past) {
+  if (!t.curve?.length) return "";
   const chart = curves("Training loss of this trial and of the champion");
-  const spent = t.curve?.at(-1);
-  const whole = spent?.[1] || spent?.[0] || 1;
-  const column = spent?.[1] ? 1 : 0;
-  const any = chart.show([
+  const timed = t.curve.at(-1)[1] > 0;
+  const last = t.curve.at(-1)[timed ? 1 : 0];
+  const budget = t.status !== "completed" && parent?.status === "completed" ? Math.max(last, timed ? parent.training_seconds : parent.num_steps) : last;
+  chart.show([
     { name: "champion", cls: "past", points: past },
-    { name: `trial ${t.id}`, cls: "now", points: (t.curve ?? []).map((p) => [p[column] / whole, p[3]]) },
+    { name: `trial ${t.id}`, cls: "now", points: t.curve.map((p) => [p[timed ? 1 : 0] / (budget || 1), p[3]]) },
   ]);
-  return any ? panel("Loss", chart.legend, chart.holder) : "";
+  return panel("Loss", chart.legend, chart.holder);
 }
 
 export async function trialView(match) {
@@ -87,7 +90,7 @@ export async function trialView(match) {
       reason ? h("p", { class: "why dim", dir: "auto" }, inertLines(reason)) : ""),
     h("div", { class: "columns" },
       h("div", {}, panel("Decision", summary(t)), panel("Constants changed", changed(t, parent))),
-      h("div", {}, panel("What it took", figures(t), phases(t)), loss(t, past))),
+      h("div", {}, panel("What it took", figures(t), phases(t)), loss(t, parent, past))),
     panel("train.py against its parent's", diffView(t.diff)),
     t.attachments?.length ? panel("The model", files(t.id, t.attachments)) : "",
     t.log_tail ? panel("End of its log", h("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "End of the log" }, inertLines(t.log_tail))) : "");
