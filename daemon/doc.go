@@ -11,7 +11,7 @@
 //	                        │      └─► trainer ──frames──► `autoresearchd trainer`, a fresh process:
 //	                        │            │                  pyembed ─► CPython ─► train.py ─► GPU
 //	                        │            └─ watchdog: phases, deadlines, TERM, grace, KILL
-//	                        └─► httpd: /metrics (package metrics), /api/v1, /healthz, /readyz; notify: systemd;
+//	                        └─► httpd: the page, /metrics (package metrics), /api/v1, /healthz, /readyz; notify: systemd;
 //	                            webhook: champions, stalls, ends
 //
 //	  journal ─► plot, report, export: pictures, a page, tables; read beside a running daemon

@@ -1,6 +1,6 @@
 // Package httpd holds the daemon's two servers: a read-only one on TCP for
-// metrics and probes, and one on a Unix socket for the verbs that change
-// something. Whoever may open the socket may command the daemon.
+// the page, the API, metrics and probes, and one on a Unix socket for the verbs
+// that change something. Whoever may open the socket may command the daemon.
 package httpd
 
 import (

@@ -124,6 +124,7 @@ func TestPointer(t *testing.T) {
 	p := ask[[]float64](b, at)
 	b.move(p[0], p[1])
 	b.until(`document.querySelector(".tip:not([hidden])")?.textContent.includes("baseline")`)
+	b.shot("pointed-at")
 	b.click(p[0], p[1])
 	b.until(`location.hash === "#/trial/1"`)
 }

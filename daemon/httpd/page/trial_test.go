@@ -65,6 +65,7 @@ func TestHostileTextIsInert(t *testing.T) {
 		b.visit(view)
 		if view == "/" {
 			b.until(drawn)
+			b.shot("hostile")
 		}
 		if got := ask[int](b, `document.querySelectorAll("#view img, #view script, #facts img, #facts script").length`); got != 0 {
 			t.Errorf("%s: markup of a description became %d elements", view, got)
