@@ -17,7 +17,8 @@
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
-# each trial's counted training time. Leaves its record under WORK.
+# each trial's counted training time; TRIALS and STRATEGY are for scrape. Leaves
+# its record under WORK.
 # shellcheck disable=SC2317,SC2015
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -53,7 +54,7 @@ budget = "$3"
 [http]
 listen = ""
 [search]
-strategy = "random"
+strategy = "${STRATEGY:-random}"
 $4
 EOF
   rm -rf "${WORK:?}/$1/state"
@@ -154,7 +155,7 @@ part_scrape() {
   rm -rf "$WORK/ours" && cp -r configs/workspace "$WORK/ours" && commit "$WORK/ours"
   configure scrape "$WORK/ours" "$BUDGET" ""
   local log=$WORK/scrape/log address="" pid
-  daemon scrape run --trials 1 --set 'http.listen="127.0.0.1:0"' >"$log" 2>&1 &
+  daemon scrape run --trials "${TRIALS:-1}" --set 'http.listen="127.0.0.1:0"' >"$log" 2>&1 &
   pid=$!
   until address=$(sed -n 's/.*msg=ready.* listen=\([^ ]*\).*/\1/p' "$log") && [ -n "$address" ]; do
     kill -0 "$pid" 2>/dev/null || { cat "$log"; verdict scrape 0 "the daemon ended before it was ready"; return; }

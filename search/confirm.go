@@ -206,6 +206,7 @@ func (p *program) commonRuns() int {
 const (
 	priorNoise   = 5e-4  // standard deviation of val_bpb, in bits per byte, after priorSeconds of training on one GPU
 	priorSeconds = 300.0 // shorter runs are noisier in proportion: three of 20 s on an H200 differed by 0.011
+	noisiest     = 60.0  // times priorNoise, for runs of five seconds and less
 	priorRuns    = 2.0   // degrees of freedom that the prior counts for
 )
 
@@ -214,7 +215,7 @@ const (
 func (l *ledger) noise() (sigma, freedom float64) {
 	prior := priorNoise
 	if l.seconds > 0 {
-		prior *= math.Max(1, priorSeconds/l.seconds)
+		prior *= math.Min(math.Max(1, priorSeconds/l.seconds), noisiest)
 	}
 	square := priorRuns * prior * prior
 	freedom = priorRuns
