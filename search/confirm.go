@@ -128,7 +128,7 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 const finalMemo = `{"final":true}`
 
 func again(p *program, seed uint64, why string) Proposal {
-	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("trial %d again (%s), with another seed: %s", p.origin, clip(p.words, 80), why), Parent: p.origin, Seed: seed}
+	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again, with another seed: %s)", clip(p.words, 80), p.origin, why), Parent: p.origin, Seed: seed}
 }
 
 func clip(s string, n int) string {
