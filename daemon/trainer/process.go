@@ -182,7 +182,7 @@ func (p *Process) Inspect(ctx context.Context, source []byte) (Inspection, error
 	printed := strings.TrimSpace(string(text))
 	switch {
 	case err != nil:
-		return Inspection{}, fmt.Errorf("inspect train.py: %w\n%s", err, printed)
+		return Inspection{}, fmt.Errorf("inspect train.py: %w (the seat's end: %v)\n%s", err, seat.err, printed)
 	case answer.Broken != "":
 		return Inspection{}, fmt.Errorf("inspect train.py: %s\n%s", answer.Broken, printed)
 	case answer.Inspection == nil:
