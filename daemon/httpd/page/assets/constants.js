@@ -50,7 +50,10 @@ function slice(name, data, share) {
     picture.setAttribute("width", width);
     picture.setAttribute("height", height);
     const axes = frame(width, height, linear([0, 1], range.x), y, { m: tight, countY: 3, formatX: () => "" });
-    ends.forEach((v, i) => axes.append(svg("text", { class: "tick", x: x(v), y: height - 6, "text-anchor": ends.length === 2 ? ["start", "end"][i] : "middle" }, String(word(v)).slice(0, 12))));
+    // Characters that a word has without touching the next.
+    const room = ends.length > 2 ? Math.min(12, Math.max(2, Math.floor((x(ends[1]) - x(ends[0])) / 7))) : 12;
+    const short = (s) => (s.length > room ? s.slice(0, room - 1) + "…" : s);
+    ends.forEach((v, i) => axes.append(svg("text", { class: "tick", x: x(v), y: height - 6, "text-anchor": ends.length === 2 ? ["start", "end"][i] : "middle" }, short(String(word(v)).replace(/^"|"$/g, "")))));
     picture.replaceChildren(axes, path(points.length > 2000 ? "discard many" : "discard", (p) => p[3] !== "keep"), path("keep small", (p) => p[3] === "keep"));
   }
 
