@@ -139,3 +139,12 @@ func tomlValue(v reflect.Value) string {
 	}
 	return fmt.Sprint(v.Interface())
 }
+
+// Decode fills o, a plugin's options with their defaults, by what a Factory is
+// given; a nil decode leaves them.
+func Decode(decode func(any) error, o any) error {
+	if decode == nil {
+		return nil
+	}
+	return decode(o)
+}

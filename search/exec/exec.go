@@ -65,10 +65,8 @@ type strategy struct {
 // New is the search.Factory.
 func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	o := Defaults()
-	if decode != nil {
-		if err := decode(&o); err != nil {
-			return nil, err
-		}
+	if err := search.Decode(decode, &o); err != nil {
+		return nil, err
 	}
 	var faults []error
 	if len(o.Command) == 0 || o.Command[0] == "" {

@@ -81,10 +81,8 @@ type strategy struct {
 // New is the search.Factory.
 func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	o := Defaults()
-	if decode != nil {
-		if err := decode(&o); err != nil {
-			return nil, err
-		}
+	if err := search.Decode(decode, &o); err != nil {
+		return nil, err
 	}
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf("search.llm."+format, args...)) }

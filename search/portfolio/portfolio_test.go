@@ -127,8 +127,10 @@ func TestGainsAndCostDecide(t *testing.T) {
 	}
 }
 
-// An arm that has nothing to say is passed over.
-func TestNextArmAnswers(t *testing.T) {
+// onlyRandom puts another strategy in the place of every arm but random, which
+// must be the one that answers.
+func onlyRandom(t *testing.T, other search.Strategy) (*strategy, search.History) {
+	t.Helper()
 	study, err := simulate.NewStudy(simulate.NewTask(1, 0), mute{}, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -140,40 +142,29 @@ func TestNextArmAnswers(t *testing.T) {
 	s := made.(*strategy)
 	for i := range s.arms {
 		if s.arms[i].name != "random" {
-			s.arms[i].strategy = mute{}
+			s.arms[i].strategy = other
 		}
 	}
 	p, err := s.Ask(context.Background(), study.History)
 	if err != nil || p.Strategy != "random" {
 		t.Errorf("asked %v, %v", p.Strategy, err)
 	}
+	return s, study.History
+}
+
+// An arm that has nothing to say is passed over.
+func TestNextArmAnswers(t *testing.T) {
+	onlyRandom(t, mute{})
 }
 
 // An arm whose fallback stands in for it is passed over too, as long as
 // another has something to say itself.
 func TestFallbackComesLast(t *testing.T) {
-	study, err := simulate.NewStudy(simulate.NewTask(1, 0), mute{}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := light(3, func(any) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := made.(*strategy)
-	for i := range s.arms {
-		if s.arms[i].name != "random" {
-			s.arms[i].strategy = standIn{}
-		}
-	}
-	p, err := s.Ask(context.Background(), study.History)
-	if err != nil || p.Strategy != "random" {
-		t.Errorf("asked %v, %v", p.Strategy, err)
-	}
+	s, h := onlyRandom(t, standIn{})
 	for i := range s.arms {
 		s.arms[i].strategy = standIn{}
 	}
-	p, err = s.Ask(context.Background(), study.History)
+	p, err := s.Ask(context.Background(), h)
 	if err != nil || p.Strategy != "fallback" {
 		t.Errorf("with nothing but fallbacks asked %v, %v", p.Strategy, err)
 	}

@@ -45,10 +45,8 @@ type memo struct {
 // New is the search.Factory.
 func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	o := Defaults()
-	if decode != nil {
-		if err := decode(&o); err != nil {
-			return nil, err
-		}
+	if err := search.Decode(decode, &o); err != nil {
+		return nil, err
 	}
 	if !(o.Reach > 0 && o.Reach <= 1) {
 		return nil, fmt.Errorf("search.sobol.reach = %g: use a number above 0 and at most 1", o.Reach)
