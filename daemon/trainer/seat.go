@@ -19,8 +19,13 @@ import (
 	"autoresearchd/search"
 )
 
-//go:embed bootstrap.py
-var bootstrap string
+// bootstrap stays beside a trial; reader reads a script before there is one.
+var (
+	//go:embed bootstrap.py
+	bootstrap string
+	//go:embed read.py
+	reader string
+)
 
 // reportEvery bounds how often steps are reported: a tiny model makes hundreds
 // a second.
@@ -62,7 +67,10 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 }
 
 func (s *seat) inspect(source []byte) (Inspection, error) {
-	answer, err := s.python.Call("_autoresearchd_bootstrap", "read", source)
+	if err := s.python.Load("_autoresearchd_read", reader, "<autoresearchd/read.py>"); err != nil {
+		return Inspection{}, err
+	}
+	answer, err := s.python.Call("_autoresearchd_read", "read", source)
 	if err != nil {
 		return Inspection{}, err
 	}
