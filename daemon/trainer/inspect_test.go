@@ -114,6 +114,47 @@ func TestWhatIsWrongWithASource(t *testing.T) {
 	}
 }
 
+func TestModules(t *testing.T) {
+	p := newProcess(t, options(t))
+	i, err := p.Inspect(context.Background(), []byte(`import os, model.layers as layers
+from helper import V
+from . import beside
+from ..above.deep import *
+import importlib
+data = importlib.import_module("data")
+try:
+    import flash
+except (ImportError, OSError):
+    import slow
+try:
+    import checked
+except ValueError:
+    pass
+def late():
+    import inner
+    try:
+        import inner
+    except Exception:
+        pass
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import types_only
+x = `+strings.Repeat("1 + ", 900)+`1
+`))
+	if err != nil || i.Error != "" {
+		t.Fatal(err, i.Error)
+	}
+	got := ""
+	for _, m := range i.Modules {
+		if got += " " + m.Name; m.Optional {
+			got += "?"
+		}
+	}
+	if want := " . ..above.deep .beside checked data flash? helper helper.V importlib inner model.layers os slow types_only? typing typing.TYPE_CHECKING"; got != want {
+		t.Errorf("modules %s\nwant    %s", got, want)
+	}
+}
+
 func TestInspectSaysWhyTheSeatFailed(t *testing.T) {
 	o := options(t)
 	o.Python = "/no/such/venv/bin/python"

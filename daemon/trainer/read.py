@@ -10,8 +10,8 @@ import tokenize
 def read(source):
     """Reads train.py without running it.
 
-    Returns JSON {"error", "constants", "imports", "evaluates"}; spans are byte
-    offsets into the source.
+    Returns JSON {"error", "constants", "imports", "modules", "evaluates"}; spans
+    are byte offsets into the source.
     """
     try:
         tree = ast.parse(source)
@@ -62,7 +62,50 @@ def read(source):
         for alias in node.names
         if alias.name == "evaluate_bpb" and alias.asname
     }
-    return _answer(constants=constants, imports=imports, evaluates="evaluate_bpb" in names or bool(renamed & names))
+    evaluates = "evaluate_bpb" in names or bool(renamed & names)
+    return _answer(constants=constants, imports=imports, modules=_modules(tree), evaluates=evaluates)
+
+
+def _modules(tree):
+    """What a script imports, as [{"name", "optional"}].
+
+    The names are dotted, with a leading dot for each level of a relative import,
+    and include what may be a module or a name in one: `from a import b` gives a
+    and a.b. Optional is what the script goes on without: an import whose
+    ImportError it catches, or that only a type checker sees.
+    """
+    found = {}
+    left = [(tree, False)]  # no recursion: a long sum is a deep tree
+    while left:
+        node, optional = left.pop()
+        names, guarded = [], []
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                base = "." * node.level + (node.module or "")
+                dot = "" if base.endswith(".") else "."
+                names = [base] + [base + dot + alias.name for alias in node.names if alias.name != "*"]
+            case ast.Call(
+                func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str(name))],
+            ):
+                names = [name]
+            case ast.Try() if any(map(_catches, node.handlers)):
+                guarded = node.body
+            case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                guarded = node.body
+        for name in names:
+            found[name] = found.get(name, True) and optional
+        left += [(child, optional or child in guarded) for child in ast.iter_child_nodes(node)]
+    return [{"name": name, "optional": optional} for name, optional in sorted(found.items())]
+
+
+def _catches(handler):
+    """Whether an except clause takes a missing module."""
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    wide = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+    return any(kind is None or isinstance(kind, ast.Name) and kind.id in wide for kind in kinds)
 
 
 def _taken(tree):
@@ -84,8 +127,14 @@ def _taken(tree):
     return list(dict.fromkeys(names))
 
 
-def _answer(error="", constants=(), imports=(), evaluates=False):
-    answer = {"error": error, "constants": list(constants), "imports": list(imports), "evaluates": evaluates}
+def _answer(error="", constants=(), imports=(), modules=(), evaluates=False):
+    answer = {
+        "error": error,
+        "constants": list(constants),
+        "imports": list(imports),
+        "modules": list(modules),
+        "evaluates": evaluates,
+    }
     return json.dumps(answer).encode()
 
 

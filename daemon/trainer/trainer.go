@@ -31,7 +31,14 @@ type Inspection struct {
 	Error     string            `json:"error,omitempty"` // why it cannot run: "line 3: '(' was never closed"
 	Constants []search.Constant `json:"constants"`
 	Imports   []string          `json:"imports"` // names it takes from prepare
+	Modules   []Module          `json:"modules"` // what it imports
 	Evaluates bool              `json:"evaluates"`
+}
+
+// Module is a module that a script imports, or a name in one.
+type Module struct {
+	Name     string `json:"name"`     // dotted; a leading dot for each level of a relative import
+	Optional bool   `json:"optional"` // the script goes on without it
 }
 
 // Fault returns why the source cannot be a trial with this budget, or "".
