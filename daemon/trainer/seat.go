@@ -19,12 +19,22 @@ import (
 	"autoresearchd/search"
 )
 
-// bootstrap stays beside a trial; reader reads a script before there is one.
+// bootstrap stays beside a trial.
+//
+//go:embed bootstrap.py
+var bootstrap string
+
+// readers read a script before there is a trial. The later import the earlier.
 var (
-	//go:embed bootstrap.py
-	bootstrap string
+	//go:embed constants.py
+	constantsReader string
 	//go:embed read.py
 	reader string
+
+	readers = []struct{ module, source, file string }{
+		{"_autoresearchd_constants", constantsReader, "<autoresearchd/constants.py>"},
+		{"_autoresearchd_read", reader, "<autoresearchd/read.py>"},
+	}
 )
 
 // reportEvery bounds how often steps are reported: a tiny model makes hundreds
@@ -67,8 +77,10 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 }
 
 func (s *seat) inspect(source []byte) (Inspection, error) {
-	if err := s.python.Load("_autoresearchd_read", reader, "<autoresearchd/read.py>"); err != nil {
-		return Inspection{}, err
+	for _, r := range readers {
+		if err := s.python.Load(r.module, r.source, r.file); err != nil {
+			return Inspection{}, err
+		}
 	}
 	answer, err := s.python.Call("_autoresearchd_read", "read", source)
 	if err != nil {
