@@ -352,8 +352,11 @@ func resample(curve []float64, n int) []float64 {
 func sentence(now supervisor.Status) string {
 	t := now.Trials
 	text := fmt.Sprintf("%d trials: %d keep, %d discard, %d crash", t.Total, t.Keep, t.Discard, t.Crash)
-	if r := now.Running; r != nil {
+	switch r := now.Running; {
+	case r != nil:
 		text = fmt.Sprintf("trial %d in %s, %.0f%%; %s", r.ID, r.Phase, 100*r.Progress, text)
+	case now.Waiting != "": // systemd cuts a line that is longer than a page
+		text = fmt.Sprintf("%.1000s; %s", terminal.Inert(now.Waiting), text)
 	}
 	return text
 }

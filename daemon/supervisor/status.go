@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -123,6 +124,7 @@ func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
 type Status struct {
 	Study    StudyStatus    `json:"study"`
 	State    string         `json:"state"`
+	Waiting  string         `json:"waiting"` // what must be mended before the study goes on; empty: nothing
 	Champion *TrialStatus   `json:"champion"`
 	Claim    *search.Claim  `json:"claim,omitempty"` // what the judge says of the champion, if it can
 	Running  *RunningStatus `json:"running"`
@@ -186,7 +188,10 @@ func (s *Supervisor) Now() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Study: StudyStatus{Tag: s.study.Tag, Workspace: s.study.Workspace, Strategy: s.config.Search.Strategy, StartedAt: s.study.StartedAt},
-		State: s.state, Duty: s.duty(), Next: "the next proposal of " + s.config.Search.Strategy,
+		State: s.state, Waiting: s.obstacle, Duty: s.duty(), Next: "the next proposal of " + s.config.Search.Strategy,
+	}
+	if s.quarantine != nil {
+		st.Waiting = s.quarantine.Error()
 	}
 	switch {
 	case s.ended:
@@ -446,7 +451,8 @@ func (s *Supervisor) reload() {
 	s.o.Log.Info("configuration reloaded", "strategy", c.Search.Strategy, "judge", c.Judge.Rule)
 }
 
-// Ready returns why the loop is not at work, or nil.
+// Ready returns why the study cannot go on, or nil. One that a person paused or
+// ended is ready: nothing is to be mended.
 func (s *Supervisor) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -455,6 +461,8 @@ func (s *Supervisor) Ready() error {
 		return fmt.Errorf("starting")
 	case s.quarantine != nil:
 		return s.quarantine
+	case s.obstacle != "":
+		return errors.New(s.obstacle)
 	}
 	return nil
 }

@@ -76,6 +76,7 @@ type Supervisor struct {
 	paused       bool
 	ended        bool
 	state        string // what the loop does now, for people
+	obstacle     string // what must be mended before the study goes on; empty: nothing
 	running      *running
 	cancel       context.CancelFunc // of the running trial
 	done         []search.Result    // without sources and curves
@@ -381,7 +382,7 @@ func (s *Supervisor) run(ctx context.Context, t search.Trial) (search.Outcome, e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.mu.Lock()
-	s.cancel = cancel
+	s.cancel, s.obstacle = cancel, ""
 	s.running = &running{trial: t, phase: search.Startup, since: time.Now()}
 	s.mu.Unlock()
 	defer func() {
@@ -473,11 +474,12 @@ func (s *Supervisor) wait(err error, d time.Duration) {
 	}
 }
 
-// sleep waits, moving on early when somebody speaks to the loop.
-func (s *Supervisor) sleep(ctx context.Context, d time.Duration, state string) error {
-	s.say(state)
+// sleep waits for an obstacle to be gone, moving on early when somebody speaks
+// to the loop. The obstacle stands until the loop has got past it.
+func (s *Supervisor) sleep(ctx context.Context, d time.Duration, obstacle string) error {
 	end := time.Now().Add(d)
 	s.mu.Lock()
+	s.state, s.obstacle = obstacle, obstacle
 	wake := s.wake
 	s.mu.Unlock()
 	for left := d; left > 0; left = time.Until(end) {
@@ -532,7 +534,7 @@ func (s *Supervisor) rest(state string) {
 	s.say(state)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.active = time.Time{}
+	s.active, s.obstacle = time.Time{}, ""
 }
 
 // say sets what the loop does, for people.

@@ -472,6 +472,9 @@ func (p *play) results(string) error {
 func (p *play) status(string) error {
 	s := p.super.Now()
 	p.print("state: " + s.State)
+	if s.Waiting != "" && s.Waiting != s.State {
+		p.print("waiting: " + s.Waiting)
+	}
 	p.print("next: " + s.Next)
 	if c := s.Champion; c != nil {
 		p.print(fmt.Sprintf("champion: trial %d, %.6f, %s", c.ID, c.ValBPB, c.Description))

@@ -160,7 +160,7 @@ func (h *hub) tell(f frame) {
 // moving is the status event.
 func (a *API) moving(ctx context.Context) []byte {
 	now := a.o.Loop.Now()
-	m := moving{State: now.State, Running: runningOf(now.Running), Trials: now.Trials, Rate: now.Rate, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
+	m := moving{State: now.State, Waiting: now.Waiting, Running: runningOf(now.Running), Trials: now.Trials, Rate: now.Rate, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
 	if m.Running != nil {
 		m.Running.Curve = nil // it grows by progress and loss, which are here
 	}

@@ -32,6 +32,7 @@ type running struct {
 // moving is the part of status that events carry.
 type moving struct {
 	State    string                  `json:"state"`
+	Waiting  string                  `json:"waiting"`
 	Running  *running                `json:"running"`
 	Trials   supervisor.TrialCounts  `json:"trials"`
 	Rate     float64                 `json:"rate_per_hour"`

@@ -16,7 +16,7 @@ export function mood(status, connected, fault) {
   if (fault || connected === false) return "ill";
   const state = status?.state ?? "";
   if (/^(running|asking|preparing|starting)/.test(state)) return "well";
-  if (/quarantine|fail|error|broken|full/.test(state)) return "ill";
+  if (status?.waiting) return "ill";
   return "waiting";
 }
 
