@@ -62,7 +62,7 @@ func (g *globals) importCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := trainer.NewProcess(trainer.Options{Python: python, Marker: "autoresearchd:import"})
+			p, err := trainer.NewProcess(trainer.Options{Python: python, Owner: "autoresearchd:import"})
 			if err != nil {
 				return err
 			}

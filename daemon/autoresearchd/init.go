@@ -28,7 +28,7 @@ func (g *globals) initCommand() *cobra.Command {
 				return err
 			}
 			// Reading a file needs no package: the base interpreter serves.
-			p, err := trainer.NewProcess(trainer.Options{Python: o.Python, Marker: "autoresearchd:init"})
+			p, err := trainer.NewProcess(trainer.Options{Python: o.Python, Owner: "autoresearchd:init"})
 			if err != nil {
 				return err
 			}

@@ -73,7 +73,7 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.Marker += ":reproduce"
+			o.Owner += ":reproduce"
 			o.GPU = gpu.Open(ctx)
 			p, err := trainer.NewProcess(o)
 			if err != nil {

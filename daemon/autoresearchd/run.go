@@ -230,7 +230,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 // control groups of trials.
 func newPrograms(c *config.Config, o trainer.Options, tr trainer.Trainer) (*external.Programs, error) {
 	p := external.Options{
-		Dir: filepath.Join(c.Study.State, "programs"), Base: filepath.Dir(c.File()), Marker: o.Marker + ":programs",
+		Dir: filepath.Join(c.Study.State, "programs"), Base: filepath.Dir(c.File()), Owner: o.Owner + ":programs",
 		Secrets: o.Secrets, Processes: o.Processes, Memory: o.Memory, Log: o.Log,
 	}
 	if own, ok := tr.(*trainer.Process); ok {

@@ -173,7 +173,7 @@ func (s *simulation) lend() error {
 	}
 	s.folder = dir
 	s.programs, err = external.New(external.Options{
-		Dir: filepath.Join(dir, "programs"), Base: filepath.Dir(s.config.File()), Marker: "autoresearchd:simulate:" + filepath.Base(dir),
+		Dir: filepath.Join(dir, "programs"), Base: filepath.Dir(s.config.File()), Owner: "autoresearchd:simulate:" + filepath.Base(dir),
 		Secrets: []string{s.config.LLM.KeyEnv}, Processes: s.config.Trial.Processes,
 	})
 	return err

@@ -39,7 +39,7 @@ const (
 type Options struct {
 	Dir       string           // scratch folders are made in it; what it holds at the start is removed
 	Base      string           // what ./ in a command is relative to
-	Marker    string           // identifies this daemon's programs in their environment
+	Owner     string           // identifies this daemon's programs in their environment
 	Secrets   []string         // names of environment variables that programs must not see
 	Cgroups   *trainer.Cgroups // nil: none
 	Processes int              // process limit of a program; 0: none
@@ -74,11 +74,11 @@ func New(o Options) (*Programs, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the subreaper of programs: %w", err)
 	}
-	swept := trainer.Sweep(o.Marker+"/", "")
+	swept := trainer.Sweep(o.Owner, "")
 	groups, _ := filepath.Glob(filepath.Join(o.Dir, "*", "cgroup"))
 	for _, file := range groups {
 		if cgroup, err := os.ReadFile(file); err == nil {
-			swept += trainer.Sweep(o.Marker+"/", string(cgroup))
+			swept += trainer.Sweep(o.Owner, string(cgroup))
 		}
 	}
 	if swept > 0 {
@@ -162,7 +162,7 @@ func (p *Programs) start(c search.Command, number int, folder string) (*program,
 	if err != nil {
 		return nil, err
 	}
-	marker := trainer.MarkerEntry(fmt.Sprintf("%s/%d", p.o.Marker, number))
+	marker := trainer.Marker(p.o.Owner, int64(number))
 	env, hidden := p.environment(c.Env)
 	var pipes pipes
 	for i := range pipes.ours {

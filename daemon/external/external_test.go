@@ -25,7 +25,7 @@ const soon = 20 * time.Second
 func options(t *testing.T) external.Options {
 	t.Helper()
 	dir := t.TempDir()
-	return external.Options{Dir: filepath.Join(dir, "programs"), Base: dir, Marker: fmt.Sprintf("test-%d-%s", os.Getpid(), t.Name()), Processes: 100}
+	return external.Options{Dir: filepath.Join(dir, "programs"), Base: dir, Owner: fmt.Sprintf("test-%d-%s", os.Getpid(), t.Name()), Processes: 100}
 }
 
 func programs(t *testing.T, o external.Options) *external.Programs {

@@ -35,7 +35,7 @@ func programStudy(t *testing.T, dir string, trials int, table string) ([]journal
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	scratch := filepath.Join(c.Study.State, "programs")
-	programs, err := external.New(external.Options{Dir: scratch, Base: dir, Marker: Marker(c.Study.State) + ":programs", Log: logger})
+	programs, err := external.New(external.Options{Dir: scratch, Base: dir, Owner: Owner(c.Study.State) + ":programs", Log: logger})
 	must(t, err)
 	defer programs.Close()
 	s, err := New(t.Context(), Options{Config: c, Journal: j, Repo: repo, Registry: search.Default, Device: "cpu", Trials: trials, Start: programs.Start,

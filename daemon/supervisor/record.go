@@ -128,7 +128,7 @@ func (s *Supervisor) resume(ctx context.Context, why string) error {
 			} else {
 				var at seat
 				_ = json.Unmarshal([]byte(r.Seat), &at) // without it the marker finds them
-				swept := trainer.Sweep(Marker(s.config.Study.State)+"/", at.Cgroup)
+				swept := trainer.Sweep(Owner(s.config.Study.State), at.Cgroup)
 				s.o.Log.Warn("a trial was interrupted", "trial", r.Trial.ID, "processes ended", swept, "why", why)
 				r.Outcome = search.Outcome{Status: search.Interrupted, Detail: why}
 			}
@@ -167,8 +167,8 @@ func (s *Supervisor) recordedOutcome() search.Outcome {
 	}
 }
 
-// Marker identifies the seats of the daemon that owns a state directory.
-func Marker(state string) string { return "autoresearchd:" + state }
+// Owner identifies the seats of the daemon that owns a state directory.
+func Owner(state string) string { return "autoresearchd:" + state }
 
 // record makes an outcome durable, judges it, and finishes the trial, even
 // while the daemon is being stopped: then it only does not wait for room on the

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
 
@@ -78,17 +79,17 @@ func TestTornRow(t *testing.T) {
 // (fault 36), and beside one of another daemon's trial, which lives.
 func TestOrphansAreEnded(t *testing.T) {
 	w := killed(t, "journal.end.before")
-	start := func(seat string) (*exec.Cmd, chan error) {
+	start := func(state string) (*exec.Cmd, chan error) {
 		cmd := exec.Command("sleep", "600")
-		cmd.Env = append(os.Environ(), "AUTORESEARCH_SEAT="+seat)
+		cmd.Env = append(os.Environ(), trainer.Marker(Owner(filepath.Join(w.dir, state)), 1))
 		must(t, cmd.Start())
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		return cmd, ended
 	}
-	_, ours := start(Marker(filepath.Join(w.dir, "state")) + "/1")
-	theirs, theirEnd := start(Marker(filepath.Join(w.dir, "other")) + "/1")
+	_, ours := start("state")
+	theirs, theirEnd := start("state/other")
 	w.goesOn(t)
 	select {
 	case err := <-ours:

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,9 +18,10 @@ import (
 // Cgroups makes a control group for each trial where this process may: then
 // nothing that a trial starts can outlive it. A zero value makes none.
 type Cgroups struct {
-	base string // in the unified hierarchy: <base>/trial-<id>
-	pids string // the same in the old pids hierarchy, where the unified one lacks that controller
-	Why  string // why there are none
+	base   string // in the unified hierarchy: <base>/trial-<id>.<n>
+	pids   string // the same in the old pids hierarchy, where the unified one lacks that controller
+	direct bool   // processes can be started inside of a group; else they are moved there
+	Why    string // why there are none
 }
 
 // FindCgroups looks for a hierarchy that this process may write to. In a
@@ -33,16 +35,17 @@ func FindCgroups() *Cgroups {
 	if err != nil {
 		return &Cgroups{Why: err.Error()}
 	}
-	base := filepath.Join(mount, own, fmt.Sprintf("autoresearchd-%d", os.Getpid()))
+	parent := filepath.Join(mount, own)
+	base := filepath.Join(parent, groupName())
+	clearGroups(parent)
 	if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return &Cgroups{Why: fmt.Sprintf("control groups cannot be made under %s: %v", filepath.Dir(base), err)}
+		return &Cgroups{Why: fmt.Sprintf("control groups cannot be made under %s: %v", parent, err)}
 	}
 	c := &Cgroups{base: base}
-	parent := filepath.Dir(base)
 	if has(filepath.Join(parent, "cgroup.controllers"), "pids") {
 		if !has(filepath.Join(parent, "cgroup.subtree_control"), "pids") {
 			// A group that hands controllers down holds no process itself.
-			leaf := filepath.Join(parent, "autoresearchd-daemon")
+			leaf := base + daemonLeaf
 			if os.Mkdir(leaf, 0o755) == nil || exists(leaf) {
 				_ = put(filepath.Join(leaf, "cgroup.procs"), strconv.Itoa(os.Getpid()))
 			}
@@ -51,13 +54,83 @@ func FindCgroups() *Cgroups {
 		_ = put(filepath.Join(base, "cgroup.subtree_control"), "+pids +memory")
 	} else if old, ok := cgroupMount("cgroup", "pids"); ok {
 		if own, err := ownCgroup(":pids:"); err == nil {
+			clearGroups(filepath.Join(old, own))
 			c.pids = filepath.Join(old, own, filepath.Base(base))
 			if err := os.Mkdir(c.pids, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 				c.pids = ""
 			}
 		}
 	}
+	c.direct = startsInside(base)
 	return c
+}
+
+const (
+	groupPrefix = "autoresearchd-"
+	daemonLeaf  = ".daemon" // behind the name of a daemon's groups: where it is itself
+)
+
+// groupName names this process's groups. A pid comes again, a pid with its
+// begin does not; and a group must be new, see startsInside.
+func groupName() string {
+	st, _ := stat(os.Getpid())
+	return fmt.Sprintf("%s%d.%s", groupPrefix, os.Getpid(), st.begun)
+}
+
+// clearGroups removes what processes that are gone have left in a hierarchy. A
+// group that holds a process cannot be removed.
+func clearGroups(parent string) {
+	names, _ := filepath.Glob(filepath.Join(parent, groupPrefix+"*"))
+	for _, dir := range names {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(dir), groupPrefix), daemonLeaf)
+		number, begun, _ := strings.Cut(name, ".")
+		pid, err := strconv.Atoi(number)
+		if st, ok := stat(pid); err != nil || ok && (begun == "" || st.begun == begun) {
+			continue
+		}
+		inner, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
+		for _, file := range inner {
+			_ = os.Remove(filepath.Dir(file))
+		}
+		_ = os.Remove(dir)
+	}
+}
+
+// startsInside reports whether a process can be cloned into a new group. Linux
+// counts for each group how often it was killed, and since 6.12.14 ends at once
+// what is cloned from a group with one count into a group with another, taking
+// it for a fork that escaped. So a group is never used again, and nothing is
+// cloned into one where this process's own was killed before it came, as a
+// service manager's may be.
+func startsInside(base string) bool {
+	dir := filepath.Join(base, "probe")
+	if os.Mkdir(dir, 0o755) != nil {
+		return false
+	}
+	defer rmdir(dir)
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	// Its exec fails, which it can only say if it lives.
+	pid, err := syscall.ForkExec("", []string{""}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}})
+	if err == nil {
+		var status unix.WaitStatus
+		_, _ = unix.Wait4(pid, &status, 0, nil)
+	}
+	return errors.Is(err, unix.ENOENT)
+}
+
+// rmdir removes a group once the kernel has let go of its last process, which
+// takes a moment longer than that process's end.
+func rmdir(dir string) {
+	for pause := time.Millisecond; pause < time.Second; pause *= 2 {
+		if err := os.Remove(dir); !errors.Is(err, unix.EBUSY) {
+			return
+		}
+		time.Sleep(pause)
+	}
 }
 
 // Close removes the daemon's own groups.
@@ -73,8 +146,10 @@ func (c *Cgroups) Close() {
 type group struct {
 	cgroup string // "" where none could be made
 	pids   string
-	marker string // environment entry that marks its processes
+	loose  bool   // the leader was moved into cgroup, so that a child may have stayed outside
+	marker string // beginning of the environment entry that marks its processes
 	leader int
+	begun  string // when the leader began
 }
 
 func (c *Cgroups) make(name, marker string, processes int, memory int64) *group {
@@ -83,17 +158,15 @@ func (c *Cgroups) make(name, marker string, processes int, memory int64) *group 
 		return g
 	}
 	dir := filepath.Join(c.base, name)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if os.Mkdir(dir, 0o755) != nil {
 		return g
 	}
-	g.cgroup = dir
+	g.cgroup, g.loose = dir, !c.direct
 	limit := strconv.Itoa(processes)
 	if processes > 0 && put(filepath.Join(dir, "pids.max"), limit) != nil && c.pids != "" {
 		old := filepath.Join(c.pids, name)
-		if os.Mkdir(old, 0o755) == nil || exists(old) {
-			if put(filepath.Join(old, "pids.max"), limit) == nil {
-				g.pids = old
-			}
+		if os.Mkdir(old, 0o755) == nil && put(filepath.Join(old, "pids.max"), limit) == nil {
+			g.pids = old
 		}
 	}
 	if memory > 0 {
@@ -106,7 +179,7 @@ func (c *Cgroups) make(name, marker string, processes int, memory int64) *group 
 
 // open returns a descriptor of the control group for clone3, or nil.
 func (g *group) open() *os.File {
-	if g.cgroup == "" {
+	if g.cgroup == "" || g.loose {
 		return nil
 	}
 	f, err := os.Open(g.cgroup)
@@ -121,6 +194,13 @@ func (g *group) open() *os.File {
 // come before the leader is told to work.
 func (g *group) adopt(pid int) {
 	g.leader = pid
+	if st, ok := stat(pid); ok {
+		g.begun = st.begun
+	}
+	if g.loose && put(filepath.Join(g.cgroup, "cgroup.procs"), strconv.Itoa(pid)) != nil {
+		_ = os.Remove(g.cgroup)
+		g.cgroup = ""
+	}
 	if g.pids != "" {
 		_ = put(filepath.Join(g.pids, "cgroup.procs"), strconv.Itoa(pid))
 	}
@@ -141,18 +221,48 @@ func (g *group) members() []int {
 				}
 			}
 		}
+		if g.loose {
+			all = append(all, g.marked()...)
+		}
 		return unique(all)
+	}
+	return g.marked()
+}
+
+func (g *group) marked() []int {
+	if !g.leads() {
+		return marked(g.marker, 0)
 	}
 	return marked(g.marker, g.leader)
 }
 
-// signal sends a signal to every member.
+// leads reports whether the leader's number is still its own: while its group
+// has a member nobody else gets it.
+func (g *group) leads() bool {
+	st, ok := stat(g.leader)
+	return g.leader > 0 && (!ok || st.begun == g.begun)
+}
+
+// signal sends a signal to every member, and to nobody who has got the number
+// of one: what is a member before and after a handle to it was opened is the
+// process behind the handle.
 func (g *group) signal(sig unix.Signal) {
-	if g.leader > 0 {
+	if g.leads() {
 		_ = unix.Kill(-g.leader, sig)
 	}
+	handles := map[int]int{}
 	for _, pid := range g.members() {
-		_ = unix.Kill(pid, sig)
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			handles[pid] = fd
+		}
+	}
+	for _, pid := range g.members() {
+		if fd, ok := handles[pid]; ok {
+			_ = unix.PidfdSendSignal(fd, sig, nil, 0)
+		}
+	}
+	for _, fd := range handles {
+		unix.Close(fd)
 	}
 }
 
@@ -171,11 +281,8 @@ func (g *group) kill(patience time.Duration) []int {
 		}
 		if g.cgroup == "" || put(filepath.Join(g.cgroup, "cgroup.kill"), "1") != nil {
 			g.signal(unix.SIGKILL)
-		}
-		if g.pids != "" {
-			for _, pid := range g.members() {
-				_ = unix.Kill(pid, unix.SIGKILL)
-			}
+		} else if g.pids != "" || g.loose { // which may hold what the group does not
+			g.signal(unix.SIGKILL)
 		}
 		reap(mine)
 		left := g.alive(begun)
@@ -241,19 +348,19 @@ func (g *group) outOfMemory() bool {
 func (g *group) remove() {
 	for _, dir := range []string{g.cgroup, g.pids} {
 		if dir != "" {
-			_ = os.Remove(dir)
+			rmdir(dir)
 		}
 	}
 }
 
 // Sweep ends what an earlier daemon left behind: the processes in its trial's
-// control group and those that carry the seat's marker. It returns how many
+// control group and those that carry its owner's marker. It returns how many
 // there were.
-func Sweep(marker, cgroup string) int {
-	g := &group{marker: markerName + "=" + marker}
+func Sweep(owner, cgroup string) int {
+	g := &group{marker: ownerMarker(owner)}
 	found := len(g.members())
 	g.kill(5 * time.Second)
-	if cgroup != "" && strings.Contains(cgroup, "/autoresearchd-") {
+	if cgroup != "" && strings.Contains(cgroup, "/"+groupPrefix) && filepath.Base(filepath.Dir(cgroup)) != groupName() {
 		g := &group{cgroup: cgroup}
 		found += len(g.members())
 		g.kill(5 * time.Second)
@@ -263,8 +370,8 @@ func Sweep(marker, cgroup string) int {
 	return found
 }
 
-// marked finds the processes that carry an environment entry, and those in
-// the session of leader.
+// marked finds the processes with an environment entry that begins with
+// marker, and those in the session of leader.
 func marked(marker string, leader int) []int {
 	entries, _ := os.ReadDir("/proc")
 	var out []int
@@ -282,7 +389,7 @@ func marked(marker string, leader int) []int {
 			continue
 		}
 		for _, entry := range bytes.Split(env, []byte{0}) {
-			if string(entry) == marker || strings.HasSuffix(marker, "/") && strings.HasPrefix(string(entry), marker) {
+			if bytes.HasPrefix(entry, []byte(marker)) {
 				out = append(out, pid)
 				break
 			}

@@ -22,8 +22,8 @@ type Leash struct {
 }
 
 // Start starts cmd as the leader of a session and group of its own, which dies
-// with the daemon. marker is an entry of cmd's environment that no other
-// program has; processes and memory are limits, 0 for none. What cmd is
+// with the daemon. marker, made by Marker, is an entry of cmd's environment;
+// processes and memory are limits, 0 for none. What cmd is
 // connected to must be files, so that nobody waits for more than the leader.
 func (c *Cgroups) Start(cmd *exec.Cmd, name, marker string, processes int, memory int64) (*Leash, error) {
 	// Two leaders never share a group, or the end of one were the other's.

@@ -69,8 +69,9 @@ type process struct {
 	log    *os.File
 }
 
-// spawn starts a seat that waits for its request.
-func (p *Process) spawn(name, marker, dir string, env []string) (*process, error) {
+// spawn starts a seat for a trial, or with 0 for something else, that waits
+// for its request.
+func (p *Process) spawn(name string, id int64, dir string, env []string) (*process, error) {
 	var ours, theirs [3]*os.File
 	closeAll := func(files [3]*os.File) {
 		for _, f := range files {
@@ -94,9 +95,10 @@ func (p *Process) spawn(name, marker, dir string, env []string) (*process, error
 	defer closeAll(theirs)
 	cmd := exec.Command(p.binary, "trainer")
 	cmd.Args[0] = "autoresearchd"
-	cmd.Dir, cmd.Env = dir, env
+	marker := Marker(p.options.Owner, id)
+	cmd.Dir, cmd.Env = dir, append(env, marker)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	leash, err := p.cgroups.Start(cmd, name, markerName+"="+marker, p.options.Processes, p.options.Memory)
+	leash, err := p.cgroups.Start(cmd, name, marker, p.options.Processes, p.options.Memory)
 	if err != nil {
 		closeAll(ours)
 		return nil, fmt.Errorf("start a seat: %w", err)
@@ -160,7 +162,7 @@ func (s *process) close() {
 func (p *Process) Inspect(ctx context.Context, source []byte) (Inspection, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	seat, err := p.spawn("inspect", p.options.marker(0), "/", p.options.environment(search.Trial{Device: "cpu"}))
+	seat, err := p.spawn("inspect", 0, "/", p.options.environment(search.Trial{Device: "cpu"}))
 	if err != nil {
 		return Inspection{}, err
 	}
@@ -194,7 +196,7 @@ func (p *Process) Inspect(ctx context.Context, source []byte) (Inspection, error
 // SelfTest starts a seat that ignores every signal it can and never ends, and
 // proves that it can be killed.
 func (p *Process) SelfTest(ctx context.Context) error {
-	seat, err := p.spawn("self-test", p.options.marker(0), "/", p.options.environment(search.Trial{Device: "cpu"}))
+	seat, err := p.spawn("self-test", 0, "/", p.options.environment(search.Trial{Device: "cpu"}))
 	if err != nil {
 		return err
 	}
@@ -228,7 +230,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	}
 	device, onGPU := CUDAIndex(t.Device)
 	before := r.deviceMemory(device, onGPU)
-	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), o.marker(t.ID), o.work(t.ID), o.environment(t))
+	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), t.ID, o.work(t.ID), o.environment(t))
 	if err != nil {
 		return search.Outcome{}, errors.Join(err, log.close())
 	}

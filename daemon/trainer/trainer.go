@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"autoresearchd/daemon/watchdog"
@@ -107,7 +108,7 @@ type Options struct {
 	Processes int                           // process limit of a trial; 0: none
 	Memory    int64                         // host memory limit of a trial in bytes; 0: none
 	Secrets   []string                      // names of environment variables that trials must not see
-	Marker    string                        // identifies this daemon's seats in their environment
+	Owner     string                        // identifies this daemon's seats in their environment
 	GPU       GPU                           // nil: none
 	Seat      func(id int64, cgroup string) // told before train.py starts, so that a seat can be found after a SIGKILL
 	Log       *slog.Logger
@@ -158,16 +159,22 @@ func (o *Options) environment(t search.Trial) []string {
 	} else if t.Device == "cpu" {
 		env = append(env, "CUDA_VISIBLE_DEVICES=")
 	}
-	return append(env, markerName+"="+o.marker(t.ID))
+	return env
 }
 
 const markerName = "AUTORESEARCH_SEAT"
 
-// MarkerEntry is the entry of the environment by which Sweep finds what an
-// earlier daemon started.
-func MarkerEntry(marker string) string { return markerName + "=" + marker }
+// Marker is the entry of the environment of one program that an owner starts,
+// and of all that it starts in turn. No other has it.
+func Marker(owner string, id int64) string {
+	return fmt.Sprintf("%s%d.%d.%d.", ownerMarker(owner), id, os.Getpid(), markers.Add(1))
+}
 
-func (o *Options) marker(id int64) string { return fmt.Sprintf("%s/%d", o.Marker, id) }
+var markers atomic.Int64 // made by this process
+
+// ownerMarker is how the entries of an owner begin. An owner is named after a
+// folder, and one folder may lie in another: a path holds no double slash.
+func ownerMarker(owner string) string { return markerName + "=" + owner + "//" }
 
 // CUDAIndex returns the number in "cuda:0".
 func CUDAIndex(device string) (int, bool) {

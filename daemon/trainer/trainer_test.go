@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if root := os.Getenv("AUTORESEARCH_INPROCESS_TEST"); root != "" {
 		os.Exit(runInProcess(root))
 	}
+	if order := os.Getenv(neighbourName); order != "" {
+		os.Exit(neighbour(order))
+	}
 	dir, err := os.MkdirTemp("", "trainer")
 	if err != nil {
 		panic(err)
@@ -66,7 +69,7 @@ func options(t *testing.T) Options {
 	return Options{
 		Python: python, Folder: func(id int64) string { return filepath.Join(root, strconv.FormatInt(id, 10)) },
 		Limits: patient(), Grace: 100 * time.Millisecond, LogLimit: 1 << 20, Processes: 200, Quota: 64 << 20,
-		Marker: fmt.Sprintf("test-%d-%s", os.Getpid(), t.Name()), Log: slog.New(slog.DiscardHandler),
+		Owner: fmt.Sprintf("test-%d-%s", os.Getpid(), t.Name()), Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -126,7 +129,7 @@ func play(t *testing.T, o Options, script string) (search.Outcome, *observed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := marked(markerName+"="+o.Marker+"/1", 0); len(left) > 0 {
+	if left := marked(ownerMarker(o.Owner), 0); len(left) > 0 {
 		t.Errorf("processes %v of the trial are still there", left)
 	}
 	return out, seen
@@ -515,11 +518,11 @@ func TestSelfTest(t *testing.T) {
 // 36: what a killed daemon left behind is found by its marker.
 func TestSweepFindsOrphans(t *testing.T) {
 	cmd := exec.Command("sleep", "3600")
-	cmd.Env = append(os.Environ(), markerName+"=sweep-test/12")
+	cmd.Env = append(os.Environ(), Marker("sweep-test", 12))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if n := Sweep("sweep-test/", ""); n != 1 {
+	if n := Sweep("sweep-test", ""); n != 1 {
 		t.Errorf("swept %d processes, want 1", n)
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {

@@ -150,7 +150,7 @@ func (b *bench) calls() []string {
 
 // inspect asks a real CPython.
 func inspect(ctx context.Context, source []byte) (trainer.Inspection, error) {
-	p, err := trainer.NewProcess(trainer.Options{Python: os.Getenv("AUTORESEARCH_PYTHON"), Marker: fmt.Sprintf("workspace-test-%d", os.Getpid())})
+	p, err := trainer.NewProcess(trainer.Options{Python: os.Getenv("AUTORESEARCH_PYTHON"), Owner: fmt.Sprintf("workspace-test-%d", os.Getpid())})
 	if err != nil {
 		return trainer.Inspection{}, err
 	}
