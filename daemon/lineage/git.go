@@ -65,7 +65,6 @@ func (r *Repo) environ(when time.Time) []string {
 		"GIT_CONFIG_SYSTEM=/dev/null",
 		"GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_ATTR_NOSYSTEM=1",
-		"GIT_CEILING_DIRECTORIES=" + r.ceiling,
 		"GIT_TERMINAL_PROMPT=0",
 		"GIT_OPTIONAL_LOCKS=0",
 		"GIT_NO_LAZY_FETCH=1",
@@ -77,7 +76,7 @@ func (r *Repo) environ(when time.Time) []string {
 	}
 }
 
-// git runs one command in the workspace and returns its standard output.
+// git runs one command at the work tree's top and returns its standard output.
 func (r *Repo) git(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
 	return r.gitAt(ctx, time.Unix(0, 0), stdin, args...)
 }
@@ -96,7 +95,7 @@ func (r *Repo) gitAt(ctx context.Context, when time.Time, stdin []byte, args ...
 func (r *Repo) stream(ctx context.Context, when time.Time, stdin io.Reader, read func(io.Reader) error, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
-	all := append([]string{"-C", r.workspace, "-c", "safe.directory=" + r.workspace}, ours...)
+	all := append([]string{"-C", r.top, "--git-dir=" + r.gitDir}, ours...)
 	cmd := exec.CommandContext(ctx, "git", append(all, args...)...)
 	cmd.Env = r.environ(when)
 	cmd.Stdin = stdin
@@ -119,18 +118,28 @@ func (r *Repo) stream(ctx context.Context, when time.Time, stdin io.Reader, read
 	stop := context.AfterFunc(ctx, func() { stdout.Close() })
 	readErr := read(stdout)
 	stop()
-	if readErr != nil {
+	short := errors.Is(readErr, io.ErrUnexpectedEOF) // git knows why it ended early
+	if readErr != nil && !short {
 		cancel()
 	}
 	err = cmd.Wait()
-	if readErr != nil && !errors.Is(readErr, os.ErrClosed) {
+	if readErr != nil && !errors.Is(readErr, os.ErrClosed) && !(short && err != nil) {
 		return readErr
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return &gitError{args[0], strings.Join(strings.Fields(stderr.String()), " "), err}
+		words := strings.Join(strings.Fields(stderr.String()), " ")
+		if strings.Contains(words, "from promisor remote") || strings.Contains(words, "lazy fetching disabled") {
+			return r.missing()
+		}
+		return &gitError{args[0], words, err}
 	}
 	return nil
+}
+
+// missing is the error of an object that a partial clone left out.
+func (r *Repo) missing() error {
+	return fmt.Errorf("this partial clone does not have it (%w): fetch what it lacks with `git fetch --refetch --no-filter` in %s", ErrMissing, r.workspace)
 }

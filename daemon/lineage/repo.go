@@ -25,6 +25,7 @@ var (
 	ErrDirty       = errors.New("uncommitted change")
 	ErrMoved       = errors.New("ref moved by somebody else")
 	ErrRefLocked   = errors.New("ref locked")
+	ErrMissing     = errors.New("missing object")
 )
 
 var (
@@ -48,14 +49,20 @@ const maxFile = 16 << 20
 // goroutines; all git commands are bounded by the context and by two minutes.
 type Repo struct {
 	workspace string // absolute, without links
-	ceiling   string // its parent: discovery never leaves the workspace
+	top       string // the work tree's: the workspace, or a folder above it
+	prefix    string // the workspace's path below top, with a slash at its end; "" at the top
+	gitDir    string // the work tree's own git directory
 	common    string // the git directory that holds the refs
 }
 
-// Open checks that workspace is the top of a git work tree in which train.py
-// and prepare.py are committed and unchanged. When the work tree has a branch
-// autoresearch/… checked out, an older state of that branch counts as
-// unchanged, since the daemon moves the branch and leaves the work tree alone.
+// Open checks that workspace is a git work tree, or a folder of one, in which
+// train.py and prepare.py are committed and unchanged. Paths are the
+// workspace's throughout; a commit holds the whole repository's tree.
+//
+// When the work tree has a branch autoresearch/… checked out, an older state of
+// that branch counts as unchanged, since the daemon moves the branch and leaves
+// the work tree alone. So does what differs in line ends alone: Python reads
+// both, and which of them a checkout writes is a matter of git's configuration.
 // Errors say what to do; ErrNotWorkTree and ErrDirty can be told apart.
 func Open(ctx context.Context, workspace string) (*Repo, error) {
 	fail := func(format string, args ...any) error {
@@ -77,21 +84,22 @@ func Open(ctx context.Context, workspace string) (*Repo, error) {
 	if err != nil {
 		return nil, fail("%w", err)
 	}
-	r := &Repo{workspace: abs, ceiling: filepath.Dir(abs)}
-	out, err := r.git(ctx, nil, "rev-parse", "--path-format=absolute", "--is-inside-work-tree", "--show-toplevel", "--git-common-dir")
-	var failed *gitError
-	if err != nil && (!errors.As(err, &failed) || !strings.Contains(failed.stderr, "not a git repository") && !strings.Contains(failed.stderr, "must be run in a work tree")) {
+	r := &Repo{workspace: abs}
+	notTree := func() error {
+		return fail("is %w: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", ErrNotWorkTree)
+	}
+	switch inside, err := r.find(ctx); {
+	case err != nil:
 		return nil, fail("%w", err)
+	case !inside:
+		return nil, notTree()
 	}
-	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-	if err != nil || len(lines) != 3 || lines[0] != "true" || lines[1] != abs {
-		return nil, fail("is %w: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", ErrNotWorkTree)
-	}
-	r.common = lines[2]
-
 	head, err := r.Head(ctx)
 	if err != nil {
 		return nil, fail("%w", err)
+	}
+	if head == "" && r.prefix != "" {
+		return nil, notTree()
 	}
 	if head == "" {
 		return nil, fail("has no commit yet: run `git add train.py prepare.py program.md` and `git commit` there")
@@ -99,6 +107,9 @@ func Open(ctx context.Context, workspace string) (*Repo, error) {
 	entries, err := r.tree(ctx, head, false, required...)
 	if err != nil {
 		return nil, fail("%w", err)
+	}
+	if len(entries) == 0 && r.prefix != "" { // a repository around it that knows nothing of it
+		return nil, notTree()
 	}
 	for _, name := range required {
 		i := slices.IndexFunc(entries, func(e entry) bool { return e.path == name })
@@ -111,57 +122,42 @@ func Open(ctx context.Context, workspace string) (*Repo, error) {
 		if !entries[i].regular() {
 			return nil, fail("%s is not a regular file in the last commit: commit the file itself", name)
 		}
-		if err := r.unchanged(ctx, name, entries[i].object); err != nil {
+		blob, err := r.ReadFile(ctx, head, name)
+		if err != nil {
+			return nil, fail("%w", err)
+		}
+		if bytes.HasPrefix(blob, []byte("version https://git-lfs.github.com/spec/")) {
+			return nil, fail("the last commit holds a Git LFS pointer instead of %s: fetch its content with `git lfs pull`, write `%[2]s -filter` into .gitattributes, run `git add --renormalize %[2]s .gitattributes`, and commit", name)
+		}
+		if err := r.unchanged(ctx, name, entries[i].object, blob); err != nil {
 			return nil, fail("%w", err)
 		}
 	}
 	return r, nil
 }
 
-// unchanged compares a file of the work tree with its committed blob, without
-// the workspace's filters and without git status, which would run them.
-func (r *Repo) unchanged(ctx context.Context, name, want string) error {
-	info, err := os.Lstat(filepath.Join(r.workspace, name))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s is missing from the work tree (%w): restore it with `git checkout -- %s`", name, ErrDirty, name)
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file (%w): restore it with `git checkout -- %s`", name, ErrDirty, name)
-	}
-	out, err := r.git(ctx, nil, "hash-object", "--no-filters", "--", name)
-	if err != nil {
-		return err
-	}
-	have := strings.TrimSpace(string(out))
-	if have == want {
-		return nil
-	}
-	known, err := r.branchHeld(ctx, name, have)
-	if err != nil {
-		return err
-	}
-	if !known {
-		return fmt.Errorf("%s differs from the last commit (%w): commit it, or restore it with `git checkout -- %s`", name, ErrDirty, name)
-	}
-	return nil
-}
-
-// branchHeld reports whether HEAD is a study's branch that held this blob as
-// name in one of its commits.
-func (r *Repo) branchHeld(ctx context.Context, name, object string) (bool, error) {
+// branchHeld returns the blobs that a file had in the commits of the study's
+// branch that HEAD is, newest first; none when HEAD is no such branch.
+func (r *Repo) branchHeld(ctx context.Context, name string) ([]entry, error) {
 	branch, err := r.headBranch(ctx)
 	if err != nil || !strings.HasPrefix(branch, "refs/heads/autoresearch/") {
-		return false, err
+		return nil, err
 	}
 	commits, err := r.git(ctx, nil, "rev-list", "--first-parent", "--max-count=10000", "HEAD")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	query := strings.ReplaceAll(string(commits), "\n", ":"+name+"\n")
-	objects, err := r.git(ctx, []byte(query), "cat-file", "--batch-check=%(objectname)")
-	return bytes.Contains(append([]byte("\n"), objects...), []byte("\n"+object+"\n")), err
+	query := strings.ReplaceAll(string(commits), "\n", ":"+r.prefix+name+"\n")
+	objects, err := r.git(ctx, []byte(query), "cat-file", "--batch-check=%(objecttype) %(objectname)")
+	var held []entry
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(objects)) {
+		if object, ok := strings.CutPrefix(strings.TrimSpace(line), "blob "); ok && !seen[object] {
+			seen[object] = true
+			held = append(held, entry{path: name, object: object})
+		}
+	}
+	return held, err
 }
 
 // Workspace returns the work tree's absolute path, links resolved.
@@ -223,12 +219,11 @@ func trialRef(tag string, id int64) string {
 }
 
 func (r *Repo) resolve(ctx context.Context, name string) (string, error) {
-	out, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
+	out, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", name+"^{commit}")
 	if exitCode(err) == 1 {
 		return "", nil
 	}
-	// --end-of-options is echoed by some versions of git.
-	return strings.TrimSpace(strings.TrimPrefix(string(out), "--end-of-options\n")), err
+	return strings.TrimSpace(string(out)), err
 }
 
 // Resolve returns the full hash of a commit given in full or abbreviated to at
@@ -264,11 +259,20 @@ func (r *Repo) tree(ctx context.Context, commit string, recursive bool, paths ..
 	if err := checkHash(commit); err != nil {
 		return nil, err
 	}
+	treeish, err := r.subtree(ctx, commit)
+	if err != nil || treeish == "" {
+		return nil, err
+	}
+	return r.list(ctx, treeish, recursive, paths...)
+}
+
+// list is git ls-tree of any tree, from its top.
+func (r *Repo) list(ctx context.Context, treeish string, recursive bool, paths ...string) ([]entry, error) {
 	args := []string{"ls-tree", "-z", "--full-tree"}
 	if recursive {
 		args = append(args, "-r")
 	}
-	out, err := r.git(ctx, nil, append(append(args, commit, "--"), paths...)...)
+	out, err := r.git(ctx, nil, append(append(args, treeish, "--"), paths...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +284,7 @@ func (r *Repo) tree(ctx context.Context, commit string, recursive bool, paths ..
 		meta, name, _ := strings.Cut(line, "\t")
 		fields := strings.Fields(meta)
 		if len(fields) != 3 {
-			return nil, fmt.Errorf("list files of %s: unexpected line %q from git ls-tree", commit, line)
+			return nil, fmt.Errorf("list files of %s: unexpected line %q from git ls-tree", treeish, line)
 		}
 		entries = append(entries, entry{fields[0], fields[1], fields[2], name})
 	}
@@ -337,10 +341,16 @@ func (r *Repo) blobs(ctx context.Context, entries []entry, each func(e entry, si
 		in := bufio.NewReader(stdout)
 		for _, e := range entries {
 			header, err := in.ReadString('\n')
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
 			if err != nil {
 				return fmt.Errorf("read object of %s: %w", e.path, err)
 			}
 			fields := strings.Fields(header)
+			if len(fields) == 2 && fields[1] == "missing" && r.partial(ctx) {
+				return r.missing()
+			}
 			if len(fields) != 3 || fields[1] != "blob" {
 				return fmt.Errorf("read object of %s: git says %q: run `git fsck` in %s", e.path, strings.TrimSpace(header), r.workspace)
 			}
@@ -364,6 +374,12 @@ func (r *Repo) blobs(ctx context.Context, entries []entry, each func(e entry, si
 		}
 		return nil
 	}, "cat-file", "--batch")
+}
+
+// partial reports whether this clone left objects out on purpose.
+func (r *Repo) partial(ctx context.Context) bool {
+	out, _ := r.git(ctx, nil, "config", "--get-regexp", `^(remote\..*\.promisor|extensions\.partialclone)$`)
+	return len(out) > 0
 }
 
 // Export writes the committed regular files that match accepts into dir, which
@@ -441,21 +457,29 @@ func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []by
 		return "", fmt.Errorf("%.7s has no train.py", base)
 	}
 	entries[i].object = strings.TrimSpace(string(blob))
-	var listing bytes.Buffer
-	for _, e := range entries {
-		fmt.Fprintf(&listing, "%s %s %s\t%s\x00", e.mode, e.kind, e.object, e.path)
+	tree, err := r.makeTree(ctx, entries)
+	if err == nil {
+		tree, err = r.graft(ctx, base, tree)
 	}
-	tree, err := r.git(ctx, listing.Bytes(), "mktree", "-z")
 	if err != nil {
 		return "", err
 	}
 	commitTree.Hit()
-	commit, err := r.gitAt(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, strings.TrimSpace(string(tree)))
+	commit, err := r.gitAt(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, tree)
 	if err != nil {
 		return "", err
 	}
 	commitAfter.Hit()
 	return strings.TrimSpace(string(commit)), nil
+}
+
+func (r *Repo) makeTree(ctx context.Context, entries []entry) (string, error) {
+	var listing bytes.Buffer
+	for _, e := range entries {
+		fmt.Fprintf(&listing, "%s %s %s\t%s\x00", e.mode, e.kind, e.object, e.path)
+	}
+	tree, err := r.git(ctx, listing.Bytes(), "mktree", "-z", "--missing")
+	return strings.TrimSpace(string(tree)), err
 }
 
 // SetTrialRef stores refs/autoresearch/<tag>/trial/<id>, so that the commit of
