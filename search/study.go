@@ -57,13 +57,14 @@ type Budget struct {
 
 // Proposal says what to change and why.
 type Proposal struct {
-	Strategy    string           `json:"strategy"`         // who proposed it
-	Description string           `json:"description"`      // one line, for people
-	Parent      int64            `json:"parent"`           // id of the trial whose source it starts from; 0: the study's own start
-	Values      map[string]Value `json:"values,omitempty"` // constants to set, by name (a tuple is set whole)
-	Source      []byte           `json:"source,omitempty"` // a whole new train.py; nil when only constants change
-	Seed        uint64           `json:"seed,omitempty"`   // 0: the study's seed
-	Memo        []byte           `json:"memo,omitempty"`   // the strategy's own note on this proposal (JSON), told back in Result
+	Strategy    string           `json:"strategy"`          // who proposed it
+	Description string           `json:"description"`       // one line, for people
+	Parent      int64            `json:"parent"`            // id of the trial whose source it starts from; 0: the study's own start
+	Values      map[string]Value `json:"values,omitempty"`  // constants to set, by name (a tuple is set whole)
+	Source      []byte           `json:"source,omitempty"`  // a whole new train.py; nil when only constants change
+	Seed        uint64           `json:"seed,omitempty"`    // 0: the study's seed
+	Memo        []byte           `json:"memo,omitempty"`    // the strategy's own note on this proposal (JSON), told back in Result
+	Instead     string           `json:"instead,omitempty"` // of a fallback: who had nothing to propose, and why: "exec: it ended: exit status 1"
 
 	Attachments []Attachment `json:"-"`               // kept in the trial's folder
 	Ideas       []int64      `json:"ideas,omitempty"` // the suggestions in words that it takes up

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -89,7 +91,7 @@ feed:
 	} else {
 		s.print(results)
 	}
-	return s.draw(results)
+	return errors.Join(s.draw(results), hollow(results))
 }
 
 // marks are the numbers of trials that the table shows.
@@ -130,6 +132,13 @@ func (s *simulation) overTasks(results []simulate.Finished, strategy string) []s
 		if f.Strategy != strategy {
 			continue
 		}
+		all[0].Asked += f.Asked
+		for why, n := range f.Instead {
+			if all[0].Instead == nil {
+				all[0].Instead = map[string]int{}
+			}
+			all[0].Instead[why] += n
+		}
 		to := &all[f.Seed-s.seed]
 		for i := range to.Regret {
 			to.Regret[i] += share * f.Regret[i]
@@ -146,9 +155,15 @@ func (s *simulation) block(title string, of func(strategy string) []simulate.Fin
 		fmt.Fprintf(s.out, " %18s", fmt.Sprintf("%d trials", m))
 	}
 	fmt.Fprintf(s.out, " %8s %9s\n", "failed", "ask ms")
+	var starred []simulate.Finished
 	for _, name := range s.strategies {
 		mine := of(name)
-		fmt.Fprintf(s.out, "%-12s", name)
+		label := name
+		if slices.ContainsFunc(mine, func(f simulate.Finished) bool { return len(f.Instead) > 0 }) {
+			label += "*"
+			starred = append(starred, mine...)
+		}
+		fmt.Fprintf(s.out, "%-12s", label)
 		for _, m := range s.marks() {
 			i := simulate.Regret(mine, m)
 			if math.IsNaN(i.Half) {
@@ -163,6 +178,27 @@ func (s *simulation) block(title string, of func(strategy string) []simulate.Fin
 			ask += f.Ask / float64(len(mine))
 		}
 		fmt.Fprintf(s.out, " %7.1f%% %9.2f\n", 100*failed, 1000*ask)
+	}
+	s.note(starred)
+}
+
+// note says of a strategy's studies which proposals are not its own.
+func (s *simulation) note(studies []simulate.Finished) {
+	asked := map[string]int{}
+	counts := map[string]map[string]int{}
+	for _, f := range studies {
+		asked[f.Strategy] += f.Asked
+		for why, n := range f.Instead {
+			if counts[f.Strategy] == nil {
+				counts[f.Strategy] = map[string]int{}
+			}
+			counts[f.Strategy][why] += n
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		for _, why := range slices.Sorted(maps.Keys(counts[name])) {
+			fmt.Fprintf(s.out, "* %s: %d of %d proposals are of %s\n", name, counts[name][why], asked[name], why)
+		}
 	}
 }
 
@@ -182,6 +218,9 @@ func (s *simulation) draw(results []simulate.Finished) error {
 	for _, name := range s.strategies {
 		curve := plot.Curve{Name: name}
 		mine := s.overTasks(results, name)
+		if n := mine[0].StoodIn(); n > 0 {
+			curve.Name += fmt.Sprintf(" (%d of %d proposals by a fallback)", n, mine[0].Asked)
+		}
 		for n := 1; n <= s.trials; n++ {
 			i := simulate.Regret(mine, n)
 			curve.Mean, curve.Half = append(curve.Mean, i.Mean), append(curve.Half, i.Half)

@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/external"
 	"autoresearchd/search"
+	"autoresearchd/search/fallback"
 	"autoresearchd/search/simulate"
 )
 
@@ -50,6 +50,7 @@ type simulation struct {
 	made     []madeTask
 	out      io.Writer
 	errs     io.Writer
+	said     sync.Map // warnings, of which each is given once
 }
 
 // madeTask is a task of any origin.
@@ -91,7 +92,7 @@ func (g *globals) simulateCommand() *cobra.Command {
 	f.StringSliceVar(&s.tasks, "task", nil, "`NAME`s of built-in tasks (default hopper); list: what there is; all: each of them")
 	f.StringVar(&s.table, "table", "", "recorded trials instead: `FILE` of [{\"constants\": {…}, \"value\": 0.98}, …]")
 	f.StringVar(&s.space, "space", "", "a space of your own: `FILE`, with --exec")
-	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, a line each")
+	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, a line each; a trial that it does not answer so has failed")
 	f.DurationVar(&s.timeout, "timeout", 5*time.Minute, "how long CMD may take for an answer")
 	f.IntVar(&s.trials, "trials", 100, "trials of a study, `N`")
 	f.Uint64Var(&s.seed, "seed", 1, "of the strategy, the noise and a built-in task's optimum, `K`")
@@ -137,6 +138,9 @@ func (s *simulation) prepare() error {
 	}
 	for _, name := range s.strategies {
 		_, err := search.Default.Lookup(name)
+		if name == "llm" && s.model < 0 {
+			err = errors.New("--strategy llm has no model here: give --modelled-llm QUALITY, from 0 to 1")
+		}
 		faults = append(faults, err)
 	}
 	var err error
@@ -234,13 +238,10 @@ func (s *simulation) program() error {
 	}
 	t.Name = "exec"
 	s.made = []madeTask{{t.Name, func(uint64) (simulate.Task, func(), error) {
-		c, err := startChild(s.command, s.timeout)
-		if err != nil {
-			return t, func() {}, err
-		}
+		o := &objective{command: s.command, timeout: s.timeout}
 		own := t
-		own.Measure = c.measure
-		return own, c.end, nil
+		own.Measure = o.measure
+		return own, o.end, nil
 	}}}
 	return nil
 }
@@ -256,7 +257,7 @@ func (s *simulation) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return s.draw([]simulate.Finished{f})
+		return errors.Join(s.draw([]simulate.Finished{f}), hollow([]simulate.Finished{f}))
 	}
 	return s.compare(ctx)
 }
@@ -315,6 +316,7 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 			Source:  func(_ context.Context, id int64) ([]byte, error) { return st.Source(id) },
 			Read:    func(name string) ([]byte, error) { return nil, fmt.Errorf("a simulated study has no %s", name) },
 			Ideas:   func() []search.Idea { return nil },
+			Log:     slog.New(&warnings{to: s.errs, said: &s.said}),
 		}
 		if s.programs != nil {
 			t.Start = s.programs.Start
@@ -347,7 +349,14 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 		}
 		report()
 	}
+	if err := valueless(st); err != nil {
+		return fault(err)
+	}
+	if n, last := details(st); n > 0 && s.command != "" {
+		fmt.Fprintf(s.errs, "%s on %s, seed %d: %d of %d trials failed, as the program of --exec did not give a value; the last: %s\n", name, task.name, seed, n, len(st.History.Done), last)
+	}
 	f := simulate.SumUp(st, name, seed, s.trials)
+	f.Asked = len(clock.all)
 	if n := len(clock.all); n > 0 {
 		slices.Sort(clock.all)
 		f.Ask = clock.all[n/2]
@@ -356,6 +365,103 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 		s.closing(st, f)
 	}
 	return f, nil
+}
+
+// details are how many trials failed for a reason that is known, and the last one.
+func details(st *simulate.Study) (n int, last string) {
+	for _, r := range st.History.Done {
+		if r.Outcome.Detail != "" {
+			n, last = n+1, r.Outcome.Detail
+		}
+	}
+	return n, last
+}
+
+// valueless is what is wrong with a study that has not measured one value.
+func valueless(st *simulate.Study) error {
+	for _, v := range st.Values {
+		if !math.IsNaN(v) {
+			return nil
+		}
+	}
+	last := st.History.Done[len(st.History.Done)-1].Outcome
+	detail := ""
+	if last.Detail != "" {
+		detail = ": " + last.Detail
+	}
+	return fmt.Errorf("none of its %d trials has a value, the last: %s%s", len(st.Values), last.Status, detail)
+}
+
+// hollow is what is wrong with figures that are no strategy's own.
+func hollow(results []simulate.Finished) error {
+	studies, bad := map[string]int{}, map[string]int{}
+	why := map[string]string{}
+	var names []string
+	for _, f := range results {
+		if studies[f.Strategy]++; !f.Hollow() {
+			continue
+		}
+		if bad[f.Strategy]++; bad[f.Strategy] == 1 {
+			names = append(names, f.Strategy)
+			why[f.Strategy] = most(f.Instead)
+		}
+	}
+	var faults []error
+	for _, name := range names {
+		faults = append(faults, fmt.Errorf("%s proposed nothing itself in %d of %d studies: what stands under its name is %s", name, bad[name], studies[name], why[name]))
+	}
+	return errors.Join(faults...)
+}
+
+// most is the commonest key.
+func most(counts map[string]int) string {
+	best := ""
+	for key, n := range counts {
+		if best == "" || n > counts[best] || n == counts[best] && key < best {
+			best = key
+		}
+	}
+	return best
+}
+
+// warnings gives what strategies warn of, each text once.
+type warnings struct {
+	to   io.Writer
+	said *sync.Map
+	with string // attributes of the logger
+}
+
+func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message + w.with
+	r.Attrs(func(a slog.Attr) bool {
+		text += attribute(a)
+		return true
+	})
+	if _, again := w.said.LoadOrStore(text, true); again {
+		return nil
+	}
+	_, err := fmt.Fprintf(w.to, "%s\n", text)
+	return err
+}
+
+func (w *warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	more := *w
+	for _, a := range attrs {
+		more.with += attribute(a)
+	}
+	return &more
+}
+
+func (w *warnings) WithGroup(string) slog.Handler { return w }
+
+func attribute(a slog.Attr) string {
+	text := fallback.Line(a.Value.String(), 300)
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("; %s: %s", a.Key, text)
 }
 
 // printer prints a study's trials, a line each.
@@ -370,7 +476,9 @@ func (s *simulation) printer() func(*simulate.Study, search.Result, time.Duratio
 				Status     search.Status           `json:"status"`
 				Strategy   string                  `json:"strategy"`
 				AskSeconds float64                 `json:"ask_seconds"`
-			}{r.Trial.ID, simulate.Values(r.Trial.Constants), nil, r.Outcome.Status, r.Trial.Proposal.Strategy, math.Round(1e6*ask.Seconds()) / 1e6}
+				Detail     string                  `json:"detail,omitempty"`  // why it has no value
+				Instead    string                  `json:"instead,omitempty"` // in whose place the strategy proposed, and why
+			}{r.Trial.ID, simulate.Values(r.Trial.Constants), nil, r.Outcome.Status, r.Trial.Proposal.Strategy, math.Round(1e6*ask.Seconds()) / 1e6, r.Outcome.Detail, r.Trial.Proposal.Instead}
 			if v := st.Values[len(st.Values)-1]; !math.IsNaN(v) {
 				line.Value = &v
 			}
@@ -383,7 +491,11 @@ func (s *simulation) printer() func(*simulate.Study, search.Result, time.Duratio
 		if v := st.Values[len(st.Values)-1]; !math.IsNaN(v) {
 			value = fmt.Sprintf("%.6g", v)
 		}
-		fmt.Fprintf(s.out, "%5d  %-12s %-8s %-14s %-10s %s\n", r.Trial.ID, value, r.Decision.Verdict, r.Outcome.Status, r.Trial.Proposal.Strategy, r.Trial.Proposal.Description)
+		words := r.Trial.Proposal.Description
+		if r.Outcome.Detail != "" {
+			words += " [" + r.Outcome.Detail + "]"
+		}
+		fmt.Fprintf(s.out, "%5d  %-12s %-8s %-14s %-10s %s\n", r.Trial.ID, value, r.Decision.Verdict, r.Outcome.Status, r.Trial.Proposal.Strategy, words)
 	}
 }
 
@@ -398,6 +510,7 @@ func (s *simulation) closing(st *simulate.Study, f simulate.Finished) {
 		fmt.Fprintf(s.out, ", without noise %.6g; normalised regret %.4f", st.Best[len(st.Best)-1], f.Regret[len(f.Regret)-1])
 	}
 	fmt.Fprintf(s.out, "\nfrom the start: %s\n", search.Describe(st.History.Done[0].Trial.Constants, champion.Constants))
+	s.note([]simulate.Finished{f})
 }
 
 func (s *simulation) describeTask() error {
@@ -458,170 +571,4 @@ func (s *simulation) serveTask(in io.Reader) error {
 		}
 	}
 	return lines.Err()
-}
-
-// child is the program of --exec, kept for a study.
-type child struct {
-	command string
-	timeout time.Duration
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	lines   chan string // closed when it says no more
-	ended   chan struct{}
-	err     error // how it ended, after ended
-	stderr  *tail
-}
-
-func startChild(command string, timeout time.Duration) (*child, error) {
-	c := &child{command: command, timeout: timeout, lines: make(chan string), ended: make(chan struct{}), stderr: &tail{}}
-	c.cmd = exec.Command("/bin/sh", "-c", command)
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ended with all that it starts
-	c.cmd.Stderr = c.stderr
-	c.cmd.WaitDelay = time.Second
-	var err error
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("start --exec `%s`: %w", command, err)
-	}
-	// Not StdoutPipe, which Wait would close while the last line is being read.
-	read, write, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("start --exec `%s`: %w", command, err)
-	}
-	c.cmd.Stdout = write
-	err = c.cmd.Start()
-	write.Close()
-	if err != nil {
-		read.Close()
-		return nil, fmt.Errorf("start --exec `%s`: %w", command, err)
-	}
-	go func() {
-		defer close(c.lines)
-		defer read.Close()
-		scanner := bufio.NewScanner(read)
-		scanner.Buffer(nil, 1<<20)
-		for scanner.Scan() {
-			select {
-			case c.lines <- scanner.Text():
-			case <-c.ended:
-				// What was written before the end may be the answer.
-				select {
-				case c.lines <- scanner.Text():
-				case <-time.After(time.Second):
-					return
-				}
-			}
-		}
-	}()
-	go func() {
-		c.err = c.cmd.Wait()
-		close(c.ended)
-	}()
-	return c, nil
-}
-
-// end closes its input, and ends it if that is not enough.
-func (c *child) end() {
-	c.stdin.Close()
-	select {
-	case <-c.ended:
-	case <-time.After(500 * time.Millisecond):
-	}
-	c.kill()
-	<-c.ended
-}
-
-func (c *child) kill() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
-
-// measure asks for one trial.
-func (c *child) measure(ctx context.Context, id int64, values map[string]search.Value, seed uint64) (float64, search.Status, error) {
-	line, err := json.Marshal(order{id, values, seed})
-	if err != nil {
-		return 0, "", err
-	}
-	late := time.NewTimer(c.timeout)
-	defer late.Stop()
-	// It may not read: then the write waits, until it is ended.
-	go func() { _, _ = c.stdin.Write(append(line, '\n')) }()
-	select {
-	case reply, ok := <-c.lines:
-		if !ok {
-			return 0, "", c.gone(id)
-		}
-		v, status, err := understand(reply, id)
-		if err != nil {
-			return 0, "", fmt.Errorf("--exec `%s` answered trial %d with %q: %w", c.command, id, cut(reply, 120), err)
-		}
-		return v, status, nil
-	case <-late.C:
-		return 0, "", fmt.Errorf("--exec `%s` has not answered trial %d for %v (--timeout)%s", c.command, id, c.timeout, c.stderr.said())
-	case <-ctx.Done():
-		return 0, "", context.Cause(ctx)
-	}
-}
-
-// gone says how the program ended.
-func (c *child) gone(id int64) error {
-	select {
-	case <-c.ended:
-	case <-time.After(2 * time.Second): // it has only closed its output
-		return fmt.Errorf("--exec `%s` closed its output instead of answering trial %d%s", c.command, id, c.stderr.said())
-	}
-	how := "ended"
-	if c.err != nil {
-		how = "ended with " + c.err.Error()
-	}
-	return fmt.Errorf("--exec `%s` %s instead of answering trial %d%s", c.command, how, id, c.stderr.said())
-}
-
-// understand reads an answer.
-func understand(reply string, id int64) (float64, search.Status, error) {
-	var a answer
-	if err := json.Unmarshal([]byte(reply), &a); err != nil {
-		return 0, "", fmt.Errorf(`it must be a line {"id": %d, "value": 0.98} or {"id": %d, "status": "out of memory"}`, id, id)
-	}
-	switch {
-	case a.ID != id:
-		return 0, "", fmt.Errorf("its id is %d, not %d", a.ID, id)
-	case a.Value != nil && (a.Status == "" || a.Status == search.Completed):
-		return *a.Value, search.Completed, nil
-	case a.Value != nil:
-		return 0, "", fmt.Errorf("it has a value and the status %q: give one of them", a.Status)
-	case simulate.Failure(a.Status):
-		return 0, a.Status, nil
-	case a.Status == "":
-		return 0, "", errors.New("it has neither a value nor a status")
-	}
-	return 0, "", fmt.Errorf("status %q is not known: use crashed, out of memory, diverged, timed out", a.Status)
-}
-
-// tail keeps the end of what a program writes.
-type tail struct {
-	mu   sync.Mutex
-	data []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.data = append(t.data, p...)
-	t.data = t.data[max(0, len(t.data)-4096):]
-	return len(p), nil
-}
-
-// said is the last line, behind a colon.
-func (t *tail) said() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := strings.TrimSpace(string(t.data))
-	if text == "" {
-		return ""
-	}
-	return ": it said " + fmt.Sprintf("%q", cut(text[strings.LastIndexByte(text, '\n')+1:], 200))
-}
-
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

@@ -29,6 +29,8 @@ type simulatedTrial struct {
 	Status     search.Status           `json:"status"`
 	Strategy   string                  `json:"strategy"`
 	AskSeconds *float64                `json:"ask_seconds"`
+	Detail     string                  `json:"detail"`
+	Instead    string                  `json:"instead"`
 }
 
 func decodeLines[T any](t *testing.T, text string) []T {
@@ -49,8 +51,8 @@ const axes = `{"MATRIX_LR": {"low": 0.005, "high": 0.2, "log": true, "start": 0.
 // TestSimulateEveryStrategy plays a study of each strategy that needs no program.
 func TestSimulateEveryStrategy(t *testing.T) {
 	for _, name := range search.Default.Names() {
-		if name == "exec" || name == "agent" {
-			continue // TestSimulateStrategyProgram
+		if name == "exec" || name == "agent" || name == "llm" {
+			continue // TestSimulateStrategyProgram, TestSimulateModelledLLM
 		}
 		out, fault, code := simulated(t, "--strategy", name, "--trials", "15", "--seed", "3", "--json")
 		trials := decodeLines[simulatedTrial](t, out)
@@ -129,33 +131,155 @@ func TestSimulateProgram(t *testing.T) {
 	}
 }
 
-// TestSimulateBrokenProgram says in one line what is wrong with a program, and
-// leaves nothing of it behind.
+// TestSimulateBrokenProgram says in one line what is wrong with a program that
+// never gives a value, and leaves nothing of it behind.
 func TestSimulateBrokenProgram(t *testing.T) {
 	space := filepath.Join(t.TempDir(), "space.json")
 	must(t, os.WriteFile(space, []byte(axes), 0o644))
+	const count = `n=0; while read x; do n=$((n+1)); %s; done`
 	for command, want := range map[string]string{
-		"exit 3":                                           "ended with exit status 3 instead of answering trial 1",
-		"exec sleep 1000 3<>" + space + "; #":              "has not answered trial 1 for 1s (--timeout)",
-		"echo hello; sleep 1000":                           `answered trial 1 with "hello": it must be a line {"id": 1, "value": 0.98}`,
-		"echo no such objective >&2; exit 1":               `ended with exit status 1 instead of answering trial 1: it said "no such objective"`,
-		"/nowhere/objective":                               "ended with exit status 127",
-		"exec 1>&-; sleep 1000":                            "closed its output instead of answering trial 1",
-		`read x; echo '{"id": 1, "value": 1}'; sleep 0.2`:  "ended instead of answering trial 2",
-		`echo '{"id": 2, "value": 1}'; cat`:                "its id is 2, not 1",
-		`echo '{"id": 1}'; cat`:                            "it has neither a value nor a status",
-		`echo '{"id": 1, "value": NaN}'; cat`:              "it must be a line",
-		`echo '{"id": 1, "status": "bored"}'; cat`:         `status "bored" is not known`,
-		`echo '{"id": 1, "value": 1, "status": "x"}'; cat`: "give one of them",
+		"exit 3":                                                         "gave no value for 3 trials in a row; the last, trial 3: it ended with exit status 3 instead of answering",
+		"exec sleep 1000 3<>" + space + "; #":                            "has not answered for 1s (--timeout)",
+		"echo hello; sleep 1000":                                         `has not answered for 1s (--timeout): it said "hello"`,
+		"echo no such objective >&2; exit 1":                             `ended with exit status 1 instead of answering: it said "no such objective"`,
+		"/nowhere/objective":                                             "ended with exit status 127",
+		"exec 1>&-; sleep 1000":                                          "closed its output instead of answering",
+		`echo '{"id": 77, "value": 1}'; cat`:                             "its id is 77, not 3",
+		`echo '{"value": 1}'; cat`:                                       "it has no id: it must be a line",
+		`echo null; cat`:                                                 `it answered "null": it must be a line {"id": 3, "value": 0.98}`,
+		`echo 0.98; cat`:                                                 `it answered "0.98": it must be a line`,
+		`echo "{'id': 1, 'value': 1}"; cat`:                              "it must be a line",
+		fmt.Sprintf(count, `echo "{\"id\": $n}"`):                        "it has neither a value nor a status",
+		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": NaN}"`):        "none of its 5 trials has a value, the last: diverged: its value is NaN",
+		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": \"0.98\"}"`):   `its value is "0.98", which is no number`,
+		fmt.Sprintf(count, `echo "{\"id\": $n, \"status\": \"bored\"}"`): `status "bored" is not known`,
+		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": 1, \"status\": \"x\"}"`): "give one of them",
+		fmt.Sprintf(count, `echo "{\"id\": $n, \"status\": \"out of memory\"}"`):   "none of its 5 trials has a value, the last: out of memory",
 	} {
+		timeout := "1m"
+		if strings.Contains(want, "--timeout") {
+			timeout = "1s"
+		}
 		begin := time.Now()
-		_, fault, code := simulated(t, "--strategy", "random", "--trials", "5", "--space", space, "--exec", command, "--timeout", "1s", "--json")
+		_, fault, code := simulated(t, "--strategy", "random", "--trials", "5", "--space", space, "--exec", command, "--timeout", timeout, "--json")
 		if code != 1 || !strings.Contains(fault, want) || strings.Count(fault, "\n") != 1 {
 			t.Errorf("%s: status %d, %s; want %q", command, code, fault, want)
 		}
-		if took := time.Since(begin); took > 20*time.Second {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("%s: it took %v", command, took)
 		}
+	}
+}
+
+// TestSimulateFailedTrial has a program fail at trial 3 in each of the ways that
+// there are: the trial has failed, with the reason, and the study goes on.
+func TestSimulateFailedTrial(t *testing.T) {
+	dir := t.TempDir()
+	space := filepath.Join(dir, "space.json")
+	must(t, os.WriteFile(space, []byte(axes), 0o644))
+	for name, test := range map[string]struct {
+		say, detail string
+		status      search.Status
+	}{
+		"null line":    {`echo null`, `it answered "null"`, search.Crashed},
+		"null value":   {`echo "{\"id\": $n, \"value\": null}"`, "neither a value nor a status", search.Crashed},
+		"null, status": {`echo "{\"id\": $n, \"value\": null, \"status\": \"timed out\"}"`, "", search.TimedOut},
+		"NaN":          {`echo "{\"id\": $n, \"value\": NaN}"`, "its value is NaN", search.Diverged},
+		"infinite":     {`echo "{\"id\": $n, \"value\": -Infinity}"`, "its value is -Infinity", search.Diverged},
+		"too large":    {`echo "{\"id\": $n, \"value\": 1e999}"`, "1e999, which is no number", search.Crashed},
+		"text":         {`echo "{\"id\": $n, \"value\": \"0.98\"}"`, "which is no number", search.Crashed},
+		"dict":         {`echo "{'id': $n, 'value': 0.98}"`, "it must be a line", search.Crashed},
+		"another id":   {`echo "{\"id\": 2, \"value\": 1}"`, "its id is 2, not 3", search.Crashed},
+		"end":          {`echo "KeyError: 'DEPTH'" >&2; exit 1`, `ended with exit status 1 instead of answering: it said "KeyError: 'DEPTH'"`, search.Crashed},
+		"hang":         {`sleep 1000`, "has not answered for 3s (--timeout)", search.TimedOut},
+		"log instead":  {`echo "epoch 3"`, "it said \"epoch 3\"", search.TimedOut},
+		// These cost nothing.
+		"log, then the answer": {`echo; echo "epoch 3: loss 2.5"; echo "[1/3] {"; echo "{\"level\": \"info\"}"; echo "{\"id\": $n, \"value\": 1.5}"`, "", search.Completed},
+		"answer, then a log":   {`echo "{\"id\": $n, \"value\": 1.5}"; echo "saved"`, "", search.Completed},
+		"more keys":            {`echo "{\"id\": $n.0, \"value\": 1.5, \"status\": null, \"loss\": NaN, \"note\": \"NaN\"}"`, "", search.Completed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			command := filepath.Join(t.TempDir(), "objective.sh")
+			must(t, os.WriteFile(command, []byte(`while read -r line; do
+	n=${line#*'"id":'}; n=${n%%,*}
+	if [ "$n" = 3 ]; then `+test.say+`; else echo "{\"id\": $n, \"value\": 2.$n}"; fi
+done
+`), 0o644))
+			timeout := "1m"
+			if test.status == search.TimedOut {
+				timeout = "3s"
+			}
+			out, fault, code := simulated(t, "--strategy", "random", "--trials", "6", "--space", space, "--exec", "sh "+command, "--timeout", timeout, "--json")
+			trials := decodeLines[simulatedTrial](t, out)
+			if code != 0 || len(trials) != 6 {
+				t.Fatalf("status %d, %d trials\n%s", code, len(trials), fault)
+			}
+			for i, r := range trials {
+				if i == 2 {
+					if r.Status != test.status || !strings.Contains(r.Detail, test.detail) || (r.Detail == "") != (test.detail == "") || (r.Value != nil) != (r.Status == search.Completed) {
+						t.Errorf("trial 3: %s, %q; want %s, %q", r.Status, r.Detail, test.status, test.detail)
+					}
+				} else if r.Status != search.Completed || *r.Value < 2 || r.Detail != "" {
+					t.Errorf("trial %d: %+v", i+1, r)
+				}
+			}
+			if told := strings.Contains(fault, "1 of 6 trials failed, as the program of --exec did not give a value; the last: it"); told != (test.detail != "") {
+				t.Errorf("standard error: %s", fault)
+			}
+		})
+	}
+}
+
+// TestSimulateFallback never shows a fallback's figures under a strategy's name
+// without a word: who proposed, how often and why.
+func TestSimulateFallback(t *testing.T) {
+	for name, test := range map[string]struct {
+		program, why string
+		own          int // of 11 proposals
+	}{
+		"not to be found": {"", "there is no such program", 0},
+		"ends at once":    {"echo 'no module named optuna' >&2; exit 1", "it ended: exit status 1: no module named optuna", 0},
+		"prose":           {"echo '{oops'; cat", `its answer "{oops" is not understood`, 0},
+		"unknown name":    {`read x; echo '{"protocol": 1}'; n=0; while read x; do case $x in *'"ask"'*) n=$((n+1)); echo "{\"id\": $n, \"constants\": {\"DEPHT\": 9}}";; esac; done`, "DEPHT is no constant of train.py", 0},
+		"silent":          {"echo 'my optimiser 1.0'; exec sleep 1000", "it did not answer within 500ms", 0},
+		"gives up":        {`read x; echo '{"protocol": 1}'; n=0; while read x; do case $x in *'"ask"'*) n=$((n+1)); if [ $n -gt 4 ]; then echo "{\"id\": $n, \"none\": \"no more\"}"; else echo "{\"id\": $n, \"constants\": {\"MATRIX_LR\": 0.05$n}}"; fi;; esac; done`, "it has nothing to propose: no more", 4},
+		"greeting":        {`echo 'my optimiser 1.0'; read x; echo '{"protocol": 1}'; n=0; while read x; do case $x in *'"ask"'*) n=$((n+1)); echo "{\"id\": $n, \"constants\": {\"MATRIX_LR\": 0.05$n}}";; esac; done`, "", 11},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := &study{t: t, dir: dir}
+			s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\n")
+			if name == "silent" {
+				s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\ndeadline = \"500ms\"\n")
+			}
+			if test.program != "" {
+				s.write("search.sh", "#!/bin/sh\n"+test.program+"\n")
+				must(t, os.Chmod(filepath.Join(dir, "search.sh"), 0o755))
+			}
+			want := 0
+			if test.own == 0 {
+				want = 1
+			}
+			stood := 11 - test.own
+			out, fault, code := s.cli("simulate", "--strategy", "exec", "--trials", "12", "--json")
+			mine, theirs := 0, 0
+			for _, r := range decodeLines[simulatedTrial](t, out) {
+				switch {
+				case r.Strategy == "exec" && r.Instead == "":
+					mine++
+				case r.Strategy == "evolution" && strings.HasPrefix(r.Instead, "exec: ") && strings.Contains(r.Instead, test.why):
+					theirs++
+				}
+			}
+			if code != want || mine != test.own || theirs != stood || want == 1 && !strings.Contains(fault, "exec proposed nothing itself in 1 of 1 studies: what stands under its name is evolution in place of exec: ") {
+				t.Errorf("status %d, %d of its own, %d of evolution's\n%s%s", code, mine, theirs, out, fault)
+			}
+			out, fault, code = s.cli("simulate", "--strategy", "exec,evolution", "--trials", "12", "--seeds", "2", "--task", "hopper")
+			const note = " of 22 proposals are of evolution in place of exec: "
+			if code != want || strings.Contains(out, "\nexec* ") != (stood > 0) || strings.Contains(out, note) != (stood > 0) || !strings.Contains(out, test.why) || want == 1 && !strings.Contains(fault, "in 2 of 2 studies") || !strings.Contains(out, "\nevolution ") {
+				t.Errorf("status %d\n%s%s", code, out, fault)
+			}
+		})
 	}
 }
 
@@ -223,6 +347,7 @@ func TestSimulateRefuses(t *testing.T) {
 		{"no such file", []string{"--table", "x.json"}},
 		{`A: it has no "start"`, []string{"--space", space, "--exec", "cat"}},
 		{"give positive numbers", []string{"--trials", "0"}},
+		{"--strategy llm has no model here: give --modelled-llm", []string{"--strategy", "llm"}},
 		{"are about one built-in task", []string{"--serve", "--task", "cpu,hopper"}},
 	} {
 		if out, fault, code := simulated(t, append(test.args, "--json")...); code != 2 || !strings.Contains(fault, test.want) || out != "" {

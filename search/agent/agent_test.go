@@ -193,7 +193,7 @@ type silent struct{ search.Strategy }
 func (s silent) Ask(ctx context.Context, h search.History) (search.Proposal, error) {
 	p, err := s.Strategy.Ask(ctx, h)
 	p.Description, _, _ = strings.Cut(p.Description, " (evolution, not agent: ")
-	p.Attachments = nil
+	p.Attachments, p.Instead = nil, ""
 	return p, err
 }
 

@@ -49,6 +49,7 @@ const (
 	lineLimit = 1 << 20 // bytes of a line that is read
 	tries     = 8       // asks for constants that have not been tried, in one Ask
 	patience  = 3       // answers that are refused as wrong, in one Ask
+	chatter   = 10000   // lines before an answer that are none
 )
 
 type strategy struct {
@@ -139,7 +140,7 @@ func (s *strategy) consult(ctx context.Context, h search.History) (search.Propos
 			s.hangUp()
 			return p, ctx.Err()
 		case bound.Err() != nil:
-			err = fmt.Errorf("it did not answer within %v", s.o.Deadline)
+			err = s.late()
 		}
 		log := s.tools.Log.With("command", s.o.Command[0], "err", err)
 		if s.talk != nil {
@@ -166,6 +167,9 @@ type talk struct {
 	space []byte // the line that it was told last
 	told  int    // how many of History.Done it knows
 	asks  int
+	stray string // the last line before the answer to come that is none
+	noted bool   // that there are such lines
+	log   *slog.Logger
 }
 
 func (s *strategy) hangUp() {
@@ -186,7 +190,7 @@ func (s *strategy) converse(ctx context.Context, h search.History) (search.Propo
 		if err != nil {
 			return search.Proposal{}, err
 		}
-		s.talk = &talk{p: p, in: bufio.NewReaderSize(p.Stdout(), lineLimit)}
+		s.talk = &talk{p: p, in: bufio.NewReaderSize(p.Stdout(), lineLimit), log: s.tools.Log}
 	}
 	t := s.talk
 	stop := context.AfterFunc(ctx, t.p.Kill) // which ends every read and write
@@ -322,12 +326,9 @@ func (t *talk) exchange(ctx context.Context, lines *bytes.Buffer, reply any) err
 	if err := t.send(ctx, lines); err != nil {
 		return err
 	}
-	line, err := t.in.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return fmt.Errorf("its answer is longer than %d bytes", lineLimit)
-	}
+	line, err := t.answer(ctx)
 	if err != nil {
-		return t.ended(ctx)
+		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
@@ -339,6 +340,65 @@ func (t *talk) exchange(ctx context.Context, lines *bytes.Buffer, reply any) err
 		return fmt.Errorf("its answer %q is not understood (%w)", fallback.Line(string(line), 100), err)
 	}
 	return nil
+}
+
+// answer reads on to the next line that is meant as a message. What a library
+// prints on its own, a greeting or a log line, is passed over.
+func (t *talk) answer(ctx context.Context) ([]byte, error) {
+	t.stray = ""
+	for range chatter {
+		line, err := t.in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return nil, fmt.Errorf("its answer is longer than %d bytes", lineLimit)
+		}
+		if err != nil {
+			return nil, t.ended(ctx)
+		}
+		line = bytes.TrimPrefix(bytes.TrimSpace(line), []byte("\ufeff"))
+		if meant(line) {
+			return line, nil
+		}
+		text := fallback.Line(string(line), 100)
+		if text == "" {
+			continue
+		}
+		if t.stray = text; !t.noted {
+			t.noted = true
+			t.log.Info("the program of [search.exec] writes lines to its standard output that are no message; they are passed over", "line", text)
+		}
+	}
+	return nil, fmt.Errorf("it wrote %d lines that are no answer, the last %q", chatter, t.stray)
+}
+
+// meant reports whether a line is meant as a message, sound or not: it begins
+// like a JSON object, and is not one that has no key of a message at all.
+func meant(line []byte) bool {
+	if !bytes.HasPrefix(line, []byte("{")) {
+		return false
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(line, &object) != nil || len(object) == 0 {
+		return true
+	}
+	for _, key := range []string{"protocol", "id", "constants", "none"} {
+		if _, ok := object[key]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// late says what is known of a program that has not answered in time.
+func (s *strategy) late() error {
+	text := fmt.Sprintf("it did not answer within %v", s.o.Deadline)
+	switch {
+	case s.talk == nil:
+	case s.talk.stray != "":
+		text += fmt.Sprintf(", and its last line %q is no JSON object", s.talk.stray)
+	default:
+		text += ": does it flush each line that it writes?"
+	}
+	return errors.New(text)
 }
 
 // ended says how a program ended that does not read or write any more.
@@ -357,6 +417,8 @@ func (t *talk) ended(ctx context.Context) error {
 	tail := strings.Split(t.p.Tail(), "\n")
 	if last := fallback.Line(tail[len(tail)-1], 300); last != "" {
 		how += ": " + last
+	} else if t.stray != "" {
+		how += fmt.Sprintf(": its last line was %q", t.stray)
 	}
 	return errors.New(how)
 }

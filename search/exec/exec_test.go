@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"autoresearchd/search"
@@ -299,27 +300,33 @@ func TestAnswers(t *testing.T) {
 		"nothing":      {[]string{`{"id": $ID, "none": "my grid is used up"}`}, "(evolution, not exec: it has nothing to propose: my grid is used up)", ""},
 		"the champion": {slicesOf(`{"id": $ID, "constants": {}}`, 8), "(evolution, not exec: it has nothing to propose that has not been tried)", ""},
 		"wrong values": {slicesOf(`{"id": $ID, "constants": {"MATRIX_LR": 9}}`, 9), "not exec: set aside, as its constants were refused 3 times: MATRIX_LR = 9.0 is outside 0.004 to 0.4)", "set aside"},
-		"prose":        {slicesOf(`I would try a lower rate`, 3), `not exec: set aside, as its answer "I would try a lower rate" is not understood`, "set aside"},
-		"an array":     {slicesOf(`[1, 2]`, 3), `its answer "[1, 2]" is not understood`, "set aside"},
+		"prose":        {slicesOf(`I would try a lower rate`, 3), `not exec: it did not answer within 1m0s, and its last line "I would try a lower rate" is no JSON object`, "started anew"},
+		"an array":     {slicesOf(`[1, 2]`, 3), `its last line "[1, 2]" is no JSON object`, "started anew"},
+		"no JSON":      {slicesOf(`{'id': $ID, 'constants': {'DEPTH': 9}}`, 3), `set aside, as its answer "{'id': 1, 'constants': {'DEPTH': 9}}" is not understood`, "set aside"},
+		"log lines":    {[]string{"[I 2026-01-01] a new study\n\n{\"level\": \"info\", \"msg\": \"sampling\"}\n100%|####|\n\ufeff" + `{"id": $ID, "constants": {"DEPTH": 9}}`}, "DEPTH 8 -> 9", "they are passed over"},
 		"not finite":   {slicesOf(`{"id": $ID, "constants": {"MATRIX_LR": NaN}}`, 3), `is not understood`, "set aside"},
 		"a typo":       {slicesOf(`{"id": $ID, "constant": {"MATRIX_LR": 0.02}}`, 3), `is not understood (json: unknown field "con…`, "set aside"},
 		"two objects":  {slicesOf(`{"id": $ID, "constants": {}} {}`, 3), "is not understood", "set aside"},
 		"another id":   {slicesOf(`{"id": 77, "constants": {}}`, 3), "it answered ask 77, not 1: an answer repeats the id of its ask", "set aside"},
 		"empty object": {slicesOf(`{"id": $ID}`, 3), `its answer has neither "constants" nor "none"`, "set aside"},
 		"endless line": {slicesOf(strings.Repeat("x", 2<<20), 3), "its answer is longer than 1048576 bytes", "set aside"},
-		"one mistake":  {[]string{`oops`, `{"id": $ID, "constants": {"DEPTH": 9}}`}, "DEPTH 8 -> 9", "started anew"},
+		"one mistake":  {[]string{`{oops`, `{"id": $ID, "constants": {"DEPTH": 9}}`}, "DEPTH 8 -> 9", "started anew"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log bytes.Buffer
-			s, _ := study(t, equipped(search.Tools{Start: searchtest.Start(scripted(test.answers...)), Log: slog.New(slog.NewTextHandler(&log, nil))}))
-			trial := turn(t, s)
-			if !strings.Contains(trial.Proposal.Description, test.want) {
-				t.Errorf("described as %q, want %s", trial.Proposal.Description, test.want)
-			}
-			if !strings.Contains(log.String(), test.logged) || (log.Len() > 0) != (test.logged != "") {
-				t.Errorf("logged %q, want %q", log.String(), test.logged)
-			}
+			synctest.Test(t, func(t *testing.T) { answered(t, test.answers, test.want, test.logged) })
 		})
+	}
+}
+
+func answered(t *testing.T, answers []string, want, logged string) {
+	var log bytes.Buffer
+	s, _ := study(t, equipped(search.Tools{Start: searchtest.Start(scripted(answers...)), Log: slog.New(slog.NewTextHandler(&log, nil))}))
+	trial := turn(t, s)
+	if !strings.Contains(trial.Proposal.Description, want) {
+		t.Errorf("described as %q, want %s", trial.Proposal.Description, want)
+	}
+	if !strings.Contains(log.String(), logged) || (log.Len() > 0) != (logged != "") {
+		t.Errorf("logged %q, want %q", log.String(), logged)
 	}
 }
 
@@ -380,7 +387,7 @@ func TestHang(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := study(t, factory(main, func(o *exec.Options) { o.Deadline, o.Faults = 100*time.Millisecond, 2 }))
-			for i, want := range []string{"(evolution, not exec: it did not answer within 100ms)", "not exec: set aside, as it did not answer within 100ms)", "not exec: set aside"} {
+			for i, want := range []string{"(evolution, not exec: it did not answer within 100ms: does it flush", "not exec: set aside, as it did not answer within 100ms: does it flush", "not exec: set aside"} {
 				if p := turn(t, s).Proposal; !strings.Contains(p.Description, want) || p.Strategy != "evolution" {
 					t.Errorf("proposal %d of %s: %s", i, p.Strategy, p.Description)
 				}

@@ -67,6 +67,7 @@ func (f *Fallback) Ask(ctx context.Context, h search.History, why error) (search
 	if p.Strategy == "" {
 		p.Strategy = f.name
 	}
+	p.Instead = f.owner + ": " + Line(why.Error(), 400)
 	p.Description += fmt.Sprintf(" (%s, not %s: %s)", f.name, f.owner, Line(why.Error(), 120))
 	return p, nil
 }

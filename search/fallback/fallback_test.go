@@ -41,7 +41,7 @@ func TestAsk(t *testing.T) {
 		f.Tell(r)
 	}
 	p, err := f.Ask(context.Background(), study.History, errors.New("it ended:\n\texit status 1"))
-	if err != nil || p.Strategy != "evolution" || !strings.HasSuffix(p.Description, " (evolution, not exec: it ended: exit status 1)") {
+	if err != nil || p.Strategy != "evolution" || p.Instead != "exec: it ended: exit status 1" || !strings.HasSuffix(p.Description, " (evolution, not exec: it ended: exit status 1)") {
 		t.Errorf("%s: %q, %v", p.Strategy, p.Description, err)
 	}
 	why := errors.New("it ended")

@@ -15,8 +15,9 @@ type Finished struct {
 	Regret   []float64          `json:"regret"` // after each trial, normalised
 	Failed   float64            `json:"failed"` // share of the trials without a value
 	Ask      float64            `json:"ask_seconds"`
-	Shares   map[string]float64 `json:"shares"` // of the trials, by who proposed them
-	Error    string             `json:"error,omitempty"`
+	Shares   map[string]float64 `json:"shares"`            // of the trials, by who proposed them
+	Instead  map[string]int     `json:"instead,omitempty"` // trials that a fallback proposed, by which, for whom and why
+	Asked    int                `json:"-"`                 // proposals that the strategy was asked for
 
 	best  []float64
 	value []float64
@@ -28,6 +29,12 @@ func SumUp(s *Study, strategy string, seed uint64, trials int) Finished {
 	f := Finished{Task: s.Task.Name, Strategy: strategy, Seed: seed, best: slices.Clone(s.Best), value: s.Values, Shares: map[string]float64{}}
 	for _, r := range s.History.Done {
 		f.Shares[r.Trial.Proposal.Strategy] += 1 / float64(len(s.History.Done))
+		if why := r.Trial.Proposal.Instead; why != "" {
+			if f.Instead == nil {
+				f.Instead = map[string]int{}
+			}
+			f.Instead[r.Trial.Proposal.Strategy+" in place of "+why]++
+		}
 		if _, ok := r.Score(); !ok {
 			f.Failed += 1 / float64(len(s.History.Done))
 		}
@@ -38,6 +45,18 @@ func SumUp(s *Study, strategy string, seed uint64, trials int) Finished {
 	best, middling := s.Task.Scale()
 	f.normalise(best, middling)
 	return f
+}
+
+// Hollow reports whether a fallback proposed all that the strategy was asked for.
+func (f Finished) Hollow() bool { return f.Asked > 0 && f.StoodIn() == f.Asked }
+
+// StoodIn is how many trials a fallback proposed.
+func (f Finished) StoodIn() int {
+	n := 0
+	for _, trials := range f.Instead {
+		n += trials
+	}
+	return n
 }
 
 // normalise sets the regret: 0 is best and 1 middling, or worse.

@@ -239,9 +239,9 @@ func TestForeignValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		task.Measure = func(context.Context, int64, map[string]search.Value, uint64) (float64, search.Status, error) {
+		task.Measure = func(context.Context, int64, map[string]search.Value, uint64) (simulate.Measured, error) {
 			n++
-			return values[n-1], search.Completed, nil
+			return simulate.Measured{Value: values[n-1], Status: search.Completed}, nil
 		}
 		s, err := simulate.Run(task, random.New, len(values), 1)
 		if err != nil {
@@ -264,11 +264,11 @@ func TestForeignValues(t *testing.T) {
 func TestBrokenProgram(t *testing.T) {
 	task := simulate.NewTask(1, 0)
 	broken := errors.New("it has left")
-	task.Measure = func(_ context.Context, id int64, _ map[string]search.Value, _ uint64) (float64, search.Status, error) {
+	task.Measure = func(_ context.Context, id int64, _ map[string]search.Value, _ uint64) (simulate.Measured, error) {
 		if id == 3 {
-			return 0, "", broken
+			return simulate.Measured{}, broken
 		}
-		return 1, search.Completed, nil
+		return simulate.Measured{Value: 1, Status: search.Completed}, nil
 	}
 	if _, err := simulate.Run(task, random.New, 9, 1); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)

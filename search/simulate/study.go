@@ -192,11 +192,11 @@ func (s *Study) Measure(t search.Trial) (search.Outcome, error) {
 		return s.Outcome(t), nil
 	}
 	seed := rand.New(rand.NewPCG(s.seed, uint64(t.ID))).Uint64N(1<<31-1) + 1
-	v, status, err := s.Task.Measure(s.ctx, t.ID, Values(t.Constants), seed)
-	if err != nil || status != search.Completed {
-		return search.Outcome{Status: status}, err
+	m, err := s.Task.Measure(s.ctx, t.ID, Values(t.Constants), seed)
+	if err != nil || m.Status != search.Completed {
+		return search.Outcome{Status: m.Status, Detail: m.Detail}, err
 	}
-	return search.Outcome{Status: status, ValBPB: s.score(t.ID, v)}, nil
+	return search.Outcome{Status: m.Status, ValBPB: s.score(t.ID, m.Value)}, nil
 }
 
 // score brings a foreign value to a scale on which judges believe it: 10 is the

@@ -128,15 +128,15 @@ func (t *Task) record(rows []row, combinations float64, covered *float64) error 
 		}
 		return mean(c.values), search.Completed
 	}
-	t.Measure = func(_ context.Context, _ int64, values map[string]search.Value, seed uint64) (float64, search.Status, error) {
+	t.Measure = func(_ context.Context, _ int64, values map[string]search.Value, seed uint64) (Measured, error) {
 		c, ok := cells[key(values)]
 		switch {
 		case !ok:
-			return 0, search.Crashed, nil
+			return Measured{Status: search.Crashed, Detail: "the table has no such trial"}, nil
 		case len(c.values) == 0:
-			return 0, c.status, nil
+			return Measured{Status: c.status}, nil
 		}
-		return c.values[rand.New(rand.NewPCG(seed, 0x726f77)).IntN(len(c.values))], search.Completed, nil
+		return Measured{Value: c.values[rand.New(rand.NewPCG(seed, 0x726f77)).IntN(len(c.values))], Status: search.Completed}, nil
 	}
 	var all []float64
 	for _, c := range cells {

@@ -24,12 +24,20 @@ type Task struct {
 	// True is the value without noise, or a status other than Completed; nil
 	// where only Measure knows.
 	True func(values map[string]search.Value) (float64, search.Status)
-	// Measure replaces True and Noise: seed is another one for every trial.
-	Measure func(ctx context.Context, id int64, values map[string]search.Value, seed uint64) (float64, search.Status, error)
+	// Measure replaces True and Noise: seed is another one for every trial. Its
+	// error ends the study.
+	Measure func(ctx context.Context, id int64, values map[string]search.Value, seed uint64) (Measured, error)
 	// Foreign says that values are of any size and sign, and no bits per byte.
 	Foreign bool
 	// Edits is a stream of code edits beside the strategy's proposals; nil: none.
 	Edits *Edits
+}
+
+// Measured is what a trial came to.
+type Measured struct {
+	Value  float64 // where Status is Completed
+	Status search.Status
+	Detail string // why it has none, if more is known than Status
 }
 
 // Built is a task that the program has of its own.
