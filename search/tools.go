@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -55,7 +56,11 @@ type Reply struct {
 	Dollars      float64 `json:"dollars"`
 	Seconds      float64 `json:"seconds"`
 	Truncated    bool    `json:"truncated"`
+	Reasoning    bool    `json:"reasoning,omitempty"` // Text is the model's reasoning: the server gave no other
 }
+
+// ErrPromptTooLong marks the error of a Model that has no room for a prompt.
+var ErrPromptTooLong = errors.New("the prompt is too long for the model")
 
 // Command is a program to start, without a shell.
 type Command struct {

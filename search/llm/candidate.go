@@ -42,6 +42,9 @@ func (s *strategy) read(ctx context.Context, h search.History, t task, reply sea
 	if reply.Truncated {
 		return nil, errors.New("the reply was cut off at the longest length that the server allows: be shorter, and use edits instead of a whole file")
 	}
+	if reply.Reasoning {
+		return nil, errors.New("the server gave the model's reasoning and no answer: let it keep both apart, or end the reasoning in time")
+	}
 	a, err := parse(reply.Text)
 	if err != nil {
 		return nil, err

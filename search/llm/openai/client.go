@@ -6,17 +6,13 @@ package openai
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +77,8 @@ const (
 	breakerHopeless = 5 * time.Minute // after a fault that only a person mends
 	maxBody         = 8 << 20
 	cappedTokens    = 16384 // of a reply, where money is capped and MaxTokens is not set
+	leastTokens     = 256   // of a reply that is worth asking for
+	lessons         = 6     // refusals of a parameter that one reply may take
 )
 
 // Client is a search.Model. Its methods may be called from any goroutine.
@@ -91,6 +89,7 @@ type Client struct {
 	mu       sync.Mutex
 	next     int // whose turn it is
 	breakers map[string]*breaker
+	habits   map[string]*habits
 }
 
 type breaker struct {
@@ -131,12 +130,12 @@ func New(o Options) (*Client, error) {
 			ForceAttemptHTTP2: true, MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second,
 		}
 	}
-	c := &Client{o: o, breakers: map[string]*breaker{}}
+	c := &Client{o: o, breakers: map[string]*breaker{}, habits: map[string]*habits{}}
 	c.http = &http.Client{Transport: &reader{base}, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		return fmt.Errorf("%w to %s", errRedirect, r.URL.Host)
+		return &redirection{public(r.URL)}
 	}}
 	for _, m := range o.Models {
-		c.breakers[m.Name] = &breaker{}
+		c.breakers[m.Name], c.habits[m.Name] = &breaker{}, &habits{}
 	}
 	return c, nil
 }
@@ -150,58 +149,6 @@ func (c *Client) Names() []string {
 	return names
 }
 
-var (
-	errRedirect = errors.New("the server redirects")
-	errTooLong  = errors.New("the answer is longer than 8 MiB")
-)
-
-// reader bounds what is read of an answer, and notes its Retry-After.
-type reader struct{ http.RoundTripper }
-
-type noteKey struct{}
-
-type note struct {
-	after string
-	sent  bool // the server has seen the request
-}
-
-func (r *reader) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := r.RoundTripper.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if n, ok := req.Context().Value(noteKey{}).(*note); ok {
-		n.after, n.sent = res.Header.Get("Retry-After"), true
-	}
-	res.Body = &bounded{res.Body, maxBody}
-	return res, nil
-}
-
-type bounded struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLong
-	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-// fault is why a request has no reply.
-type fault struct {
-	outcome string
-	text    string
-	tries   int           // requests in all before it is given up
-	after   time.Duration // the server's own wish
-	lasting bool          // only a person can mend it
-}
-
-func (f *fault) Error() string { return f.text }
-
 // Complete asks a model, again after faults that pass. Where the wished model
 // is set aside, another answers.
 func (c *Client) Complete(ctx context.Context, p search.Prompt) (search.Reply, error) {
@@ -209,8 +156,8 @@ func (c *Client) Complete(ctx context.Context, p search.Prompt) (search.Reply, e
 	if err != nil {
 		return search.Reply{}, err
 	}
-	for try := 1; ; try++ {
-		reply, err := c.once(ctx, m, p)
+	for try, learned := 1, 0; ; try++ {
+		reply, news, err := c.once(ctx, m, p)
 		if err == nil {
 			c.closed(m.Name)
 			return reply, nil
@@ -219,6 +166,12 @@ func (c *Client) Complete(ctx context.Context, p search.Prompt) (search.Reply, e
 		if !errors.As(err, &f) { // no request was made
 			return search.Reply{}, err
 		}
+		if news && learned < lessons && ctx.Err() == nil {
+			learned++
+			try--
+			c.o.Log.Debug("a model is asked in another way", "model", m.Name, "why", f.text)
+			continue
+		}
 		if ctx.Err() != nil {
 			return search.Reply{}, fmt.Errorf("model %s: %s: %w", m.Name, f.text, ctx.Err())
 		}
@@ -226,8 +179,11 @@ func (c *Client) Complete(ctx context.Context, p search.Prompt) (search.Reply, e
 		wait = time.Duration((0.5 + 0.5*c.o.Random()) * float64(min(wait, longestBackoff)))
 		wait = max(wait, f.after)
 		if try >= f.tries || wait > longestAfter {
+			if f.place {
+				f.text += c.advice(ctx, f, m.Name)
+			}
 			c.failed(m.Name, f)
-			return search.Reply{}, fmt.Errorf("model %s: %s", m.Name, f.text)
+			return search.Reply{}, &failure{fmt.Sprintf("model %s: %s", m.Name, f.text), f.mark}
 		}
 		c.o.Log.Debug("a model is asked again", "model", m.Name, "after", wait, "why", f.text)
 		timer := time.NewTimer(wait)
@@ -238,6 +194,24 @@ func (c *Client) Complete(ctx context.Context, p search.Prompt) (search.Reply, e
 			return search.Reply{}, fmt.Errorf("model %s: %s: %w", m.Name, f.text, ctx.Err())
 		}
 	}
+}
+
+// failure is a fault on its way out, with its mark.
+type failure struct {
+	text string
+	mark error
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.mark }
+
+// advice is what the server's list of models says about a fault.
+func (c *Client) advice(ctx context.Context, f *fault, model string) string {
+	key, err := c.o.Key()
+	if err != nil {
+		return ""
+	}
+	return scrub(c.advise(ctx, f, key, model), key)
 }
 
 // pick returns the wished model, or the next whose breaker is closed.
@@ -289,21 +263,29 @@ func (c *Client) failed(name string, f *fault) {
 	if f.lasting {
 		open = max(open, breakerHopeless)
 	}
-	if f.outcome == "refused" { // the model's mood, not the server's
+	if f.outcome == "refused" || f.harmless { // the model's mood, or this prompt, and not the server's
 		open = 0
 	}
 	b.until = time.Now().Add(max(open, f.after))
 }
 
 // once makes one request. An error that is no fault means that none was made.
-func (c *Client) once(ctx context.Context, m Model, p search.Prompt) (search.Reply, error) {
+// news: the next request will be another, by what was learned of this one.
+func (c *Client) once(ctx context.Context, m Model, p search.Prompt) (_ search.Reply, news bool, _ error) {
 	key, err := c.o.Key()
 	if err != nil {
-		return search.Reply{}, err
+		return search.Reply{}, false, err
 	}
+	c.mu.Lock()
+	h := *c.habits[m.Name]
+	c.mu.Unlock()
 	tokens := c.o.MaxTokens
 	if tokens == 0 && c.o.MaxCost > 0 {
 		tokens = cappedTokens
+	}
+	tokens = h.tokens(tokens)
+	if h.limit == noLimit && c.o.MaxCost > 0 {
+		return search.Reply{}, false, fmt.Errorf("model %s is not asked: its server takes neither max_tokens nor max_completion_tokens, without which llm.max_cost cannot be kept: set it to 0 there", m.Name)
 	}
 	size := len(p.System)
 	for _, t := range p.Turns {
@@ -314,23 +296,28 @@ func (c *Client) once(ctx context.Context, m Model, p search.Prompt) (search.Rep
 	}
 	reserved := price(size/2+200, tokens)
 	if err := c.o.Ledger.Reserve(reserved, c.o.MaxCost); err != nil {
-		return search.Reply{}, fmt.Errorf("model %s is not asked: %w", m.Name, err)
+		return search.Reply{}, false, fmt.Errorf("model %s is not asked: %w", m.Name, err)
 	}
-	n := &note{}
+	n := &note{stream: h.stream}
 	limit, cancel := context.WithTimeout(context.WithValue(ctx, noteKey{}, n), c.o.Timeout)
 	defer cancel()
 	begin := time.Now()
-	res, err := c.client(key).CreateChatCompletion(limit, request(m.Name, p, tokens))
+	res, err := c.client(key, c.o.BaseURL).CreateChatCompletion(limit, h.request(m.Name, p, tokens))
 	reply := search.Reply{Model: m.Name, Seconds: time.Since(begin).Seconds()}
 	outcome := "ok"
 	var f *fault
 	if err != nil {
-		f = c.explain(ctx, limit, err, n)
+		f = c.explain(ctx, limit, err, n, key)
+		if news = h.learn(f.refusal, m.Name, tokens, leastTokens); news {
+			c.mu.Lock()
+			*c.habits[m.Name] = h
+			c.mu.Unlock()
+		}
 		if f.outcome == "timeout" || f.outcome == "malformed" || f.outcome == "cancelled" {
 			reply.Dollars = reserved // the server may have answered, and count it
 		}
 	} else {
-		f = read(res, &reply)
+		f = read(res, &reply, n)
 		if reply.PromptTokens <= 0 {
 			reply.PromptTokens = size/4 + 1
 		}
@@ -354,181 +341,46 @@ func (c *Client) once(ctx context.Context, m Model, p search.Prompt) (search.Rep
 		c.o.Observer.ObserveLLM(m.Name, outcome, time.Duration(reply.Seconds*float64(time.Second)), reply.PromptTokens, reply.ReplyTokens, reply.Dollars)
 	}
 	if f != nil {
-		return search.Reply{}, f
+		return search.Reply{}, news, f
 	}
-	return reply, nil
+	return reply, false, nil
 }
 
-func (c *Client) client(key string) *api.Client {
+func (c *Client) client(key, base string) *api.Client {
 	config := api.DefaultConfig(key)
-	config.BaseURL = c.o.BaseURL
+	config.BaseURL = base
 	config.HTTPClient = c.http
 	return api.NewClientWithConfig(config)
 }
 
-func request(model string, p search.Prompt, tokens int) api.ChatCompletionRequest {
-	r := api.ChatCompletionRequest{Model: model, Messages: []api.ChatCompletionMessage{{Role: api.ChatMessageRoleSystem, Content: p.System}}}
-	for i, t := range p.Turns {
-		role := api.ChatMessageRoleUser
-		if i%2 == 1 {
-			role = api.ChatMessageRoleAssistant
-		}
-		r.Messages = append(r.Messages, api.ChatCompletionMessage{Role: role, Content: t})
-	}
-	// Newer models of OpenAI's refuse the one, other servers do not know the other.
-	for _, family := range []string{"o1", "o3", "o4", "gpt-5", "gpt-6"} {
-		if strings.HasPrefix(model, family) {
-			r.MaxCompletionTokens = tokens
-			return r
-		}
-	}
-	//lint:ignore SA1019 most servers know nothing else
-	r.MaxTokens = tokens
-	return r
-}
-
-// read takes the reply out of an answer.
-func read(res api.ChatCompletionResponse, reply *search.Reply) *fault {
+// read takes the reply out of an answer. Where a reply has no text but its
+// reasoning, that is the text, and marked so.
+func read(res api.ChatCompletionResponse, reply *search.Reply, n *note) *fault {
 	reply.PromptTokens, reply.ReplyTokens = res.Usage.PromptTokens, res.Usage.CompletionTokens
 	if len(res.Choices) == 0 {
 		return &fault{outcome: "empty", text: "the answer holds no reply", tries: 2}
 	}
 	choice := res.Choices[0]
 	reply.Text = choice.Message.Content
-	for _, part := range choice.Message.MultiContent {
-		reply.Text += part.Text
-	}
 	reply.Truncated = choice.FinishReason == api.FinishReasonLength
+	reasoning := choice.Message.ReasoningContent
 	switch empty := strings.TrimSpace(reply.Text) == ""; {
-	case choice.Message.Refusal != "":
+	case empty && choice.Message.Refusal != "":
 		return &fault{outcome: "refused", text: "the model refuses: " + line(choice.Message.Refusal), tries: 1}
 	case choice.FinishReason == api.FinishReasonContentFilter:
 		return &fault{outcome: "refused", text: "the server's content filter has taken the reply", tries: 1}
+	case empty && reply.Truncated && strings.TrimSpace(reasoning) != "":
+		return &fault{outcome: "truncated", text: "the reply ended at its longest length while the model was still reasoning: raise llm.max_tokens, or let the model reason less", tries: 1}
 	case empty && reply.Truncated:
 		return &fault{outcome: "truncated", text: "the reply ended at its longest length before it began: raise llm.max_tokens", tries: 1}
+	case empty && strings.TrimSpace(reasoning) != "":
+		reply.Text, reply.Reasoning = reasoning, true
+	case empty && n.tool != "":
+		return &fault{outcome: "empty", text: fmt.Sprintf("the reply is a call of the tool %s, and no text: this model is no use here without a chat template that lets it answer", line(n.tool)), tries: 2}
 	case empty:
 		return &fault{outcome: "empty", text: "the reply is empty", tries: 2}
 	}
 	return nil
-}
-
-// explain says in one line what went wrong, and whether it may pass.
-func (c *Client) explain(ctx, limit context.Context, err error, n *note) *fault {
-	var answer *api.APIError
-	var plain *api.RequestError
-	status, said := 0, ""
-	switch {
-	case errors.As(err, &answer):
-		status, said = answer.HTTPStatusCode, answer.Message
-	case errors.As(err, &plain):
-		status, said = plain.HTTPStatusCode, string(plain.Body)
-	}
-	if said = line(said); said != "" {
-		said = ": " + said
-	}
-	after := retryAfter(n.after, time.Now())
-	hint := c.o.KeyHint
-	if hint == "" {
-		hint = "the key"
-	}
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.Is(err, errRedirect):
-		return &fault{outcome: "bad_request", text: "the server answers with a redirection: set llm.base_url to where it leads", tries: 1, lasting: true}
-	case status == 401 || status == 403:
-		return &fault{outcome: "unauthorized", text: fmt.Sprintf("the server refuses the key (%d): check %s%s", status, hint, said), tries: 1, lasting: true}
-	case status == 404 || status == 405:
-		return &fault{outcome: "not_found", text: fmt.Sprintf("the server knows no such model or path (%d): check llm.models, and llm.base_url, which often ends in /v1%s", status, said), tries: 1, lasting: true}
-	case status == 429:
-		f := &fault{outcome: "rate_limited", text: "the server has had too many requests (429)" + said, tries: 4, after: after}
-		if answer != nil && (answer.Code == "insufficient_quota" || answer.Type == "insufficient_quota") {
-			f.text, f.tries, f.lasting = "the account has no money left (429)"+said, 1, true
-		}
-		return f
-	case status == 408 || status >= 500:
-		return &fault{outcome: "server_error", text: fmt.Sprintf("the server failed (%d)%s", status, said), tries: 4, after: after}
-	case status >= 300:
-		if strings.Contains(strings.ToLower(said), "context") {
-			said += "; if the prompt is too long for the model, lower search.llm.prompt_bytes"
-		}
-		return &fault{outcome: "bad_request", text: fmt.Sprintf("the server refuses the request (%d)%s", status, said), tries: 1}
-	case ctx.Err() != nil:
-		return &fault{outcome: "cancelled", text: "nobody waited for the reply", tries: 1}
-	case limit.Err() != nil:
-		return &fault{outcome: "timeout", text: fmt.Sprintf("no reply within %v", c.o.Timeout), tries: 2}
-	case errors.Is(err, errTooLong), errors.As(err, &syntax), errors.As(err, &kind), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), n.sent:
-		return &fault{outcome: "malformed", text: "the answer is not a whole chat completion: " + line(err.Error()), tries: 2}
-	}
-	var inner *url.Error
-	if errors.As(err, &inner) {
-		err = inner.Err
-	}
-	return &fault{outcome: "unreachable", text: "the server cannot be reached: " + line(err.Error()), tries: 3}
-}
-
-// retryAfter reads seconds or a date.
-func retryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.ParseFloat(strings.TrimSpace(s), 64); err == nil && n > 0 && !math.IsInf(n, 0) {
-		return time.Duration(math.Min(n, 86400) * float64(time.Second))
-	}
-	if at, err := http.ParseTime(s); err == nil && at.After(now) {
-		return min(at.Sub(now), 24*time.Hour)
-	}
-	return 0
-}
-
-// line makes one short line of what a server said.
-func line(s string) string {
-	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\ufffd"), func(r rune) bool {
-		return r <= ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= 0x202a && r <= 0x202e
-	}), " ")
-	if len(s) > 240 {
-		s = strings.ToValidUTF8(s[:240], "") + "…"
-	}
-	return s
-}
-
-// scrub takes the key out of what a server said: some repeat it.
-func scrub(s, key string) string {
-	if len(key) < 4 {
-		return s
-	}
-	s = strings.ReplaceAll(s, key, "[key]")
-	return strings.ReplaceAll(s, url.QueryEscape(key), "[key]")
-}
-
-// Probe asks the server for its models. It returns a line for people, and the
-// configured models that the server does not list.
-func (c *Client) Probe(ctx context.Context) (words string, missing []string, err error) {
-	key, err := c.o.Key()
-	if err != nil {
-		return "", nil, err
-	}
-	n := &note{}
-	limit, cancel := context.WithTimeout(context.WithValue(ctx, noteKey{}, n), connectTimeout)
-	defer cancel()
-	list, err := c.client(key).ListModels(limit)
-	if err != nil {
-		f := c.explain(ctx, limit, err, n)
-		if f.outcome == "not_found" {
-			return "it answers, but does not list its models", nil, nil
-		}
-		if f.outcome == "timeout" {
-			f.text = fmt.Sprintf("no answer within %v", connectTimeout)
-		}
-		return "", nil, errors.New(scrub(f.text, key))
-	}
-	known := map[string]bool{}
-	for _, m := range list.Models {
-		known[m.ID] = true
-	}
-	for _, m := range c.o.Models {
-		if !known[m.Name] {
-			missing = append(missing, m.Name)
-		}
-	}
-	return fmt.Sprintf("it answers and lists %d models", len(list.Models)), missing, nil
 }
 
 // memoryLedger forgets at the end of the process.

@@ -61,8 +61,8 @@ func TestFaults(t *testing.T) {
 	}{
 		{"reply", []llmtest.Step{ok}, "", "ok", 0},
 		{"401", []llmtest.Step{llmtest.Betray(), ok}, "the server refuses the key (401): check llm.key_env OPENAI_API_KEY: Incorrect API key provided: [key].", "unauthorized", 0},
-		{"404", []llmtest.Step{llmtest.Status(404, "no model small")}, "check llm.models, and llm.base_url, which often ends in /v1: no model small", "not_found", 0},
-		{"400", []llmtest.Step{llmtest.Status(400, "context length exceeded\nby far"), ok}, "the server refuses the request (400): context length exceeded by far", "bad_request", 0},
+		{"404", []llmtest.Step{llmtest.Status(404, "no model small")}, "the server has no such model (404): check llm.models: no model small; it lists small all the same", "not_found", 0},
+		{"400", []llmtest.Step{llmtest.Status(400, "context length exceeded\nby far"), ok}, "the prompt is too long for the model (400): lower search.llm.prompt_bytes, or give the model a longer context: context length exceeded by far", "bad_request", 0},
 		{"429 with Retry-After", []llmtest.Step{llmtest.Status(429, "slow down", "Retry-After", "17"), ok}, "", "rate_limited ok", 17 * time.Second},
 		{"429 with a date", []llmtest.Step{llmtest.Status(429, "slow down", "Retry-After", "Sat, 01 Jan 2000 00:00:30 GMT"), ok}, "", "rate_limited ok", 30 * time.Second},
 		{"429 for hours", []llmtest.Step{llmtest.Status(429, "come back tomorrow", "Retry-After", "3600"), ok}, "too many requests (429): come back tomorrow", "rate_limited", 0},
@@ -76,7 +76,8 @@ func TestFaults(t *testing.T) {
 		{"hang", []llmtest.Step{llmtest.Hang(), ok}, "", "timeout ok", 61 * time.Second},
 		{"hang for good", []llmtest.Step{llmtest.Hang(), llmtest.Hang(), ok}, "no reply within 1m0s", "timeout timeout", 121 * time.Second},
 		{"torn", []llmtest.Step{llmtest.Torn("hello"), ok}, "", "malformed ok", time.Second},
-		{"not JSON", []llmtest.Step{llmtest.Raw("<html>hello"), llmtest.Raw("")}, "the answer is not a whole chat completion", "malformed malformed", time.Second},
+		{"not JSON", []llmtest.Step{llmtest.Raw("hello"), llmtest.Raw("")}, "the answer is not a whole chat completion", "malformed malformed", time.Second},
+		{"a web page", []llmtest.Step{llmtest.Raw("<!DOCTYPE html><html><head><title>Open WebUI</title></head><body>Sign in</body>"), ok}, "the server answers with a web page, not with a reply: check llm.base_url, which often ends in /v1: Open WebUI: Sign in", "malformed", 0},
 		{"wrong JSON", []llmtest.Step{llmtest.Raw(`{"choices": 7}`), llmtest.Raw(`[]`)}, "the answer is not a whole chat completion", "malformed malformed", time.Second},
 		{"huge", []llmtest.Step{llmtest.Raw(`{"choices": [{"message": {"content": "` + strings.Repeat("x", maxBody)), ok}, "", "malformed ok", time.Second},
 		{"empty", []llmtest.Step{llmtest.Empty(), llmtest.Say("  \n")}, "the reply is empty", "empty empty", time.Second},
@@ -84,7 +85,7 @@ func TestFaults(t *testing.T) {
 		{"truncated", []llmtest.Step{llmtest.Cut("half a")}, "", "truncated", 0},
 		{"redirect", []llmtest.Step{func(w http.ResponseWriter, r *http.Request, _ llmtest.Request) {
 			http.Redirect(w, r, "http://elsewhere.test/v1", http.StatusTemporaryRedirect)
-		}, ok}, "the server answers with a redirection: set llm.base_url to where it leads", "bad_request", 0},
+		}, ok}, "the server answers with a redirection: set llm.base_url to where it leads: http://elsewhere.test/v1", "bad_request", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
