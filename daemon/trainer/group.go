@@ -245,15 +245,19 @@ func (g *group) leads() bool {
 
 // signal sends a signal to every member, and to nobody who has got the number
 // of one: what is a member before and after a handle to it was opened is the
-// process behind the handle.
+// process behind the handle. A kernel without handles gets the number.
 func (g *group) signal(sig unix.Signal) {
 	if g.leads() {
 		_ = unix.Kill(-g.leader, sig)
 	}
 	handles := map[int]int{}
 	for _, pid := range g.members() {
-		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+		fd, err := unix.PidfdOpen(pid, 0)
+		switch {
+		case err == nil:
 			handles[pid] = fd
+		case !errors.Is(err, unix.ESRCH):
+			_ = unix.Kill(pid, sig)
 		}
 	}
 	for _, pid := range g.members() {
