@@ -14,10 +14,15 @@
 // assisted CMA-ES", GECCO 2019); until there is one, the steps of a generation
 // stand at right angles to each other.
 //
-// Only ranks count. What failed ranks last, behind what was pruned, and no number
-// is made up for it. Better trials of other strategies are injected into the
-// generation that is open, with their steps cut to a length that the distribution
-// might have had (Hansen, arXiv 1110.4181), and so is the best of all trials.
+// Only ranks count. A trial of its own that failed ranks last, behind what was
+// pruned: the distribution shrinks away from it and never moves towards it, and no
+// number is made up for it. Better trials of other strategies are injected into
+// the generation that is open, with their steps cut to a length that the
+// distribution might have had (Hansen, arXiv 1110.4181), and so is the best of all
+// trials. What others tried in vain, a language model before all, never enters a
+// generation, and an edit of the code enters nothing, whatever came of it. The
+// surrogate alone knows where others ran out of memory, diverged or took too long,
+// as a place like the worst tenth of the scores.
 //
 // The state is a function of the history and of the champion's space: Ask reads
 // on from where it was, and from the start when the space has changed or after a

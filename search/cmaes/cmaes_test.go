@@ -109,7 +109,7 @@ func TestRosenbrock(t *testing.T) {
 // TestWeights compares with what the tutorial says they sum to.
 func TestWeights(t *testing.T) {
 	for _, n := range []int{4, 5, 10, 31} {
-		w, neg, mueff, muneg := weigh(n)
+		w, neg, mueff, muneg := weigh(n, n)
 		sum, less := 0.0, 0.0
 		for i := range w {
 			sum += w[i]
@@ -188,6 +188,138 @@ func TestFailuresAreRanked(t *testing.T) {
 	}
 	if a, b := ask(0), ask(100); !reflect.DeepEqual(a, b) {
 		t.Errorf("a failure's number matters: %q, %q", a.Description, b.Description)
+	}
+}
+
+// TestNothingMovesTowardsFailures: where most of a generation has failed, those
+// that have not decide alone where it goes.
+func TestNothingMovesTowardsFailures(t *testing.T) {
+	for scores := 1; scores < 8; scores++ {
+		w, neg, mueff, _ := weigh(8, scores)
+		sum := 0.0
+		for i := range w {
+			sum += w[i]
+			if i >= scores && w[i] > 0 || w[i] > 0 && neg[i] < 0 {
+				t.Errorf("%d of 8 have scores: weights %v, %v", scores, w, neg)
+			}
+		}
+		if math.Abs(sum-1) > 1e-12 || mueff < 1 {
+			t.Errorf("%d of 8 have scores: they weigh %g, effective %g", scores, sum, mueff)
+		}
+	}
+	s := &state{f: newFrame(flat(t, 2)), o: Options{Step: 0.1}, seed: 3}
+	s.begin([]float64{0.5, 0.5}, 0.1, 4)
+	for k := range 4 { // nothing has ever run
+		s.done = append(s.done, point{u: []float64{0.6, 0.1 * float64(k)}})
+	}
+	s.update()
+	if s.mean[0] != 0.5 || s.mean[1] != 0.5 || s.sigma != 0.1 {
+		t.Errorf("failures alone move the mean to %v and the step to %g", s.mean, s.sigma)
+	}
+}
+
+// TestTrialsOfOthers: what a language model, a person or another arm tried moves
+// the distribution only where it ran and was better, whatever number stands in a
+// failure; an edit of the code never does.
+func TestTrialsOfOthers(t *testing.T) {
+	type foreign struct {
+		status search.Status
+		number float64
+		source bool
+	}
+	play := func(insert *foreign) *state {
+		own, err := New(4, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		study, err := simulate.NewStudy(simulate.NewTask(4, 0), own, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turn := func() {
+			trial, err := study.Ask()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := study.Finish(trial, study.Outcome(trial)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			turn()
+		}
+		h := study.History
+		if insert != nil {
+			u := h.Space.Start()
+			for i := range u {
+				u[i] = 1 - u[i]
+			}
+			p := h.Propose("llm", u)
+			if insert.source {
+				p.Source = []byte("EDITED = 1\n")
+			}
+			h.Done = append(h.Done, search.Result{
+				Trial:   search.Trial{ID: 1000, Proposal: p, Constants: h.Space.Constants()},
+				Outcome: search.Outcome{Status: insert.status, ValBPB: insert.number},
+			})
+		}
+		for id := range int64(8) { // a whole generation and the begin of another
+			r := study.History.Done[1+id%2]
+			r.Trial.ID = 2000 + id
+			r.Outcome.ValBPB += 1e-4 * float64(id)
+			h.Done = append(h.Done, r)
+		}
+		fresh, err := New(4, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fresh.(*strategy).replay(h)
+	}
+	same := func(a, b *state) bool {
+		return reflect.DeepEqual(a.mean, b.mean) && a.sigma == b.sigma && reflect.DeepEqual(a.c, b.c) &&
+			reflect.DeepEqual(a.chances, b.chances) && reflect.DeepEqual(a.elite, b.elite) && a.generation == b.generation
+	}
+	without := play(nil)
+	if without.generation == 0 {
+		t.Fatal("no generation has ended")
+	}
+	for _, status := range []search.Status{search.OutOfMemory, search.Diverged, search.TimedOut, search.Crashed, search.Pruned, search.Tampered, search.Interrupted} {
+		for _, source := range []bool{false, true} {
+			for _, number := range []float64{0, 100} {
+				if got := play(&foreign{status, number, source}); !same(got, without) {
+					t.Errorf("%s, %g, edit %v: the distribution has moved", status, number, source)
+				}
+			}
+		}
+	}
+	if got := play(&foreign{search.Completed, 0.5, true}); !same(got, without) || len(got.known) != len(without.known) {
+		t.Error("an edit that ran has moved the distribution, or the surrogate knows it")
+	}
+	if got := play(&foreign{search.Completed, 0.5, false}); same(got, without) {
+		t.Error("a better trial of another's has not moved the distribution")
+	}
+	for status, known := range map[search.Status]int{search.OutOfMemory: 1, search.Diverged: 1, search.TimedOut: 1, search.Crashed: 0, search.Tampered: 0} {
+		if got := play(&foreign{status, 100, false}); len(got.known) != len(without.known)+known {
+			t.Errorf("%s: the surrogate knows %d more trials, want %d", status, len(got.known)-len(without.known), known)
+		}
+	}
+}
+
+// TestSurrogateOfFailures: a failure is a place like the worst tenth of what ran,
+// no wall beside it.
+func TestSurrogateOfFailures(t *testing.T) {
+	s := &state{f: newFrame(flat(t, 1)), o: Options{Step: 0.3}, seed: 3}
+	s.begin([]float64{0.5}, 0.3, 4)
+	at := func(failure point) float64 {
+		s.known = nil
+		for k := range 20 {
+			s.known = append(s.known, point{u: []float64{0.3 + 0.02*float64(k)}, score: 1 + 0.001*float64(k), scored: true})
+		}
+		s.known = append(s.known, failure)
+		return s.fit().at([]float64{0.9})
+	}
+	if failed, worst := at(point{u: []float64{0.9}}), at(point{u: []float64{0.9}, score: 1.017, scored: true}); math.Abs(failed-worst) > 0.4 {
+		t.Errorf("the guess at a failure is %.2f, at one of the worst tenth %.2f", failed, worst)
 	}
 }
 

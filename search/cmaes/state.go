@@ -33,7 +33,7 @@ type state struct {
 	large      int // of them, with a larger population
 	done       []point
 	foreign    []point
-	known      []point // all that have run, or failed by their own fault
+	known      []point // all that have run, or that their constants made fail
 	elite      point   // the best trial known
 	have       bool
 	home       []float64 // where the first run began
@@ -134,9 +134,12 @@ func (s *state) tell(r *search.Result) {
 	if len(r.Trial.Proposal.Source) > 0 && !own { // it says more of its code than of its constants
 		return
 	}
+	if !own && r.Outcome.Status == search.Crashed { // nor may its constants be why
+		return
+	}
 	p.u = s.f.places(&r.Trial)
 	s.known = append(s.known, p)
-	if !own && !p.scored {
+	if !own && !p.scored { // known to the surrogate alone
 		return
 	}
 	if p.scored && (!s.have || p.score < s.elite.score) {
@@ -179,8 +182,16 @@ func (s *state) update() {
 	s.foreign = s.foreign[:0]
 	s.done = s.done[:0]
 	s.generation++
-	n := len(all)
-	positive, negative, mueff, muneg := weigh(n)
+	scores := 0
+	for _, p := range all {
+		if p.scored {
+			scores++
+		}
+	}
+	if scores == 0 { // it says where not to go, and not where to go
+		return
+	}
+	positive, negative, mueff, muneg := weigh(len(all), scores)
 	if s.d > 0 {
 		s.adapt(all, positive, negative, mueff, muneg)
 		s.margin()
@@ -195,16 +206,19 @@ func (s *state) update() {
 }
 
 // weigh returns recombination weights by rank: those of the better half, which
-// sum to one, and those of the worse half, which sum to minus one.
-func weigh(n int) (w, neg []float64, mueff, muneg float64) {
+// sum to one, and those of the worse half, which sum to minus one. Nothing moves
+// towards a trial without a score, however many of the n there are.
+func weigh(n, scores int) (w, neg []float64, mueff, muneg float64) {
 	raw := make([]float64, n)
 	for i := range raw {
 		raw[i] = math.Log(float64(n+1)/2) - math.Log(float64(i+1))
 	}
 	w, neg = make([]float64, n), make([]float64, n)
 	sp, sn, qp, qn := 0.0, 0.0, 0.0, 0.0
-	for _, x := range raw {
-		if x > 0 {
+	for i, x := range raw {
+		if x > 0 && i >= scores {
+			raw[i] = 0
+		} else if x > 0 {
 			sp += x
 			qp += x * x
 		} else {
@@ -215,7 +229,7 @@ func weigh(n int) (w, neg []float64, mueff, muneg float64) {
 	for i, x := range raw {
 		if x > 0 {
 			w[i] = x / sp
-		} else if sn > 0 {
+		} else if x < 0 && sn > 0 {
 			neg[i] = x / sn
 		}
 	}

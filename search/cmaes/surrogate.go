@@ -10,7 +10,8 @@ import (
 const (
 	memory = 120 // latest trials that the surrogate is fitted to
 	far    = 6   // longest step that it sees, in deviations
-	bad    = 3   // spreads above the best from which on bad is bad; what has failed is there too
+	bad    = 3   // spreads above the best from which on bad is bad
+	fails  = 0.9 // share of the scores that are better than what a failure stands for
 )
 
 // surrogate is a quadratic function of the steps from the mean, in units in
@@ -86,11 +87,13 @@ func (s *state) fit() *surrogate {
 	if spread <= 0 {
 		return nil
 	}
+	height := func(score float64) float64 { return math.Min(bad, (score-low)/spread) }
+	failure := height(used[order[int(fails*float64(scores-1))]].score)
 	target := make([]float64, len(used))
 	for i, p := range used {
-		target[i] = bad
+		target[i] = failure
 		if p.scored {
-			target[i] = math.Min(bad, (p.score-low)/spread)
+			target[i] = height(p.score)
 		}
 	}
 	s.turn = make([]float64, s.d*s.d)

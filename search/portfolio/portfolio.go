@@ -1,7 +1,8 @@
 // Package portfolio asks several strategies in turn, and more often those that
 // have gained more for the time that their trials took.
 //
-// Every arm is told every trial, whoever proposed it. Which arm is asked is
+// Every arm is told every trial, whoever proposed it, and none a number that was
+// not measured: cmaes leaves out what another arm tried in vain. Which arm is asked is
 // drawn by Thompson sampling on discounted counts (discounted Thompson
 // sampling, arXiv 1707.09727): a trial rewards its arm by how it ranks among
 // the trials before it, and by how much more than that it was worth if it beat
