@@ -127,7 +127,8 @@ func (s *study) commit() {
 	s.git("commit", "-q", "-m", "start")
 }
 
-// configure writes autoresearch.toml with more tables at its end.
+// configure writes autoresearch.toml with more tables at its end. The script
+// does not look at its budget, which bounds how long a gate may hold it.
 func (s *study) configure(more string) {
 	s.t.Helper()
 	s.write("autoresearch.toml", fmt.Sprintf(`[study]
@@ -137,18 +138,22 @@ state = "state"
 [trial]
 python = %q
 devices = "cpu"
-budget = "5s"
+budget = "450s"
 [judge]
 rule = "greedy"
-%s`, filepath.Join(venv, "bin", "python"), more+rest(more)))
+%s`, filepath.Join(venv, "bin", "python"), rest(more)))
 }
 
-// rest keeps to a strategy that needs nobody.
+// rest keeps to a strategy that needs nobody, and lets a gate hold a trial for
+// as long as a loaded machine may want.
 func rest(more string) string {
-	if strings.Contains(more, "[search]") {
-		return ""
+	if !strings.Contains(more, "[watchdog]") {
+		more += "\n[watchdog]\nstall = \"10m\"\n"
 	}
-	return "\n[search]\nstrategy = \"evolution\"\n[http]\nlisten = \"\"\n"
+	if strings.Contains(more, "[search]") {
+		return more
+	}
+	return more + "\n[search]\nstrategy = \"evolution\"\n[http]\nlisten = \"\"\n"
 }
 
 func (s *study) command(args ...string) *exec.Cmd {
@@ -255,7 +260,8 @@ func (s *study) start(args ...string) *daemon {
 
 func (s *study) startWith(cmd *exec.Cmd) *daemon {
 	s.t.Helper()
-	d := &daemon{Cmd: cmd, s: s, lines: make(chan string, 1000), ended: make(chan error, 1)}
+	// With room for all lines: a full pipe would hold the daemon up.
+	d := &daemon{Cmd: cmd, s: s, lines: make(chan string, 1<<17), ended: make(chan error, 1)}
 	r, w, err := os.Pipe()
 	must(s.t, err)
 	d.Stdout, d.Stderr = w, w
@@ -287,7 +293,7 @@ func (s *study) startWith(cmd *exec.Cmd) *daemon {
 			_ = d.Process.Signal(syscall.SIGTERM)
 			select {
 			case <-d.ended:
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				_ = d.Process.Kill()
 			}
 		}
@@ -300,7 +306,7 @@ func (s *study) startWith(cmd *exec.Cmd) *daemon {
 // until waits for a line that has the text.
 func (d *daemon) until(text string) string {
 	d.s.t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(patience)
 	for {
 		select {
 		case line, ok := <-d.lines:
@@ -323,7 +329,7 @@ func (d *daemon) end() int {
 	select {
 	case err := <-d.ended:
 		d.ended <- err
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		d.s.t.Fatal("the daemon does not end")
 	}
 	return d.ProcessState.ExitCode()

