@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # As root: binary, unit, user, configuration, state directory. PREFIX is
-# /usr/local by default; with DESTDIR, files alone are put below it.
+# /usr/local by default; with DESTDIR, files alone are put below it. It builds
+# nothing, since sudo's PATH may well lack go.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -15,10 +16,17 @@ cache=/var/cache/autoresearch
 user=autoresearch
 unit=/etc/systemd/system/autoresearchd.service
 sysusers=/usr/lib/sysusers.d/autoresearch.conf
+config=$etc/autoresearch.toml
+again=$etc/.enabled # left by uninstall.sh where the unit was enabled
 
+[ -x "$bin" ] || die "$bin is missing: run \`make build\` first, as the user who has go"
+case $bindir in
+/*[[:space:]]*) die "PREFIX=$PREFIX has a blank in it, which the unit could not name: choose another" ;;
+/*) ;;
+*) die "PREFIX=$PREFIX is not an absolute path" ;;
+esac
 [ -n "$dest" ] || [ "$(id -u)" = 0 ] ||
-  die "make install writes to $bindir, /etc and /var: run it as root, or name a folder with DESTDIR"
-[ -x "$bin" ] || die "$bin is missing: run \`make build\` first"
+  die "make install writes to $bindir, /etc and /var: run it as root (\`sudo make install\`), or name a folder with DESTDIR"
 
 install -d "$dest$bindir" "$dest$etc" "$dest${unit%/*}" "$dest${sysusers%/*}"
 install -m 0755 "$bin" "$dest$bindir/autoresearchd"
@@ -26,11 +34,13 @@ sed "s|/usr/local/bin/|$bindir/|g" configs/systemd/autoresearchd.service >"$dest
 chmod 0644 "$dest$unit"
 install -m 0644 configs/systemd/autoresearch.sysusers.conf "$dest$sysusers"
 say "installed $dest$bindir/autoresearchd and $dest$unit"
-if [ -e "$dest$etc/autoresearch.toml" ]; then
-  say "kept $dest$etc/autoresearch.toml"
+if [ -e "$dest$config" ]; then
+  say "kept $dest$config"
 else
-  install -m 0644 autoresearch.toml "$dest$etc/autoresearch.toml"
-  say "wrote $dest$etc/autoresearch.toml"
+  # The unit's cache, named where every command finds it.
+  sed "s|^cache *= \"\" *#|cache     = \"$cache\"   #|" autoresearch.toml >"$dest$config"
+  chmod 0644 "$dest$config"
+  say "wrote $dest$config"
 fi
 
 if [ -n "$dest" ]; then
@@ -51,20 +61,71 @@ if ! id "$user" >/dev/null 2>&1; then
 fi
 install -d -m 0750 -o "$user" -g "$user" "$state" "$cache"
 
-as_user() { runuser -u "$user" -- env HOME="$state" "$@"; }
-if ! as_user "$bindir/autoresearchd" --help >/dev/null 2>&1; then
-  die "the user $user cannot start $bindir/autoresearchd; it needs $(ldd "$bin" 2>/dev/null | awk '/libpython/ { print $3 }'):
-build it with an interpreter that every user can read, such as AUTORESEARCH_PYTHON=/usr/bin/python3, and install again"
-fi
-if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload
-  if systemctl is-active --quiet autoresearchd; then say "still running the old binary: systemctl restart autoresearchd"; fi
+# The folder that the installer stands in may be closed to the user.
+if ! said=$(runuser -u "$user" -- env -C "$state" HOME="$state" "$bindir/autoresearchd" --help 2>&1); then
+  say "$said"
+  library=$(ldd "$bin" 2>/dev/null | awk '/libpython/ && $3 ~ "^/" { print $3 }' || true)
+  if [[ $said == *libpython* ]]; then
+    die "the user $user cannot start $bindir/autoresearchd, since it cannot read ${library:-its libpython}:
+build it with an interpreter that every user can read, AUTORESEARCH_PYTHON=/usr/bin/python3 make build, and install again"
+  fi
+  die "the user $user cannot start $bindir/autoresearchd, as said above: mend that and install again"
 fi
 
-if [ -e "$state/workspace/train.py" ]; then exit 0; fi
-cat >&2 <<EOF
+booted= # by systemd
+if [ -d /run/systemd/system ]; then
+  booted=yes
+  systemctl daemon-reload
+fi
+if [ -e "$again" ] && command -v systemctl >/dev/null 2>&1; then
+  systemctl enable --quiet autoresearchd
+  rm -f "$again"
+  say "enabled autoresearchd again: so it was when it was uninstalled"
+fi
+
+as_user="runuser -u $user -- env -C $state HOME=$state"
+start="systemctl start autoresearchd"
+enabled=$(systemctl is-enabled autoresearchd 2>/dev/null || true)
+if [ -z "$booted" ]; then
+  start="$as_user $bindir/autoresearchd run --config $config   # systemd does not run here"
+elif [ "$enabled" = disabled ]; then
+  start="systemctl enable --now autoresearchd"
+elif [[ $enabled == masked* ]]; then
+  start="systemctl unmask autoresearchd && systemctl enable --now autoresearchd"
+fi
+
+workspace=$(sed -n 's/^workspace *= *"\([^"]*\)".*/\1/p' "$config" | head -n 1)
+case $workspace in
+/*) ;;
+*) workspace=$etc/$workspace ;;
+esac
+if [ -e "$workspace/train.py" ]; then
+  if [ -z "$booted" ]; then
+    say "to go on: $start"
+  elif ! systemctl is-active --quiet autoresearchd; then
+    said="does not run"
+    if [ "$enabled" != enabled ]; then said="$said and is $enabled, so that it does not start with the machine either"; fi
+    say "autoresearchd $said: $start"
+  else
+    say "still running the old binary: systemctl restart autoresearchd"
+    if [ "$enabled" != enabled ]; then say "it is $enabled, and will not start with the machine: systemctl enable autoresearchd"; fi
+  fi
+  exit 0
+fi
+
+# As `autoresearchd init` looks for a GPU; before a driver's first use its
+# devices may be missing.
+profile=cpu corpus=python
+if [ -e /dev/nvidiactl ] || [ -e /proc/driver/nvidia/version ]; then profile=hopper corpus=hub; fi
+variables=
+if ! grep -q '^cache *= *"[^"]' "$config"; then variables=" AUTORESEARCH_CACHE=$cache"; fi
+say "
 next, as root:
-  runuser -u $user -- env HOME=$state AUTORESEARCH_CACHE=$cache $bindir/autoresearchd init $state --profile hopper --corpus hub
-  systemctl enable --now autoresearchd
-  journalctl -fu autoresearchd
-EOF
+  $as_user$variables $bindir/autoresearchd init $state --profile $profile --corpus $corpus
+  $start"
+if [ -n "$booted" ]; then say "  journalctl -fu autoresearchd"; fi
+if [ "$profile" = hopper ]; then
+  say "where the hub cannot be reached: --corpus python, the text of the Python installation, or --corpus FOLDER with text of your own"
+else
+  say "no NVIDIA driver was found: this is a small study on the CPU, to look at; on a machine with a GPU it is --profile hopper --corpus hub"
+fi

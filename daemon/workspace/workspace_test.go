@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -537,77 +536,5 @@ func TestManifestOfAnInterruptedRun(t *testing.T) {
 		if len(b.calls()) != 1 {
 			t.Errorf("%s was taken for whole", text)
 		}
-	}
-}
-
-// TestScripts installs into a folder and takes it away again.
-func TestScripts(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dest := t.TempDir()
-	stub := filepath.Join(t.TempDir(), "stub")
-	if err := os.WriteFile(stub, []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	run := func(script string, env ...string) (string, error) {
-		cmd := exec.Command(filepath.Join(root, "scripts", script))
-		cmd.Env = append(append(os.Environ(), "DESTDIR="+dest, "PREFIX=/opt/ar", "BIN="+stub), env...)
-		out, err := cmd.CombinedOutput()
-		return strings.ReplaceAll(string(out), dest, "DEST"), err
-	}
-	expect := func(script, want string) {
-		t.Helper()
-		if got, err := run(script); err != nil || got != want {
-			t.Errorf("%s (%v) said:\n%s\nwant:\n%s", script, err, got, want)
-		}
-	}
-	const installed = "installed DEST/opt/ar/bin/autoresearchd and DEST/etc/systemd/system/autoresearchd.service\n"
-	expect("install.sh", installed+"wrote DEST/etc/autoresearch/autoresearch.toml\n")
-	unit, err := os.ReadFile(dest + "/etc/systemd/system/autoresearchd.service")
-	if err != nil || !regexp.MustCompile(`(?m)^ExecStart=/opt/ar/bin/autoresearchd run `).Match(unit) {
-		t.Errorf("unit: %v\n%s", err, unit)
-	}
-	for name, mode := range map[string]os.FileMode{
-		"opt/ar/bin/autoresearchd": 0o755, "etc/autoresearch/autoresearch.toml": 0o644, "etc/systemd/system/autoresearchd.service": 0o644,
-		"usr/lib/sysusers.d/autoresearch.conf": 0o644, "var/lib/autoresearch": 0o750, "var/cache/autoresearch": 0o750,
-	} {
-		if info, err := os.Stat(filepath.Join(dest, name)); err != nil || info.Mode().Perm() != mode {
-			t.Errorf("%s: %v, %v", name, info, err)
-		}
-	}
-	shipped := filepath.Join(dest, "etc/autoresearch/autoresearch.toml")
-	if _, err := config.Load(shipped, nil); err != nil {
-		t.Error(err)
-	}
-	if err := os.WriteFile(shipped, []byte("# mine\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	expect("install.sh", installed+"kept DEST/etc/autoresearch/autoresearch.toml\n")
-	expect("uninstall.sh", "removed DEST/opt/ar/bin/autoresearchd and DEST/etc/systemd/system/autoresearchd.service\n"+
-		"kept DEST/etc/autoresearch, DEST/var/lib/autoresearch, DEST/var/cache/autoresearch and the user autoresearch\n")
-	if text, _ := os.ReadFile(shipped); string(text) != "# mine\n" {
-		t.Error("the configuration did not survive")
-	}
-	if exists(dest+"/opt/ar/bin/autoresearchd") || exists(dest+"/etc/systemd/system/autoresearchd.service") {
-		t.Error("something was left")
-	}
-
-	// id is asked who runs the script.
-	fake := t.TempDir()
-	if err := os.WriteFile(filepath.Join(fake, "id"), []byte("#!/bin/sh\necho 1000\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for script, want := range map[string]string{
-		"install.sh":   "error: make install writes to /opt/ar/bin, /etc and /var: run it as root, or name a folder with DESTDIR\n",
-		"uninstall.sh": "error: make uninstall removes files from /opt/ar/bin and /etc: run it as root, or name a folder with DESTDIR\n",
-	} {
-		if got, err := run(script, "DESTDIR=", "PATH="+fake+":"+os.Getenv("PATH")); err == nil || got != want {
-			t.Errorf("%s (%v) said %s", script, err, got)
-		}
-	}
-	if got, err := run("install.sh", "BIN="+stub+"x"); err == nil || got != "error: "+stub+"x is missing: run `make build` first\n" {
-		t.Errorf("without a binary: %v, %s", err, got)
 	}
 }
