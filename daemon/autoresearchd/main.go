@@ -169,7 +169,7 @@ func (g *globals) stateDir() (string, error) {
 
 // options are the trainer's, from the configuration.
 func options(c *config.Config, folder func(int64) string) (trainer.Options, error) {
-	cache, err := c.CacheDir()
+	cache, err := c.GivenCache()
 	if err != nil {
 		return trainer.Options{}, err
 	}

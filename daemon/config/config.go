@@ -284,24 +284,32 @@ func (c *Config) Tag(now time.Time) string {
 // followed: a venv is known by the path of its link.
 func (c *Config) Python() string { return resolve(c.Study.Workspace, c.Trial.Python) }
 
-// CacheDir returns the folder of data and tokenizer: [study] cache, else
-// AUTORESEARCH_CACHE, else upstream's ~/.cache/autoresearch.
+// CacheDir returns the folder of data and tokenizer: the given one, else
+// upstream's ~/.cache/autoresearch.
 func (c *Config) CacheDir() (string, error) {
-	if c.Study.Cache != "" {
-		return c.Study.Cache, nil
-	}
-	if dir := os.Getenv("AUTORESEARCH_CACHE"); dir != "" {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return "", fmt.Errorf("resolve AUTORESEARCH_CACHE=%s: %w", dir, err)
-		}
-		return abs, nil
+	if given, err := c.GivenCache(); given != "" || err != nil {
+		return given, err
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return "", fmt.Errorf("find the cache: neither [study] cache, AUTORESEARCH_CACHE nor HOME is set")
 	}
 	return filepath.Join(home, ".cache", "autoresearch"), nil
+}
+
+// GivenCache returns the folder of data and tokenizer that [study] cache names,
+// else AUTORESEARCH_CACHE; "" where neither does, so that prepare.py's own
+// place stands.
+func (c *Config) GivenCache() (string, error) {
+	dir := os.Getenv("AUTORESEARCH_CACHE")
+	if c.Study.Cache != "" || dir == "" {
+		return c.Study.Cache, nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("resolve AUTORESEARCH_CACHE=%s: %w", dir, err)
+	}
+	return abs, nil
 }
 
 // Options returns a decoder for the table [search.<name>]. It fills the

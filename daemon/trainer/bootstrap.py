@@ -1,29 +1,28 @@
 """What happens before train.py's first line, and beside it.
 
-`prepare` is wrapped when train.py imports it: the budget is set, training
-batches are counted, and evaluate_bpb's value goes to the host directly. When
-torch is imported, the trial's seed is imposed and every optimizer step is
-reported. The host stamps all of it on its own clock; nothing that train.py
-prints or patches is believed.
+When train.py imports `prepare`, boundary.py takes it over. When torch is
+imported, the trial's seed is imposed and every optimizer step is reported. The
+host stamps all of it on its own clock; nothing that train.py prints or patches
+is believed.
 """
 
-import ast
 import functools
 import importlib.abc
 import importlib.util
-import inspect
 import json
 import os
 import sys
 
 import _autoresearchd
+import _autoresearchd_boundary as boundary
 
 host = _autoresearchd.host
-order = {}
+order = boundary.order
 
 
 def begin(data):
     """Gets ready for one trial. data: the host's order as JSON."""
+    forget(order.get("directory"))
     order.clear()
     order.update(json.loads(data))
     if order["log_fd"] >= 0:
@@ -32,15 +31,21 @@ def begin(data):
         sys.stderr = open(os.dup(order["log_fd"]), "w", encoding="utf-8", errors="replace")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="replace")
-    for name in ("prepare", "train"):
-        sys.modules.pop(name, None)
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Hooks)]
-    hooks = {"prepare": (_prepare_source, _wrap_prepare), "torch": (None, _wrap_torch), "numpy": (None, _wrap_numpy)}
+    hooks = {"torch": _wrap_torch, "numpy": _wrap_numpy}
     sys.meta_path.insert(0, _Hooks(hooks))
-    for name in ("torch", "numpy"):
+    for name, after in hooks.items():
         if name in sys.modules:
-            hooks[name][1](sys.modules[name])
+            after(sys.modules[name])
     _impose("random", "seed", int(order["seed"]))
+
+
+def forget(directory):
+    """Drops the modules of an earlier trial's folder."""
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__dict__", {}).get("__file__")
+        if directory and isinstance(path, str) and path.startswith(directory + os.sep):
+            del sys.modules[name]
 
 
 def end(data):
@@ -65,28 +70,34 @@ def end(data):
 
 
 class _Hooks(importlib.abc.MetaPathFinder):
-    """Wraps the loaders of a few modules: {name: (compile or None, after)}."""
+    """Takes prepare over, and calls {name: after} when such a module is imported."""
 
     def __init__(self, hooks):
         self.hooks = hooks
         self.busy = set()
 
     def find_spec(self, name, path=None, target=None):
-        if name not in self.hooks or name in self.busy:
+        if name in self.busy or name not in self.hooks and "prepare" not in name.split("."):
             return None
         self.busy.add(name)
         try:
             spec = importlib.util.find_spec(name)
         finally:
             self.busy.discard(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, *self.hooks[name])
+        if spec is None or spec.loader is None:
+            return spec
+        if name in self.hooks:
+            spec.loader = _Loader(spec.loader, self.hooks[name])
+        elif boundary.covers(name, spec.origin):
+            spec.loader = _Loader(spec.loader, None)
         return spec
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, real, compiler, after):
-        self.real, self.compiler, self.after = real, compiler, after
+    """A module's own loader, with something to be done after it; None: the module is executed by the boundary."""
+
+    def __init__(self, real, after):
+        self.real, self.after = real, after
 
     def __getattr__(self, name):
         return getattr(self.real, name)
@@ -96,110 +107,11 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module):
         module.__spec__.loader = module.__loader__ = self.real
-        if self.compiler is None:
-            self.real.exec_module(module)
+        if self.after is None:
+            boundary.execute(module)
         else:
-            exec(self.compiler(module), module.__dict__)
-        self.after(module)
-
-
-def _prepare_source(module):
-    """prepare.py's code with the trial's budget and cache in its constants.
-
-    They are set in the source, since functions take them as defaults.
-    """
-    path = module.__spec__.origin
-    with open(path, "rb") as file:
-        tree = ast.parse(file.read(), path)
-    values = {"TIME_BUDGET": order["seconds"], "STEP_BUDGET": order["steps"]}
-    if float(values["TIME_BUDGET"]).is_integer():
-        values["TIME_BUDGET"] = int(values["TIME_BUDGET"])
-    if order["steps"]:
-        del values["TIME_BUDGET"]
-    if order["cache"]:
-        values["CACHE_DIR"] = order["cache"]
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id in values:
-                node.value = ast.copy_location(ast.Constant(values[node.targets[0].id]), node.value)
-    return compile(tree, path, "exec")
-
-
-def _wrap_prepare(module):
-    if hasattr(module, "make_dataloader"):
-        module.make_dataloader = _count_batches(module.make_dataloader)
-    if hasattr(module, "evaluate_bpb"):
-        module.evaluate_bpb = _report_score(module, module.evaluate_bpb)
-
-
-def _count_batches(real):
-    signature = inspect.signature(real)
-
-    @functools.wraps(real)
-    def make_dataloader(*args, **kwargs):
-        batches = real(*args, **kwargs)
-        given = signature.bind(*args, **kwargs).arguments
-        if given.get("split") != "train":
-            return batches
-        return _counted(batches, str(given["B"] * given["T"]).encode())
-
-    return make_dataloader
-
-
-def _counted(batches, tokens):
-    for batch in batches:
-        host("batch", tokens)
-        yield batch
-
-
-def _report_score(module, real):
-    @functools.wraps(real)
-    def evaluate_bpb(*args, **kwargs):
-        host("evaluate")
-        value = real(*args, **kwargs)
-        cuda = getattr(sys.modules.get("torch"), "cuda", None)
-        peak = cuda.max_memory_allocated() if cuda is not None and cuda.is_available() else 0
-        host("score", json.dumps({"val_bpb": repr(float(value)), "peak": peak}).encode())
-        if order["audit"]:
-            host("evaluate")
-            try:
-                audit = repr(float(_audit(module, real, args, kwargs)))
-            except Exception as fault:  # the score stands, whatever becomes of the audit
-                audit = f"{type(fault).__name__}: {fault}"
-            host("audit", json.dumps({"audit": audit[:500]}).encode())
-        return value
-
-    return evaluate_bpb
-
-
-def _audit(module, real, args, kwargs):
-    """The same metric on the part of the validation shard that lies behind what is scored, and is as long."""
-    whole = module.make_dataloader
-    signature = inspect.signature(whole)
-
-    def behind(*args, **kwargs):
-        batches = whole(*args, **kwargs)
-        given = signature.bind(*args, **kwargs).arguments
-        if given.get("split") != "val":
-            return batches
-        return _behind(batches, module.EVAL_TOKENS // (given["B"] * given["T"]))
-
-    module.make_dataloader = behind
-    try:
-        return real(*args, **kwargs)
-    finally:
-        module.make_dataloader = whole
-
-
-def _behind(batches, scored):
-    """Batches after the first ones, while the shard has not come to its end: (inputs, targets, epoch)."""
-    first = next(batches)[2]
-    for _ in range(scored - 1):
-        next(batches)
-    for batch in batches:
-        if batch[2] != first:
-            raise ValueError("the validation shard is too short for an audit: it begins again within it")
-        yield batch
+            self.real.exec_module(module)
+            self.after(module)
 
 
 def _wrap_torch(torch):

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/pyembed"
@@ -25,26 +26,46 @@ type ending struct {
 
 // collector turns what a seat tells into an Outcome.
 type collector struct {
-	out    search.Outcome
-	exit   *pyembed.Exit
-	score  string // a float's repr; "" when evaluate_bpb was never done
-	scores int
-	first  event // the first step: tokens per step are measured from it
-	last   event
-	loss   float64
+	budget  search.Budget
+	out     search.Outcome
+	exit    *pyembed.Exit
+	score   string // a float's repr; "" when evaluate_bpb was never done
+	scores  int
+	scored  event  // the last score
+	fault   string // why evaluate_bpb gave none
+	batches int    // training batches drawn
+	first   event  // the first step: tokens per step are measured from it
+	last    event
+	offset  float64   // seconds of last.Counted that were steps which do not count
+	printed int       // the highest step that the script printed
+	since   time.Time // when the steps that do not count were over, by what is printed alone
+	loss    float64
+	over    string // how it went on beyond its budget
 }
 
 // note takes in one event of the seat.
 func (c *collector) note(e event) {
+	if c.batches == 0 && e.Batches > 0 && c.last.StandIn { // what was printed is not all that there is
+		c.last, c.first = event{}, event{}
+	}
+	c.batches = max(c.batches, e.Batches)
 	switch e.Kind {
 	case "step":
+		if e.Step < c.last.Step { // torch.optim steps after all
+			c.last, c.first, c.offset = event{}, event{}, 0
+		}
 		if c.first.Step == 0 {
 			c.first = e
 		}
-		c.last = e
+		if e.Step > c.last.Step && !e.StandIn && c.budget.Steps > 0 && e.Step > c.budget.Steps+Uncounted {
+			c.overrun(fmt.Sprintf("it took more than the %d optimizer steps of its budget after the first %d", c.budget.Steps, Uncounted))
+		}
+		c.goOn(e)
 	case "score":
-		c.score, c.scores = e.ValBPB, c.scores+1
+		c.score, c.scores, c.scored = e.ValBPB, c.scores+1, e
 		c.out.ScriptPeakVRAM = e.Peak
+	case "fault":
+		c.fault = Inert(e.Fault)
 	case "audit":
 		if value, err := strconv.ParseFloat(e.Audit, 64); err == nil && value > 0 && value < absurd {
 			c.out.AuditBPB = value
@@ -56,6 +77,93 @@ func (c *collector) note(e event) {
 	}
 }
 
+// goOn moves to a step. It must have begun within the budget and its
+// allowance; how long it took is its own affair.
+func (c *collector) goOn(e event) {
+	if begun := c.counted(); c.budget.Seconds > 0 && e.Step > c.last.Step && begun > c.budget.Seconds+Allowance(c.budget).Seconds() {
+		c.overrun(fmt.Sprintf("it trained for more than its budget of %gs: a step began after %.1f counted seconds", c.budget.Seconds, begun))
+	}
+	c.last = e
+}
+
+func (c *collector) overrun(how string) {
+	if c.over == "" {
+		c.over = how + "; train.py must take its budget from prepare (TIME_BUDGET, or STEP_BUDGET) and stop by it"
+	}
+}
+
+// counted returns the seconds trained that count.
+func (c *collector) counted() float64 { return max(0, c.last.Counted-c.offset) }
+
+// reached reports whether the budget was used up when e happened.
+func (c *collector) reached(e event) bool {
+	if c.budget.Steps > 0 {
+		return e.Step >= c.budget.Steps
+	}
+	return e.Counted-c.offset >= 0.98*c.budget.Seconds
+}
+
+// trainedOn reports whether training went on after the last score. Batches
+// alone are no proof once the budget is used up: some loaders draw ahead.
+func (c *collector) trainedOn() bool {
+	if !c.last.StandIn && c.last.Step > c.scored.Step {
+		return true
+	}
+	return c.batches > c.scored.Batches && !c.reached(c.scored)
+}
+
+// stepped reports whether an optimizer of torch.optim was seen to step.
+func (c *collector) stepped() bool { return c.last.Step > 0 && !c.last.StandIn }
+
+// print takes in a step that the script printed, and reports whether that is a
+// sign of life: where optimizer steps can be seen, words are none.
+func (c *collector) print(step int) bool {
+	if step <= c.printed {
+		return false
+	}
+	c.printed = step
+	if c.stepped() {
+		return false
+	}
+	// A batch is less than a step where gradients are accumulated; such scripts
+	// say which step it is.
+	if c.last.StandIn && step < Uncounted-1 {
+		c.offset = c.last.Counted
+	}
+	if c.last.StandIn && c.budget.Steps > 0 && step > c.budget.Steps+Uncounted {
+		c.overrun(fmt.Sprintf("it printed step %d, and its budget is %d steps after the first %d", step, c.budget.Steps, Uncounted))
+	}
+	return true
+}
+
+// alone takes in a printed step at a time where neither batches nor optimizer
+// steps are seen: then it is all that there is to go by.
+func (c *collector) alone(step int, now time.Time) {
+	if c.batches > 0 || c.stepped() {
+		return
+	}
+	e := event{Step: step, StandIn: true}
+	if step >= Uncounted-1 {
+		if c.since.IsZero() {
+			c.since = now
+		}
+		e.Counted = now.Sub(c.since).Seconds()
+	}
+	c.goOn(e)
+}
+
+// evidence says by what a trial without optimizer steps was watched.
+func (c *collector) evidence() string {
+	if c.stepped() {
+		return ""
+	}
+	words := fmt.Sprintf("; no torch.optim optimizer was seen to step, so that %d batches drawn", c.batches)
+	if c.printed > 0 {
+		words += fmt.Sprintf(" and step %d printed", c.printed)
+	}
+	return words + " are all that was seen of training"
+}
+
 // progress adds a point to the curve, thinned so that it stays small.
 func (c *collector) progress(p Progress) {
 	c.loss = p.Loss
@@ -65,7 +173,7 @@ func (c *collector) progress(p Progress) {
 	if n := len(c.out.Curve); n > 0 && p.Step <= c.out.Curve[n-1].Step {
 		return
 	}
-	c.out.Curve = append(c.out.Curve, search.Point{Step: p.Step, Seconds: c.last.Counted, Tokens: c.tokens(), Loss: p.Loss})
+	c.out.Curve = append(c.out.Curve, search.Point{Step: p.Step, Seconds: c.counted(), Tokens: c.tokens(), Loss: p.Loss})
 	if len(c.out.Curve) > 2*curvePoints {
 		half := c.out.Curve[:0]
 		for i := 0; i < len(c.out.Curve); i += 2 {
@@ -89,7 +197,7 @@ func (c *collector) tokens() int64 {
 // outcome concludes. log is closed already.
 func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 	o := &c.out
-	o.Steps, o.Tokens, o.TrainingSeconds = c.last.Step, c.tokens(), c.last.Counted
+	o.Steps, o.Tokens, o.TrainingSeconds = c.last.Step, c.tokens(), c.counted()
 	o.Summary = log.summary
 	o.Flags = append(o.Flags, end.flags...)
 	o.ExitCode = end.code
@@ -98,11 +206,16 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 	}
 	value, err := strconv.ParseFloat(c.score, 64)
 	sound := c.score != "" && err == nil && value > 0 && value < absurd
+	well := c.exit != nil && o.ExitCode == 0 && end.signal == "" && end.firing == nil && !end.cancelled && !end.outOfMemory && !log.failed && !math.IsNaN(c.loss)
+	on := c.score != "" && c.trainedOn()
+	lost := on && !well // it is the score of a run that was not over
 	switch {
 	case end.quota:
 		o.Status, o.Detail = search.Crashed, "it wrote more than trial.quota allows into its folder"
-	case sound:
-		// What comes after the score cannot take it away.
+	case c.over != "":
+		o.Status, o.Detail = search.TimedOut, c.over
+	case sound && !lost:
+		// What comes after the score of a run that is over cannot take it away.
 		o.Status, o.ValBPB = search.Completed, value
 		switch {
 		case end.firing != nil:
@@ -116,16 +229,21 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		}
 	case end.cancelled:
 		o.Status, o.Detail = search.Interrupted, "ended from outside"
-	case c.score != "":
+	case c.score != "" && !sound:
 		o.Status, o.Detail = search.Diverged, fmt.Sprintf("evaluate_bpb returned %s, which is no score", c.score)
 	case end.firing != nil:
 		o.Status, o.Detail = search.TimedOut, end.firing.String()
+		if end.firing.Phase == search.Startup || end.firing.Phase == search.Compile || end.firing.Phase == search.Train {
+			o.Detail += c.evidence()
+		}
 	case end.outOfMemory:
 		o.Status, o.Detail = search.OutOfMemory, "the host's memory limit ended it"
 	case c.exit != nil && (strings.HasSuffix(c.exit.Exception, "OutOfMemoryError") || c.exit.Exception == "MemoryError"):
 		o.Status, o.Detail = search.OutOfMemory, Inert(firstLine(c.exit.Message))
-	case log.failed && o.ExitCode == 1 || math.IsNaN(c.loss) || c.loss > 100:
+	case log.failed && (o.ExitCode == 1 || lost) || math.IsNaN(c.loss) || c.loss > 100:
 		o.Status, o.Detail = search.Diverged, fmt.Sprintf("the training loss exploded (step %d)", o.Steps)
+	case c.fault != "":
+		o.Status, o.Detail = search.Crashed, c.fault
 	case end.signal != "":
 		o.Status, o.Detail = search.Crashed, "died of "+end.signal+"\n"+log.lastLines(20)
 	case c.exit == nil:
@@ -136,6 +254,15 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		o.Status, o.Detail = search.Crashed, fmt.Sprintf("ended with status %d\n%s", o.ExitCode, log.lastLines(10))
 	default:
 		o.Status, o.Detail = search.Crashed, "it ended without calling evaluate_bpb, so it has no score; what it prints is not one"
+	}
+	switch {
+	case lost && sound:
+		o.Flags = append(o.Flags, fmt.Sprintf("val_bpb %.6f does not count: training went on after it (step %d), and did not end well", value, c.scored.Step))
+	case on:
+		o.Flags = append(o.Flags, fmt.Sprintf("training went on after the score (step %d)", c.scored.Step))
+	}
+	if c.last.StandIn {
+		o.Flags = append(o.Flags, "no torch.optim optimizer was seen: num_steps counts batches")
 	}
 	if c.scores > 1 {
 		o.Flags = append(o.Flags, fmt.Sprintf("evaluated %d times; the last counts", c.scores))

@@ -33,14 +33,17 @@ type order struct {
 // event is what a seat answers. At is its monotonic clock in seconds since the
 // order came.
 type event struct {
-	Kind       string        `json:"kind"` // "phase", "step", "score", "audit", "exit", "inspection", "broken"
+	Kind       string        `json:"kind"` // "phase", "batch", "step", "score", "audit", "fault", "exit", "inspection", "broken"
 	At         float64       `json:"at"`
 	Phase      search.Phase  `json:"phase,omitempty"`
 	Step       int           `json:"step,omitempty"`
+	Batches    int           `json:"batches,omitempty"`  // training batches drawn
+	StandIn    bool          `json:"stand_in,omitempty"` // no torch.optim optimizer: batches are counted for steps
 	Tokens     int64         `json:"tokens,omitempty"`
 	Counted    float64       `json:"counted,omitempty"`
 	ValBPB     string        `json:"val_bpb,omitempty"` // a float's repr, "nan" included
 	Audit      string        `json:"audit,omitempty"`   // a float's repr, or why there is none
+	Fault      string        `json:"fault,omitempty"`   // why a call of evaluate_bpb gave no score
 	Peak       int64         `json:"peak,omitempty"`    // torch.cuda.max_memory_allocated, bytes
 	Exit       *pyembed.Exit `json:"exit,omitempty"`
 	Inspection *Inspection   `json:"inspection,omitempty"`

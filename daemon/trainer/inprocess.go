@@ -88,8 +88,8 @@ func (p *InProcess) Inspect(ctx context.Context, source []byte) (Inspection, err
 // Run runs a trial. When it must be ended by force, the error is ErrRestart.
 func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error) {
 	o := &p.options
-	r := newRecorder(o, observe)
-	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.progress)
+	r := newRecorder(o, t, observe)
+	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.line)
 	if err != nil {
 		return search.Outcome{}, err
 	}
@@ -108,10 +108,11 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 	self := []int{os.Getpid()}
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
+	r.watch(dog)
 	over := make(chan error, 1)
 	order := o.order(t, int(script.Fd()), false)
 	p.calls <- func(s *seat) {
-		p.tell = func(e event) error { r.take(e, dog); return nil }
+		p.tell = func(e event) error { r.take(e); return nil }
 		over <- s.run(*order)
 	}
 	sample := time.NewTicker(sampleEvery)
@@ -135,6 +136,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 		}
 	}
 	phase, spent := dog.Stop()
+	r.watch(nil)
 	forced := end.firing != nil || end.cancelled || end.quota
 	_ = printed.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	if !forced {

@@ -223,8 +223,8 @@ func (p *Process) SelfTest(ctx context.Context) error {
 // modules beside it.
 func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error) {
 	o := &p.options
-	r := newRecorder(o, observe)
-	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.progress)
+	r := newRecorder(o, t, observe)
+	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.line)
 	if err != nil {
 		return search.Outcome{}, err
 	}
@@ -240,6 +240,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	}
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
+	r.watch(dog)
 	events, silent := seat.listen(log.add)
 
 	var end ending
@@ -262,7 +263,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 			if e.Kind == "broken" {
 				broken = e.Broken
 			}
-			r.take(e, dog)
+			r.take(e)
 		case <-ended:
 			// What it said is heard out, since its phases count; an orphan may
 			// hold the stream open.
@@ -286,6 +287,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 		}
 	}
 	phase, spent := dog.Stop()
+	r.watch(nil)
 	// Read before the group and its counters are gone.
 	left, took := seat.end(o.Grace)
 	end.outOfMemory = end.outOfMemory || seat.group.outOfMemory()
@@ -294,7 +296,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 		if e.Kind == "broken" {
 			broken = e.Broken
 		}
-		r.take(e, nil)
+		r.take(e)
 	}
 	<-silent
 	if err := log.close(); err != nil {

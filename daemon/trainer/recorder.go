@@ -23,15 +23,24 @@ type recorder struct {
 	options *Options
 	observe func(Event)
 
-	mu sync.Mutex // events and printed lines come from two goroutines
+	mu  sync.Mutex    // events and printed lines come from two goroutines
+	dog *watchdog.Dog // nil: the trial has not begun, or is over
 	collector
 }
 
-func newRecorder(o *Options, observe func(Event)) *recorder {
+func newRecorder(o *Options, t search.Trial, observe func(Event)) *recorder {
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &recorder{options: o, observe: observe}
+	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget}}
+}
+
+// watch gives the trial's deadlines a recorder that moves them; nil takes them
+// away.
+func (r *recorder) watch(dog *watchdog.Dog) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dog = dog
 }
 
 // order is the trial as the seat is told.
@@ -43,35 +52,62 @@ func (o *Options) order(t search.Trial, logFD int, last bool) *order {
 	}
 }
 
-// take notes an event and moves the watchdog; dog is nil when the trial is over.
-func (r *recorder) take(e event, dog *watchdog.Dog) {
+// take notes an event and moves the watchdog.
+func (r *recorder) take(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note(e)
-	enter := func(p search.Phase) {
-		if dog != nil {
-			dog.Enter(p)
-		}
-		r.observe(Event{Phase: p})
-	}
 	switch e.Kind {
 	case "phase":
-		enter(e.Phase)
-	case "step":
-		if dog != nil {
-			dog.Step()
+		r.enter(e.Phase)
+	case "batch":
+		if r.dog != nil {
+			r.dog.Beat()
 		}
-		r.observe(Event{Step: &Step{Number: e.Step, Tokens: e.Tokens, Counted: e.Counted}})
+	case "step":
+		if r.dog != nil {
+			r.dog.Step()
+		}
+		r.observe(Event{Step: &Step{Number: e.Step, Tokens: e.Tokens, Counted: r.counted()}})
 	case "score", "audit", "exit":
-		enter(search.Exit)
+		r.enter(search.Exit)
+	}
+	r.enforce()
+}
+
+// enter moves to a phase. mu is held.
+func (r *recorder) enter(p search.Phase) {
+	if r.dog != nil {
+		r.dog.Enter(p)
+	}
+	r.observe(Event{Phase: p})
+}
+
+// enforce ends a trial that went on beyond its budget. mu is held.
+func (r *recorder) enforce() {
+	if r.over != "" && r.dog != nil {
+		r.dog.Fire(watchdog.Firing{Phase: search.Train, Cause: watchdog.CauseOverrun, Why: r.over})
 	}
 }
 
-func (r *recorder) progress(p Progress) {
+// line takes in a step that the script printed; progress is nil where its
+// line is not like upstream's.
+func (r *recorder) line(step int, progress *Progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.collector.progress(p)
-	r.observe(Event{Progress: &p})
+	alive := r.print(step)
+	if progress != nil {
+		if alive && r.batches == 0 {
+			r.alone(step, time.Now())
+			r.enter(search.Train)
+		}
+		r.progress(*progress)
+		r.observe(Event{Progress: progress})
+	}
+	if alive && r.dog != nil {
+		r.dog.Beat()
+	}
+	r.enforce()
 }
 
 func (r *recorder) tell(e Event) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -19,6 +20,10 @@ type Progress struct {
 	MFU       float64 // percent
 	Remaining float64 // seconds
 }
+
+// printedStep finds the step in the progress lines of other scripts: "iter 100:
+// loss 2.3", "[Step 7/2000] train loss …".
+var printedStep = regexp.MustCompile(`(?i)^\W*(?:step|iter|iteration|update)\b\W{0,3}(\d{1,12})\b`)
 
 // ParseProgress reads a line such as
 //
@@ -68,25 +73,25 @@ const (
 // runLog writes what a trial prints to run.log, up to a cap, and keeps its
 // end. It is used by one goroutine at a time.
 type runLog struct {
-	file     *os.File
-	limit    int64
-	written  int64
-	dropped  int64
-	tail     []byte
-	line     []byte
-	progress func(Progress)
-	summary  map[string]string // the closing block
-	closing  bool              // the line "---" was seen
-	failed   bool              // upstream's way of saying that the loss exploded
-	err      error             // the first write error: a full disk
+	file    *os.File
+	limit   int64
+	written int64
+	dropped int64
+	tail    []byte
+	line    []byte
+	step    func(int, *Progress) // called with each step that is printed; the progress is nil where no line of upstream's says it
+	summary map[string]string    // the closing block
+	closing bool                 // the line "---" was seen
+	failed  bool                 // upstream's way of saying that the loss exploded
+	err     error                // the first write error: a full disk
 }
 
-func newRunLog(path string, limit int64, progress func(Progress)) (*runLog, error) {
+func newRunLog(path string, limit int64, step func(int, *Progress)) (*runLog, error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("create the trial's log: %w", err)
 	}
-	return &runLog{file: file, limit: limit, progress: progress, summary: map[string]string{}}, nil
+	return &runLog{file: file, limit: limit, step: step, summary: map[string]string{}}, nil
 }
 
 // copyFrom reads until the end of r.
@@ -135,10 +140,13 @@ func (l *runLog) add(data []byte) {
 
 func (l *runLog) parse(line string) {
 	if p, ok := ParseProgress(line); ok {
-		if l.progress != nil {
-			l.progress(p)
-		}
+		l.step(p.Step, &p)
 		return
+	}
+	if m := printedStep.FindStringSubmatch(line); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			l.step(n, nil)
+		}
 	}
 	switch {
 	case line == "---":

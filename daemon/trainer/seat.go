@@ -19,10 +19,13 @@ import (
 	"autoresearchd/search"
 )
 
-// bootstrap stays beside a trial.
-//
-//go:embed bootstrap.py
-var bootstrap string
+// boundary and bootstrap stay beside a trial.
+var (
+	//go:embed boundary.py
+	boundary string
+	//go:embed bootstrap.py
+	bootstrap string
+)
 
 // readers read a script before there is a trial. The later import the earlier.
 var (
@@ -47,15 +50,25 @@ type seat struct {
 	python *pyembed.Interpreter
 	tell   func(event) error
 
-	mu       sync.Mutex // the script may step on several threads
-	start    time.Time
-	batches  int // drawn since the last step
-	tokens   int64
-	steps    int
-	counted  time.Time // when the steps that are not counted were over
-	last     time.Time // the last step
-	reported time.Time
-	told     int // the last step that was reported
+	mu    sync.Mutex // the script may step on several threads
+	start time.Time
+	count
+}
+
+// count is what a seat counts of a trial.
+type count struct {
+	batches    int   // drawn
+	fresh      int   // of them, since the last step
+	tokens     int64 // of batches
+	steps      int
+	standIn    bool          // there is no torch.optim optimizer: a batch is a step
+	counted    time.Time     // when the steps that are not counted were over
+	evaluating time.Time     // since when; zero: it trains
+	paused     time.Duration // of the time since counted, for evaluations
+	scored     bool          // and neither batch nor step since
+	last       time.Time     // the last step
+	reported   time.Time
+	told       int // the last step that was reported
 }
 
 // newSeat starts CPython as the given interpreter.
@@ -67,9 +80,14 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 	s := &seat{python: in, tell: tell}
 	in.Host("batch", s.batch)
 	in.Host("step", s.step)
-	in.Host("evaluate", func([]byte) ([]byte, error) { return nil, s.phase(search.Evaluate) })
-	in.Host("score", func(data []byte) ([]byte, error) { return nil, s.value("score", data) })
-	in.Host("audit", func(data []byte) ([]byte, error) { return nil, s.value("audit", data) })
+	in.Host("stand in", s.standsIn)
+	in.Host("evaluate", s.evaluate)
+	for _, kind := range []string{"score", "audit", "fault"} {
+		in.Host(kind, func(data []byte) ([]byte, error) { return nil, s.value(kind, data) })
+	}
+	if err := in.Load("_autoresearchd_boundary", boundary, "<autoresearchd/boundary.py>"); err != nil {
+		return nil, err
+	}
 	if err := in.Load("_autoresearchd_bootstrap", bootstrap, "<autoresearchd/bootstrap.py>"); err != nil {
 		return nil, err
 	}
@@ -97,7 +115,7 @@ func (s *seat) inspect(source []byte) (Inspection, error) {
 func (s *seat) run(o order) error {
 	s.mu.Lock()
 	s.start = time.Now()
-	s.batches, s.tokens, s.steps, s.told = 0, 0, 0, 0
+	s.count = count{}
 	s.mu.Unlock()
 	data, err := json.Marshal(o)
 	if err != nil {
@@ -125,21 +143,61 @@ func (s *seat) run(o order) error {
 
 func (s *seat) at() float64 { return time.Since(s.start).Seconds() }
 
-// batch is called as train.py draws a training batch of so many tokens.
+// batch is called as train.py draws a training batch of so many tokens. The
+// answer is not empty when nobody has stepped where a script of the usual kind
+// has long begun: the caller is to look for an optimizer, and to call standsIn
+// if there is none.
 func (s *seat) batch(data []byte) ([]byte, error) {
 	n, err := strconv.ParseInt(string(data), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("batch: %w", err)
 	}
 	s.mu.Lock()
-	first := s.tokens == 0
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.resume(now)
 	s.tokens += n
 	s.batches++
-	s.mu.Unlock()
-	if first {
-		return nil, s.phase(search.Compile)
+	s.fresh++
+	switch {
+	case s.batches == 1:
+		return nil, s.enter(search.Compile)
+	case s.standIn:
+		return nil, s.used(now)
+	case s.scored, s.steps == 0 && now.Sub(s.reported) >= reportEvery:
+		s.reported, s.scored = now, false
+		if err := s.tell(s.event("batch")); err != nil {
+			return nil, err
+		}
+	}
+	if s.steps == 0 && s.batches == Uncounted+1 {
+		return []byte("?"), nil
 	}
 	return nil, nil
+}
+
+// standsIn makes a batch count as a step, from the next one on, until an
+// optimizer of torch.optim steps after all.
+func (s *seat) standsIn([]byte) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standIn, s.steps = true, s.batches-2
+	return nil, s.used(time.Now())
+}
+
+// used counts the batch before the last one as a step: the last is drawn, and
+// still to be used. mu is held.
+func (s *seat) used(now time.Time) error {
+	err := s.advance(now)
+	s.fresh = 1
+	return err
+}
+
+// enter tells that a phase begins. mu is held.
+func (s *seat) enter(p search.Phase) error {
+	e := s.event("phase")
+	e.Phase = p
+	return s.tell(e)
 }
 
 // step is called after each optimizer step. Several optimizers stepping on the
@@ -147,29 +205,51 @@ func (s *seat) batch(data []byte) ([]byte, error) {
 func (s *seat) step([]byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.batches == 0 && s.steps > 0 {
+	now := time.Now()
+	if s.standIn {
+		s.standIn, s.steps, s.told, s.paused = false, 0, 0, 0
+	} else if s.fresh == 0 && s.steps > 0 {
 		return nil, nil
 	}
-	s.batches = 0
+	s.resume(now)
+	return nil, s.advance(now)
+}
+
+// advance counts a step. mu is held.
+func (s *seat) advance(now time.Time) error {
+	s.fresh = 0
 	s.steps++
-	s.last = time.Now()
+	s.last = now
 	if s.steps == Uncounted {
-		s.counted = s.last
+		s.counted, s.paused = now, 0
 	}
-	if s.steps > Uncounted+1 && s.last.Sub(s.reported) < reportEvery {
-		return nil, nil
+	if s.steps > Uncounted+1 && !s.scored && now.Sub(s.reported) < reportEvery {
+		return nil
 	}
-	return nil, s.report()
+	return s.report()
+}
+
+// resume ends the time of an evaluation. mu is held.
+func (s *seat) resume(now time.Time) {
+	if !s.evaluating.IsZero() {
+		s.paused += now.Sub(s.evaluating)
+		s.evaluating = time.Time{}
+	}
 }
 
 // report tells the last step. mu is held.
 func (s *seat) report() error {
-	s.reported, s.told = s.last, s.steps
-	e := event{Kind: "step", At: s.last.Sub(s.start).Seconds(), Step: s.steps, Tokens: s.tokens}
+	s.reported, s.told, s.scored = s.last, s.steps, false
+	return s.tell(s.event("step"))
+}
+
+// event is one with all that is counted. mu is held.
+func (s *seat) event(kind string) event {
+	e := event{Kind: kind, At: s.at(), Step: s.steps, Batches: s.batches, StandIn: s.standIn, Tokens: s.tokens}
 	if s.steps > Uncounted {
-		e.Counted = s.last.Sub(s.counted).Seconds()
+		e.Counted = (s.last.Sub(s.counted) - s.paused).Seconds()
 	}
-	return s.tell(e)
+	return e
 }
 
 // flush tells a step that was held back.
@@ -182,16 +262,31 @@ func (s *seat) flush() error {
 	return s.report()
 }
 
-func (s *seat) phase(p search.Phase) error {
-	if err := s.flush(); err != nil {
-		return err
+// evaluate is called when evaluate_bpb is.
+func (s *seat) evaluate([]byte) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.standIn && s.fresh > 0 { // the last batch is used
+		s.steps, s.last, s.fresh = s.steps+1, now, 0
 	}
-	return s.tell(event{Kind: "phase", At: s.at(), Phase: p})
+	if s.told != s.steps {
+		if err := s.report(); err != nil {
+			return nil, err
+		}
+	}
+	s.resume(now)
+	s.evaluating = now
+	return nil, s.enter(search.Evaluate)
 }
 
 // value tells what was evaluated.
 func (s *seat) value(kind string, data []byte) error {
-	e := event{At: s.at()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resume(time.Now())
+	s.scored = true
+	e := s.event(kind)
 	if err := json.Unmarshal(data, &e); err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
 	}

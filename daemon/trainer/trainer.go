@@ -118,8 +118,16 @@ type Options struct {
 // the modules beside it.
 func (o *Options) work(id int64) string { return filepath.Join(o.Folder(id), "work") }
 
-// limits adds the budget to the watchdog's limits: training may outlast it by
-// a fifth and half a minute, for the steps that are not counted.
+// Allowance is how long counted training may last beyond a budget in seconds
+// and still begin a step: what happens between the steps is not on every
+// script's clock. Evaluations are left out of counted training.
+func Allowance(b search.Budget) time.Duration {
+	return time.Duration((0.05*b.Seconds + 2) * float64(time.Second))
+}
+
+// limits adds the budget to the watchdog's limits. The last resort of a budget
+// holds where the counted seconds do not: training may outlast it by a fifth
+// and half a minute, for the steps that are not counted.
 func (o *Options) limits(b search.Budget) watchdog.Limits {
 	l := o.Limits
 	if b.Seconds > 0 {

@@ -15,7 +15,7 @@ import (
 // Limits are the deadlines of a trial. Zero means none.
 type Limits struct {
 	Startup  time.Duration // start to the first training batch
-	Compile  time.Duration // first batch to the first optimizer step
+	Compile  time.Duration // from one sign of life to the next, before the first optimizer step
 	Stall    time.Duration // between optimizer steps while training
 	Train    time.Duration // the whole of training: the budget and a margin
 	Evaluate time.Duration // one evaluation
@@ -35,9 +35,13 @@ type Firing struct {
 	Phase search.Phase
 	Cause string // a phase's name, or one of the causes above
 	Limit time.Duration
+	Why   string // in words, where the limit is not a deadline of the watchdog's own; "" else
 }
 
 func (f Firing) String() string {
+	if f.Why != "" {
+		return f.Why
+	}
 	switch f.Cause {
 	case CauseStall:
 		return fmt.Sprintf("no optimizer step for %v (watchdog.stall)", f.Limit)
@@ -48,7 +52,7 @@ func (f Firing) String() string {
 	case string(search.Startup):
 		return fmt.Sprintf("no training batch was asked for within %v (watchdog.startup)", f.Limit)
 	case string(search.Compile):
-		return fmt.Sprintf("no optimizer step within %v of the first batch (watchdog.compile)", f.Limit)
+		return fmt.Sprintf("no optimizer step within %v of the last batch (watchdog.compile)", f.Limit)
 	}
 	return fmt.Sprintf("%s took longer than %v (watchdog.%s)", f.Cause, f.Limit, f.Cause)
 }
@@ -59,7 +63,7 @@ type Machine struct {
 	limits  Limits
 	phase   search.Phase
 	entered time.Duration // when the phase began
-	beat    time.Duration // the last optimizer step
+	beat    time.Duration // the last optimizer step, or sign of life before the first
 	spent   map[search.Phase]time.Duration
 }
 
@@ -87,11 +91,21 @@ func (m *Machine) Step(now time.Duration) {
 	m.beat = now
 }
 
+// Beat notes a sign of life that is no optimizer step. Before the first step
+// the wait for it begins anew; a script that was thought to have ended, or that
+// draws no batch, is training after all.
+func (m *Machine) Beat(now time.Duration) {
+	if m.phase == search.Startup || m.phase == search.Exit {
+		m.Enter(search.Train, now)
+	}
+	m.beat = now
+}
+
 // Next returns the deadline that passes first, or false when none is set.
 func (m *Machine) Next() (at time.Duration, f Firing, ok bool) {
 	consider := func(from, limit time.Duration, cause string) {
 		if limit > 0 && (!ok || from+limit < at) {
-			at, f, ok = from+limit, Firing{m.phase, cause, limit}, true
+			at, f, ok = from+limit, Firing{Phase: m.phase, Cause: cause, Limit: limit}, true
 		}
 	}
 	consider(0, m.limits.Total, CauseTotal)
@@ -99,7 +113,10 @@ func (m *Machine) Next() (at time.Duration, f Firing, ok bool) {
 	case search.Startup:
 		consider(m.entered, m.limits.Startup, string(m.phase))
 	case search.Compile:
-		consider(m.entered, m.limits.Compile, string(m.phase))
+		consider(m.beat, m.limits.Compile, string(m.phase))
+		if m.limits.Train > 0 && m.limits.Compile > 0 {
+			consider(m.entered, m.limits.Compile+m.limits.Train, CauseOverrun)
+		}
 	case search.Train:
 		consider(m.beat, m.limits.Stall, CauseStall)
 		consider(m.entered-m.spent[search.Train], m.limits.Train, CauseOverrun)
@@ -159,6 +176,26 @@ func (d *Dog) Step() {
 	d.m.Step(time.Since(d.start))
 	if !training {
 		d.arm()
+	}
+}
+
+// Beat notes a sign of life that is no optimizer step. Like Step it puts a
+// deadline off, which is found when the armed one passes.
+func (d *Dog) Beat() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.m.phase
+	d.m.Beat(time.Since(d.start))
+	if d.m.phase != before {
+		d.arm()
+	}
+}
+
+// Fire ends the trial for a reason that is not a deadline.
+func (d *Dog) Fire(f Firing) {
+	select {
+	case d.fired <- f:
+	default: // it is being ended already
 	}
 }
 

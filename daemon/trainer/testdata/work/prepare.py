@@ -9,11 +9,23 @@ EVAL_TOKENS = 24
 VAL_BATCHES = 10
 
 
+class Batch(int):
+    """A number that counts as an array of so many tokens."""
+
+    def __new__(cls, number, tokens):
+        batch = super().__new__(cls, number)
+        batch.tokens = tokens
+        return batch
+
+    def numel(self):
+        return self.tokens
+
+
 def make_dataloader(tokenizer, B, T, split, where=CACHE_DIR):
     number = 0
     while True:
         number += 1
-        yield where, number, 1 + (number - 1) // VAL_BATCHES if split == "val" else split
+        yield where, Batch(number, B * T), 1 + (number - 1) // VAL_BATCHES if split == "val" else split
 
 
 def evaluate_bpb(model, tokenizer, batch_size):
