@@ -38,6 +38,7 @@ type collector struct {
 	last    event
 	offset  float64   // seconds of last.Counted that were steps which do not count
 	printed int       // the highest step that the script printed
+	spoke   time.Time // when it printed the first
 	since   time.Time // when the steps that do not count were over, by what is printed alone
 	loss    float64
 	over    string // how it went on beyond its budget
@@ -136,11 +137,15 @@ func (c *collector) print(step int) bool {
 	return true
 }
 
-// alone takes in a printed step at a time where neither batches nor optimizer
-// steps are seen: then it is all that there is to go by.
-func (c *collector) alone(step int, now time.Time) {
-	if c.batches > 0 || c.stepped() {
-		return
+// alone takes in a printed step, and reports whether that is all that there is
+// to go by: batches and optimizer steps, which come another way, would have
+// been seen by now.
+func (c *collector) alone(step int, now time.Time) bool {
+	if c.spoke.IsZero() {
+		c.spoke = now
+	}
+	if c.batches > 0 || c.stepped() || now.Sub(c.spoke) < time.Second {
+		return false
 	}
 	e := event{Step: step, StandIn: true}
 	if step >= Uncounted-1 {
@@ -150,6 +155,7 @@ func (c *collector) alone(step int, now time.Time) {
 		e.Counted = now.Sub(c.since).Seconds()
 	}
 	c.goOn(e)
+	return true
 }
 
 // evidence says by what a trial without optimizer steps was watched.

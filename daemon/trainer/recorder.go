@@ -61,7 +61,9 @@ func (r *recorder) take(e event) {
 	case "phase":
 		r.enter(e.Phase)
 	case "batch":
-		if r.dog != nil {
+		if r.score != "" {
+			r.enter(search.Train) // it was not over
+		} else if r.dog != nil {
 			r.dog.Beat()
 		}
 	case "step":
@@ -97,8 +99,7 @@ func (r *recorder) line(step int, progress *Progress) {
 	defer r.mu.Unlock()
 	alive := r.print(step)
 	if progress != nil {
-		if alive && r.batches == 0 {
-			r.alone(step, time.Now())
+		if alive && r.alone(step, time.Now()) {
 			r.enter(search.Train)
 		}
 		r.progress(*progress)

@@ -91,15 +91,9 @@ func (m *Machine) Step(now time.Duration) {
 	m.beat = now
 }
 
-// Beat notes a sign of life that is no optimizer step. Before the first step
-// the wait for it begins anew; a script that was thought to have ended, or that
-// draws no batch, is training after all.
-func (m *Machine) Beat(now time.Duration) {
-	if m.phase == search.Startup || m.phase == search.Exit {
-		m.Enter(search.Train, now)
-	}
-	m.beat = now
-}
+// Beat notes a sign of life that is no optimizer step: the wait for the next
+// begins anew.
+func (m *Machine) Beat(now time.Duration) { m.beat = now }
 
 // Next returns the deadline that passes first, or false when none is set.
 func (m *Machine) Next() (at time.Duration, f Firing, ok bool) {
@@ -111,7 +105,7 @@ func (m *Machine) Next() (at time.Duration, f Firing, ok bool) {
 	consider(0, m.limits.Total, CauseTotal)
 	switch m.phase {
 	case search.Startup:
-		consider(m.entered, m.limits.Startup, string(m.phase))
+		consider(m.beat, m.limits.Startup, string(m.phase))
 	case search.Compile:
 		consider(m.beat, m.limits.Compile, string(m.phase))
 		if m.limits.Train > 0 && m.limits.Compile > 0 {
@@ -184,11 +178,7 @@ func (d *Dog) Step() {
 func (d *Dog) Beat() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.m.phase
 	d.m.Beat(time.Since(d.start))
-	if d.m.phase != before {
-		d.arm()
-	}
 }
 
 // Fire ends the trial for a reason that is not a deadline.

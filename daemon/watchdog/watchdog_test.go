@@ -17,9 +17,10 @@ var limits = Limits{
 func TestDeadlines(t *testing.T) {
 	type moment struct {
 		at    time.Duration
-		phase search.Phase // "" is an optimizer step
+		phase search.Phase // "" is an optimizer step, beat a sign of life
 	}
 	const s = time.Second
+	const beat = search.Phase("beat")
 	steps := func(from, to, every time.Duration) (out []moment) {
 		for at := from; at <= to; at += every {
 			out = append(out, moment{at: at})
@@ -46,6 +47,9 @@ func TestDeadlines(t *testing.T) {
 		"exit hangs":                {join([]moment{{10 * s, search.Compile}}, steps(50*s, 350*s, 10*s), []moment{{351 * s, search.Evaluate}, {370 * s, search.Exit}}), 390 * s, search.Exit, "exit"},
 		"slow everywhere":           {join([]moment{{119 * s, search.Compile}}, steps(400*s, 590*s, 50*s)), 600 * s, search.Train, "total"},
 		"training in two stretches": {join(steps(10*s, 200*s, 10*s), []moment{{210 * s, search.Evaluate}, {220 * s, search.Exit}}, steps(230*s, 600*s, 10*s)), 420 * s, search.Train, "overrun"},
+		"batches and no step":       {[]moment{{10 * s, search.Compile}, {200 * s, beat}}, 500 * s, search.Compile, "compile"},
+		"batches and never a step":  {join([]moment{{10 * s, search.Compile}}, []moment{{200 * s, beat}, {400 * s, beat}, {580 * s, beat}}), 600 * s, search.Compile, "total"},
+		"words before all else":     {[]moment{{100 * s, beat}}, 220 * s, search.Startup, "startup"},
 		"entering twice is once":    {[]moment{{10 * s, search.Compile}, {200 * s, search.Compile}}, 310 * s, search.Compile, "compile"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,9 +58,12 @@ func TestDeadlines(t *testing.T) {
 				dog := Watch(limits)
 				for _, m := range c.moments {
 					time.Sleep(m.at - time.Since(begin))
-					if m.phase == "" {
+					switch m.phase {
+					case "":
 						dog.Step()
-					} else {
+					case beat:
+						dog.Beat()
+					default:
 						dog.Enter(m.phase)
 					}
 				}
@@ -72,9 +79,12 @@ func TestDeadlines(t *testing.T) {
 				if at, _, _ := m.Next(); at < e.at {
 					break
 				}
-				if e.phase == "" {
+				switch e.phase {
+				case "":
 					m.Step(e.at)
-				} else {
+				case beat:
+					m.Beat(e.at)
+				default:
 					m.Enter(e.phase, e.at)
 				}
 			}
