@@ -1,16 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/supervisor"
@@ -18,10 +23,10 @@ import (
 )
 
 func (g *globals) importCommand() *cobra.Command {
-	var tag string
+	var tag, file, score string
 	c := &cobra.Command{
 		Use: "import DIR", Short: "take over a study that was run the upstream way: branch, commits and results.tsv", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(command *cobra.Command, args []string) error {
 			c, err := g.load(nil)
 			if err != nil {
 				return err
@@ -36,27 +41,23 @@ func (g *globals) importCommand() *cobra.Command {
 			if own, err := filepath.EvalSymlinks(c.Study.Workspace); err != nil || own != dir {
 				return usageError{fmt.Errorf("study.workspace is %s, and the study to take over lies in %s: set study.workspace to it, since the loop goes on there", c.Study.Workspace, dir)}
 			}
-			file, err := os.Open(filepath.Join(dir, "results.tsv"))
+			path, err := recordIn(dir, file)
+			if err != nil {
+				return err
+			}
+			data, err := os.ReadFile(path)
 			if err != nil {
 				return fmt.Errorf("read what was tried: %w", err)
 			}
-			defer file.Close()
-			rows, err := lineage.ParseResults(file)
+			record, err := lineage.ReadForeign(data, score)
 			if err != nil {
-				return fmt.Errorf("%s: %w", file.Name(), err)
+				return fmt.Errorf("read %s: %w", path, err)
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			repo, err := lineage.Open(ctx, dir)
 			if err != nil {
 				return err
-			}
-			if tag == "" {
-				if tag = c.Study.Tag; tag == "" {
-					if tag, err = onlyTag(ctx, repo); err != nil {
-						return err
-					}
-				}
 			}
 			python, err := basePython()
 			if err != nil {
@@ -72,36 +73,83 @@ func (g *globals) importCommand() *cobra.Command {
 				return err
 			}
 			defer j.Close()
-			done, err := supervisor.TakeOver(ctx, supervisor.TakeOverOptions{Config: c, Journal: j, Repo: repo, Inspect: p.Inspect, Tag: tag, Rows: rows})
-			if err != nil {
-				return err
+			asked := tag != "" || c.Study.Tag != ""
+			if tag == "" {
+				if tag, err = tagOf(ctx, c, repo, j); err != nil {
+					return err
+				}
 			}
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "took over %d trials of study %s; the champion is %s with val_bpb %.6f: %s\n",
-				done.Trials, tag, done.Champion.Commit, done.Champion.ValBPB, lineage.Escape(done.Champion.Description))
+			done, err := supervisor.TakeOver(ctx, supervisor.TakeOverOptions{Config: c, Journal: j, Repo: repo, Inspect: p.Inspect, Tag: tag, Asked: asked, Record: record})
+			out := command.OutOrStdout()
+			if err == nil {
+				trials := fmt.Sprintf("%d trials", done.Trials)
+				if done.Trials == 1 {
+					trials = "1 trial"
+				}
+				fmt.Fprintf(out, "took over %s of study %s; the champion is %s with val_bpb %.6f: %s\n",
+					trials, done.Tag, cmp.Or(done.Champion.Commit, "the baseline"), done.Champion.ValBPB, lineage.Escape(done.Champion.Description))
+			}
+			for _, note := range done.Notes {
+				fmt.Fprintln(out, "note:", lineage.Escape(note.String()))
+			}
 			for _, left := range done.Left {
-				fmt.Fprintln(out, "left out:", lineage.Escape(left))
+				fmt.Fprintln(out, "left out:", lineage.Escape(left.String()))
+			}
+			if err != nil {
+				return fmt.Errorf("take %s over: %w", path, err)
 			}
 			if path, err := g.configPath(); err == nil {
 				fmt.Fprintf(out, "next: autoresearchd --config %s run\n", path)
 			}
 			return nil
 		}}
-	c.Flags().StringVar(&tag, "tag", "", "the study's branch is autoresearch/`T` (default study.tag, else the only such branch)")
+	c.Flags().StringVar(&tag, "tag", "", "the study is called `T`, its branch autoresearch/T (default study.tag, else the only such branch, else the branch that is checked out)")
+	c.Flags().StringVar(&file, "results", "", "the record is `FILE` (default results.tsv in DIR, else results.csv)")
+	c.Flags().StringVar(&score, "score", "", "the record's `COLUMN` that holds val_bpb (default the one that is called so)")
 	return c
 }
 
-// onlyTag is the tag of the one branch autoresearch/… that there is.
-func onlyTag(ctx context.Context, repo *lineage.Repo) (string, error) {
+// recordIn is the record to read: the one that is named, else the workspace's.
+func recordIn(dir, file string) (string, error) {
+	if file != "" {
+		return file, nil
+	}
+	for _, name := range []string{"results.tsv", "results.csv"} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("read what was tried: %s has no results.tsv: name the record with --results FILE", dir)
+}
+
+// tagOf chooses a tag that nobody named: the study's that is there already, the
+// one branch autoresearch/… that there is, the branch that is checked out, today's.
+func tagOf(ctx context.Context, c *config.Config, repo *lineage.Repo, j *journal.Journal) (string, error) {
+	if c.Study.Tag != "" {
+		return c.Study.Tag, nil
+	}
+	if study, ok, err := j.Study(); err != nil || ok {
+		return study.Tag, err
+	}
 	tags, err := repo.Tags(ctx)
 	if err != nil {
 		return "", err
 	}
-	switch len(tags) {
-	case 0:
-		return "", usageError{fmt.Errorf("%s has no branch autoresearch/…: name the study's with --tag", repo.Workspace())}
-	case 1:
-		return tags[0], nil
+	branch, err := repo.Branch(ctx)
+	if err != nil {
+		return "", err
 	}
-	return "", usageError{fmt.Errorf("%s has the studies %s: choose one with --tag", repo.Workspace(), strings.Join(tags, ", "))}
+	tag := path.Base(branch)
+	switch {
+	case len(tags) == 1:
+		return tags[0], nil
+	case slices.Contains(tags, tag) && strings.HasPrefix(branch, "autoresearch/"):
+		return tag, nil
+	case len(tags) > 1:
+		return "", usageError{fmt.Errorf("%s has the studies %s: choose one with --tag", repo.Workspace(), strings.Join(tags, ", "))}
+	case branch == "" || tag == "main" || tag == "master" || lineage.CheckTag(tag) != nil:
+		return c.Tag(time.Now()), nil
+	}
+	return tag, nil
 }

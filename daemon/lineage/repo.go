@@ -26,6 +26,7 @@ var (
 	ErrMoved       = errors.New("ref moved by somebody else")
 	ErrRefLocked   = errors.New("ref locked")
 	ErrMissing     = errors.New("missing object")
+	ErrAmbiguous   = errors.New("ambiguous hash")
 )
 
 var (
@@ -204,6 +205,13 @@ func (r *Repo) CheckedOut(ctx context.Context, tag string) (bool, error) {
 	return branch == branchRef(tag), err
 }
 
+// Branch returns the branch that is checked out, "exp/mar8"; "" when HEAD is
+// detached.
+func (r *Repo) Branch(ctx context.Context) (string, error) {
+	branch, err := r.headBranch(ctx)
+	return strings.TrimPrefix(branch, "refs/heads/"), err
+}
+
 func (r *Repo) headBranch(ctx context.Context) (string, error) {
 	out, err := r.git(ctx, nil, "symbolic-ref", "--quiet", "HEAD")
 	if exitCode(err) == 1 { // a detached HEAD
@@ -227,12 +235,79 @@ func (r *Repo) resolve(ctx context.Context, name string) (string, error) {
 }
 
 // Resolve returns the full hash of a commit given in full or abbreviated to at
-// least four hexadecimal digits, or "" when there is none.
+// least four hexadecimal digits, or "" when there is none. ErrAmbiguous: several
+// commits begin so.
 func (r *Repo) Resolve(ctx context.Context, commit string) (string, error) {
 	if len(commit) < 4 || strings.Trim(commit, "0123456789abcdef") != "" {
 		return "", fmt.Errorf("resolve commit %q: not a hash", commit)
 	}
-	return r.resolve(ctx, commit)
+	full, err := r.resolve(ctx, commit)
+	var failed *gitError
+	switch {
+	case errors.Is(err, ErrMissing): // a partial clone has every commit that it ought to have
+		return "", nil
+	case errors.As(err, &failed) && exitCode(err) > 0:
+		return "", fmt.Errorf("resolve commit %s: %w", commit, ErrAmbiguous)
+	case !strings.HasPrefix(full, commit): // a ref of that name
+		return "", err
+	}
+	return full, err
+}
+
+// Parent returns a commit's first parent, or "" when it has none here.
+func (r *Repo) Parent(ctx context.Context, commit string) (string, error) {
+	if err := checkHash(commit); err != nil {
+		return "", err
+	}
+	return r.resolve(ctx, commit+"^1")
+}
+
+// Shallow reports whether the clone's history was cut.
+func (r *Repo) Shallow() bool {
+	info, err := os.Stat(filepath.Join(r.common, "shallow"))
+	return err == nil && info.Size() > 0
+}
+
+// SameOnwards reports whether later descends from commit with the same file.
+func (r *Repo) SameOnwards(ctx context.Context, commit, later, name string) (bool, error) {
+	if _, err := r.git(ctx, nil, "merge-base", "--is-ancestor", commit, later); err != nil {
+		if exitCode(err) == 1 {
+			err = nil
+		}
+		return false, err
+	}
+	a, err := r.tree(ctx, commit, false, name)
+	if err != nil {
+		return false, err
+	}
+	b, err := r.tree(ctx, later, false, name)
+	return slices.Equal(a, b), err
+}
+
+// ChangedBetween lists the workspace's files that differ between two commits.
+func (r *Repo) ChangedBetween(ctx context.Context, a, b string) ([]string, error) {
+	before, err := r.tree(ctx, a, true)
+	if err != nil {
+		return nil, err
+	}
+	after, err := r.tree(ctx, b, true)
+	if err != nil {
+		return nil, err
+	}
+	var changed []string
+	for _, pair := range [][2][]entry{{before, after}, {after, before}} {
+		have := map[entry]bool{}
+		for _, e := range pair[1] {
+			have[e] = true
+		}
+		for _, e := range pair[0] {
+			if !have[e] && !slices.Contains(changed, e.path) {
+				changed = append(changed, e.path)
+			}
+		}
+	}
+	slices.Sort(changed)
+	return changed, nil
 }
 
 func exitCode(err error) int {

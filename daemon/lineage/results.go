@@ -1,19 +1,13 @@
 package lineage
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/search"
@@ -75,60 +69,6 @@ func describe(s string) string {
 // String returns the row's line, newline included.
 func (r Row) String() string {
 	return fmt.Sprintf("%s\t%.6f\t%.1f\t%s\t%s\n", r.Commit, r.ValBPB, r.MemoryGB, r.Status, r.Description)
-}
-
-// ParseResults reads results.tsv as upstream's agents write it: statuses in any
-// case, CRLF, blank lines and tabs inside the last column are accepted. The
-// error names the first line that is not a row; rows before it are returned.
-func ParseResults(in io.Reader) ([]Row, error) {
-	var rows []Row
-	lines := bufio.NewReader(in)
-	for number := 1; ; number++ {
-		line, err := lines.ReadString('\n')
-		if err != nil && err != io.EOF {
-			return rows, fmt.Errorf("read results.tsv: %w", err)
-		}
-		last := err == io.EOF
-		line = strings.TrimRight(line, "\r\n")
-		if number == 1 {
-			line = strings.TrimPrefix(line, "\ufeff")
-			if line != strings.TrimSpace(ResultsHeader) {
-				return nil, fmt.Errorf("read results.tsv: line 1 is %.80q, not the header %q", line, strings.TrimSpace(ResultsHeader))
-			}
-		} else if line != "" {
-			row, err := parseRow(line)
-			if err != nil {
-				return rows, fmt.Errorf("read results.tsv: line %d: %w", number, err)
-			}
-			rows = append(rows, row)
-		}
-		if last {
-			return rows, nil
-		}
-	}
-}
-
-func parseRow(line string) (Row, error) {
-	cells := strings.SplitN(line, "\t", 5)
-	if len(cells) != 5 {
-		return Row{}, fmt.Errorf("%d columns instead of 5", len(cells))
-	}
-	row := Row{Commit: cells[0], Status: search.Verdict(strings.ToLower(strings.TrimSpace(cells[3]))), Description: describe(cells[4])}
-	if row.Commit == "" || strings.ContainsFunc(row.Commit, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) || !utf8.ValidString(row.Commit) {
-		return Row{}, fmt.Errorf("commit %.80q is not a hash", row.Commit)
-	}
-	for i, target := range []*float64{&row.ValBPB, &row.MemoryGB} {
-		n, err := strconv.ParseFloat(strings.TrimSpace(cells[i+1]), 64)
-		if err != nil || math.IsNaN(n) || n < 0 || n > 1e6 {
-			return Row{}, fmt.Errorf("%s %.80q is not a number from 0 to a million", [...]string{"val_bpb", "memory_gb"}[i], cells[i+1])
-		}
-		*target = math.Abs(n) // -0 is 0
-	}
-	switch row.Status {
-	case search.Keep, search.Discard, search.Crash:
-		return row, nil
-	}
-	return Row{}, fmt.Errorf("status %.80q is not keep, discard or crash", cells[3])
 }
 
 // Results is an open results.tsv. It is derived: the journal is the truth, and

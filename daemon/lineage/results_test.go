@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,63 +164,4 @@ func TestAppendThatIsCut(t *testing.T) {
 	if got := read(t, path); got != text+rows[1].String() {
 		t.Errorf("got %q", got)
 	}
-}
-
-func TestParseResults(t *testing.T) {
-	want := append([]Row(nil), rows...)
-	want[0].MemoryGB = 44
-	got, err := ParseResults(strings.NewReader(text))
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v %v", got, err)
-	}
-	loose := "\ufeff" + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\r\n\r\n"), "keep", " KEEP ")
-	if got, err = ParseResults(strings.NewReader(loose)); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("as agents write it: %+v %v", got, err)
-	}
-	if got, err = ParseResults(strings.NewReader(ResultsHeader + "a\t1\t2\tkeep\tb\tc\n")); err != nil || got[0].Description != `b\tc` {
-		t.Errorf("a tab in the description: %+v %v", got, err)
-	}
-	for _, c := range []struct{ in, want string }{
-		{"", `line 1 is "", not the header "commit\tval_bpb\tmemory_gb\tstatus\tdescription"`},
-		{"a,b\n", `line 1 is "a,b", not the header "commit\tval_bpb\tmemory_gb\tstatus\tdescription"`},
-		{text + "torn\t0.9", "line 5: 2 columns instead of 5"},
-		{text + "x\tNaN\t0\tkeep\td\n", `line 5: val_bpb "NaN" is not a number from 0 to a million`},
-		{text + "x\t1\t-1\tkeep\td\n", `line 5: memory_gb "-1" is not a number from 0 to a million`},
-		{text + "x\t1\t1\tkept\td\n", `line 5: status "kept" is not keep, discard or crash`},
-		{text + "x y\t1\t1\tkeep\td\n", `line 5: commit "x y" is not a hash`},
-	} {
-		_, err := ParseResults(strings.NewReader(c.in))
-		if want := "read results.tsv: " + c.want; fmt.Sprint(err) != want {
-			t.Errorf("got  %v\nwant %s", err, want)
-		}
-	}
-}
-
-// What is parsed is written and parsed to the same again.
-func FuzzParseResults(f *testing.F) {
-	f.Add(text)
-	f.Add(ResultsHeader + "a\t1e3\t0x1p4\tCRASH\t\"q\"\tx\r\n\n")
-	f.Add(ResultsHeader + "é\t-0\t1_0\tkeep\t\x00\xff\u2028")
-	f.Fuzz(func(t *testing.T, in string) {
-		first, _ := ParseResults(strings.NewReader(in))
-		out := ResultsHeader
-		for _, row := range first {
-			line := row.String()
-			if strings.Count(line, "\t") != 4 || strings.Count(line, "\n") != 1 {
-				t.Fatalf("not a row of five columns: %q", line)
-			}
-			out += line
-		}
-		second, err := ParseResults(strings.NewReader(out))
-		if err != nil || len(second) != len(first) {
-			t.Fatalf("%q: %d rows, then %d: %v", in, len(first), len(second), err)
-		}
-		again := ResultsHeader
-		for _, row := range second {
-			again += row.String()
-		}
-		if again != out {
-			t.Fatalf("%q, then %q", out, again)
-		}
-	})
 }

@@ -1,10 +1,14 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"autoresearchd/daemon/config"
@@ -20,59 +24,67 @@ type TakeOverOptions struct {
 	Journal *journal.Journal
 	Repo    *lineage.Repo
 	Inspect func(ctx context.Context, source []byte) (trainer.Inspection, error)
-	Tag     string        // of the branch autoresearch/<tag> that the study stands on
-	Rows    []lineage.Row // of its results.tsv, the baseline first
+	Tag     string // the study's
+	Asked   bool   // somebody chose the tag, so no other will do
+	Record  lineage.Foreign
 
 	there []journal.Record // trials that an earlier call made, in order, not yet met again
 }
 
 // TakenOver is what became of the rows.
 type TakenOver struct {
-	Trials   int
-	Champion lineage.Row
-	Left     []string // rows that could not be taken, and why
+	Tag         string
+	Trials      int
+	Champion    lineage.Past
+	Left, Notes []lineage.Remark // by line
 }
 
-// TakeOver makes a study that was run the upstream way (a branch, a commit for
-// each trial, results.tsv) the history of this journal, so that the loop goes on
-// from its champion. Its scores are believed as they stand: they were measured
-// with this workspace's prepare.py. A row whose commit git no longer has is left
-// out, since nothing can be learned from a score without a source.
+// past is a row with the program that it is about.
+type past struct {
+	lineage.Past
+	commit    string // in full
+	source    []byte
+	constants []search.Constant
+}
+
+// TakeOver makes a study that was run the upstream way (a commit for each trial,
+// results.tsv) the history of this journal, so that the loop goes on from its
+// champion, the last row that was kept. Its scores are believed as they stand:
+// they were measured with this workspace's prepare.py. A row whose train.py
+// cannot be found or read is left out, since nothing can be learned from a score
+// without a source.
 //
-// Interrupted, it can be called again: trials that are there already stay.
+// Nothing is written before it is known what the study will be. Interrupted, it
+// can be called again: trials that are there already stay.
 func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
-	var out TakenOver
-	if len(o.Rows) == 0 {
-		return out, errors.New("results.tsv has no rows: there is nothing to take over; `autoresearchd run` begins a study")
+	out := TakenOver{Tag: o.Tag, Left: slices.Clone(o.Record.Left), Notes: slices.Clone(o.Record.Notes)}
+	byLine := func(a, b lineage.Remark) int { return a.Line - b.Line }
+	defer func() {
+		slices.SortStableFunc(out.Left, byLine)
+		slices.SortStableFunc(out.Notes, byLine)
+	}()
+	rows, err := o.find(ctx, &out)
+	if err != nil {
+		return out, err
 	}
-	commits := make([]string, len(o.Rows))
-	last := -1 // the champion's row
-	for i, row := range o.Rows {
-		full, err := o.Repo.Resolve(ctx, row.Commit)
-		if err != nil {
-			return out, err
-		}
-		commits[i] = full
-		if row.Status == search.Keep && full != "" {
+	last := -1
+	for i, row := range rows {
+		if row.Status == search.Keep {
 			last = i
 		}
 	}
 	switch {
-	case commits[0] == "":
-		return out, fmt.Errorf("results.tsv begins with commit %s, the baseline, which git does not have: fetch the branch it was on", o.Rows[0].Commit)
+	case len(rows) == 0 && len(out.Left) == 0:
+		return out, errors.New("it has no rows: there is nothing to take over; `autoresearchd run` begins a study")
+	case len(rows) == 0 && slices.ContainsFunc(out.Left, func(r lineage.Remark) bool { return strings.HasSuffix(r.Text, lost) }):
+		return out, errors.New("no row of it can be taken over: fetch the branch that the commits were on, or begin a study with `autoresearchd run`")
+	case len(rows) == 0:
+		return out, errors.New("no row of it can be taken over: mend what is said of the lines, or begin a study with `autoresearchd run`")
 	case last < 0:
-		return out, errors.New("results.tsv has no row with status keep: there is no champion to go on from; `autoresearchd run` begins a study")
+		return out, errors.New("no row that can be taken over was kept, so there is no champion to go on from: write keep as the status of the row to go on from, or begin a study with `autoresearchd run`")
 	}
-	tip, err := o.Repo.BranchTip(ctx, o.Tag)
-	if err != nil {
-		return out, err
-	}
-	if tip != commits[last] {
-		return out, fmt.Errorf("the branch autoresearch/%s stands at %.7s, but the last kept row of results.tsv is %s (%s): move the branch with `git branch -f autoresearch/%s %s`, or name another with --tag",
-			o.Tag, tip, o.Rows[last].Commit, o.Rows[last].Description, o.Tag, o.Rows[last].Commit)
-	}
-	if err := o.study(ctx, commits[0]); err != nil {
-		return out, err
+	if later := slices.IndexFunc(o.Record.Rows, func(r lineage.Past) bool { return r.Line > rows[last].Line && r.Status == search.Keep }); later >= 0 {
+		out.note(rows[last].Line, "the study goes on from here: what was kept after it cannot be taken over")
 	}
 	there, err := o.Journal.Trials()
 	if err != nil {
@@ -84,25 +96,189 @@ func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
 		}
 	}
 	o.there = there
+	if err := o.branch(ctx, rows, last, &out); err != nil {
+		return out, err
+	}
+	base, err := o.base(ctx, rows, last, &out)
+	if err != nil {
+		return out, err
+	}
+	if err := o.study(ctx, base); err != nil {
+		return out, err
+	}
+	if err := o.Repo.AdvanceChampion(ctx, o.Tag, rows[last].commit, ""); err != nil {
+		return out, err
+	}
 	var parent journal.Record // the champion so far
-	for i, row := range o.Rows {
-		if commits[i] == "" {
-			out.Left = append(out.Left, fmt.Sprintf("%s %s %q: git does not have the commit", row.Commit, row.Status, row.Description))
-			continue
-		}
-		r, fault, err := o.take(ctx, row, commits[i], parent)
+	for _, row := range rows {
+		r, err := o.take(ctx, row, parent)
 		if err != nil {
 			return out, err
 		}
-		if fault != "" {
-			out.Left = append(out.Left, fmt.Sprintf("%s %s %q: %s", row.Commit, row.Status, row.Description, fault))
-			continue
-		}
 		if out.Trials++; row.Status == search.Keep {
-			parent, out.Champion = r, row
+			parent, out.Champion = r, row.Past
 		}
 	}
 	return out, nil
+}
+
+func (t *TakenOver) note(line int, format string, args ...any) {
+	t.Notes = append(t.Notes, lineage.Remark{Line: line, Text: fmt.Sprintf(format, args...)})
+}
+
+// find looks up the rows' programs.
+func (o *TakeOverOptions) find(ctx context.Context, out *TakenOver) ([]past, error) {
+	var rows []past
+	first := map[string]past{} // by commit
+	for i, row := range o.Record.Rows {
+		leave := func(format string, args ...any) {
+			out.Left = append(out.Left, lineage.Remark{Line: row.Line, Text: fmt.Sprintf("%s %s %q: ", cmp.Or(row.Commit, "-"), row.Status, row.Description) + fmt.Sprintf(format, args...)})
+		}
+		full, fault, err := o.resolve(ctx, row, o.Record.Rows[i+1:], out)
+		if err != nil {
+			return nil, err
+		}
+		if fault != "" {
+			leave("%s", fault)
+			continue
+		}
+		// An agent that did not commit what it tried writes the hash of what it
+		// started from, so a second score of one commit belongs to another program.
+		before, again := first[full]
+		if again && before.Status != search.Crash && (row.Status != search.Keep || before.Status == search.Keep) {
+			if before.Row == row.Row {
+				leave("it is line %d again", before.Line)
+			} else {
+				leave("its commit is line %d's: what ran here was not committed", before.Line)
+			}
+			continue
+		}
+		source, err := o.Repo.ReadFile(ctx, full, "train.py")
+		if errors.Is(err, fs.ErrNotExist) {
+			leave("its commit has no train.py")
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		i, err := o.Inspect(ctx, source)
+		if err != nil {
+			return nil, err
+		}
+		if i.Error != "" && row.Status != search.Crash {
+			leave("train.py: %s", i.Error)
+			continue
+		}
+		p := past{Past: row, commit: full, source: source, constants: i.Constants}
+		rows, first[full] = append(rows, p), p
+	}
+	return rows, nil
+}
+
+const lost = "git does not have the commit"
+
+// resolve finds a row's commit. A baseline that names none is what the next kept
+// row's commit was made on: upstream's loop commits each trial on the last kept.
+func (o *TakeOverOptions) resolve(ctx context.Context, row lineage.Past, after []lineage.Past, out *TakenOver) (full, fault string, err error) {
+	if row.Commit != "" {
+		full, err = o.Repo.Resolve(ctx, row.Commit)
+		switch {
+		case errors.Is(err, lineage.ErrAmbiguous):
+			return "", "several commits begin so", nil
+		case err != nil || full != "":
+			return full, "", err
+		case o.Repo.Shallow():
+			return "", "git does not have the commit, and the clone is shallow: `git fetch --unshallow` may bring it", nil
+		}
+		return "", lost, nil
+	}
+	i := slices.IndexFunc(after, func(r lineage.Past) bool { return r.Status == search.Keep })
+	if i < 0 {
+		return "", "it names no commit, and no kept row comes after it", nil
+	}
+	child, err := o.Repo.Resolve(ctx, after[i].Commit)
+	if err == nil && child != "" {
+		full, err = o.Repo.Parent(ctx, child)
+	}
+	if err != nil && !errors.Is(err, lineage.ErrAmbiguous) {
+		return "", "", err
+	}
+	if full == "" {
+		return "", fmt.Sprintf("it names no commit, and git does not have what line %d was made on", after[i].Line), nil
+	}
+	out.note(row.Line, "it names no commit: taken for %.7s, on which line %d's was made", full, after[i].Line)
+	return full, "", nil
+}
+
+// branch settles the study's tag, so that autoresearch/<tag> is, or can become,
+// a branch that stands at the champion. One that went on from there without
+// touching train.py stands at the champion too; any other is somebody's work
+// and stays as it is.
+func (o *TakeOverOptions) branch(ctx context.Context, rows []past, last int, out *TakenOver) error {
+	champion := &rows[last]
+	usable := func(tag string) (tip string, ok bool, err error) {
+		if tip, err = o.Repo.BranchTip(ctx, tag); err != nil {
+			return "", false, err
+		}
+		if len(o.there) == 0 {
+			if old, err := o.Repo.TrialCommit(ctx, tag, 1); err != nil || old != "" {
+				return tip, false, err
+			}
+		}
+		if tip == "" || tip == champion.commit {
+			return tip, true, nil
+		}
+		same, err := o.Repo.SameOnwards(ctx, champion.commit, tip, "train.py")
+		return tip, same, err
+	}
+	tip, ok, err := usable(o.Tag)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		why := fmt.Sprintf("the branch autoresearch/%s stands at %.7s and not at the last kept row's %.7s (line %d)", o.Tag, tip, champion.commit, champion.Line)
+		if tip == "" || tip == champion.commit {
+			why = fmt.Sprintf("git keeps trials of an earlier study %s", o.Tag)
+		}
+		free, found := o.Tag, false
+		for n := 2; !found; n++ {
+			free = fmt.Sprintf("%s-%d", o.Tag, n)
+			if tip, found, err = usable(free); err != nil {
+				return err
+			}
+			found = found && tip == ""
+		}
+		if o.Asked {
+			return fmt.Errorf("%s: give this study a tag of its own with --tag %s, which makes the branch autoresearch/%s at %.7s and leaves the other as it is", why, free, free, champion.commit)
+		}
+		out.note(0, "%s: this study is %s, on a branch of its own", why, free)
+		o.Tag, out.Tag = free, free
+	}
+	if tip != "" && tip != champion.commit {
+		out.note(champion.Line, "the branch autoresearch/%s went on from %.7s to %.7s with the same train.py: the study goes on from there", o.Tag, champion.commit, tip)
+		champion.commit = tip
+	}
+	return nil
+}
+
+// base is the commit whose files trials get beside train.py: the first kept
+// row's, unless the study changed some of them on the way.
+func (o *TakeOverOptions) base(ctx context.Context, rows []past, last int, out *TakenOver) (string, error) {
+	first := rows[slices.IndexFunc(rows, func(r past) bool { return r.Status == search.Keep })]
+	champion := rows[last]
+	changed, err := o.Repo.ChangedBetween(ctx, first.commit, champion.commit)
+	if err != nil {
+		return "", err
+	}
+	changed = slices.DeleteFunc(changed, func(name string) bool { return name == "train.py" || !strings.HasSuffix(name, ".py") })
+	if len(changed) == 0 {
+		return first.commit, nil
+	}
+	if slices.Contains(changed, "prepare.py") {
+		out.note(champion.Line, "prepare.py is another one than at line %d: scores from before it changed may not compare", first.Line)
+	}
+	out.note(champion.Line, "trials get the files beside train.py as they are here; since line %d these changed: %s", first.Line, strings.Join(changed, ", "))
+	return champion.commit, nil
 }
 
 // study begins the journal's study at the baseline's commit.
@@ -128,35 +304,21 @@ func (o *TakeOverOptions) study(ctx context.Context, base string) error {
 	return nil
 }
 
-// take makes one row a finished trial. fault says why it cannot be one.
-func (o *TakeOverOptions) take(ctx context.Context, row lineage.Row, commit string, parent journal.Record) (r journal.Record, fault string, err error) {
-	source, err := o.Repo.ReadFile(ctx, commit, "train.py")
-	if err != nil {
-		return r, "its commit has no train.py", nil
-	}
-	i, err := o.Inspect(ctx, source)
-	if err != nil {
-		return r, "", err
-	}
-	if i.Error != "" && row.Status != search.Crash {
-		return r, "train.py: " + i.Error, nil
-	}
+// take makes one row a finished trial.
+func (o *TakeOverOptions) take(ctx context.Context, row past, parent journal.Record) (journal.Record, error) {
 	t := search.Trial{
 		Proposal: search.Proposal{Strategy: search.Imported, Description: row.Description, Parent: parent.Trial.ID},
-		Source:   source, Constants: i.Constants, Changed: search.Changed(parent.Trial.Constants, i.Constants),
+		Source:   row.source, Constants: row.constants, Changed: search.Changed(parent.Trial.Constants, row.constants),
 		Seed: o.Config.Study.Seed, Budget: o.Config.Trial.Budget, StartedAt: time.Now().UTC(),
 	}
-	outcome := search.Outcome{Status: search.Crashed, Detail: "imported: results.tsv says crash"}
+	outcome := search.Outcome{Status: search.Crashed, Detail: "imported: the record says crash"}
 	if row.Status != search.Crash {
 		outcome = search.Outcome{Status: search.Completed, ValBPB: row.ValBPB, PeakVRAM: int64(row.MemoryGB * (1 << 30))}
-		if !search.Plausible(row.ValBPB) {
-			return r, fmt.Sprintf("val_bpb %g is not a score", row.ValBPB), nil
-		}
 	}
 	outcome.Flags = []string{"imported from results.tsv, not measured by autoresearchd"}
 	decision := search.Decision{Verdict: row.Status, Reason: "imported: decided by whoever ran it"}
-	r = journal.Record{Result: search.Result{Trial: t, Outcome: outcome, Decision: decision}, Commit: commit}
-	return r, "", o.write(ctx, &r, parent.Commit)
+	r := journal.Record{Result: search.Result{Trial: t, Outcome: outcome, Decision: decision}, Commit: row.commit}
+	return r, o.write(ctx, &r, parent.Commit)
 }
 
 // write brings a trial to its end, from wherever an earlier call left it: rows
@@ -169,6 +331,9 @@ func (o *TakeOverOptions) write(ctx context.Context, r *journal.Record, parentCo
 	if len(o.there) > 0 {
 		old := o.there[0]
 		o.there = o.there[1:]
+		if old.Trial.Proposal.Description != r.Trial.Proposal.Description || old.Stage.Reached(search.StageCommitted) && old.Commit != r.Commit {
+			return fmt.Errorf("the state directory %s holds an import of other rows: name an empty one with --state", o.Config.Study.State)
+		}
 		// Begin repeats only what has the very same content.
 		r.Trial.ID, r.Trial.StartedAt = old.Trial.ID, old.Trial.StartedAt
 		if old.Stage.Reached(search.StageDone) {
