@@ -132,7 +132,7 @@ type Result struct {
 type History struct {
 	Champion Trial     // where proposals usually start from; its Constants span Space
 	Space    Space     // the champion's search space
-	Done     []Result  // finished trials in the order of their ids, the baseline first
+	Done     []Result  // finished trials in the order of their decisions, the baseline first
 	Pending  []Trial   // admitted and not finished
 	Earlier  []Earlier // studies that [search] warm_start names
 	Trials   int       // that the study is to have in all; 0: no end in sight

@@ -17,7 +17,7 @@ import (
 	"autoresearchd/search"
 )
 
-// Replay calls each with every trial in the order of ids, with source and
+// Replay calls each with every trial in the order of decisions, with source and
 // curve. journal.Reader has one.
 type Replay func(each func(journal.Record) error) error
 

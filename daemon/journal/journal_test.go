@@ -38,7 +38,7 @@ func sameRecord(rec Record, id int64) error {
 	want := Record{
 		Result: search.Result{Trial: testTrial(id), Outcome: testOutcome(id), Decision: testDecision(id)},
 		Stage:  search.StageDone, Commit: testCommit(id), ParentCommit: testCommit(id - 1),
-		Seat: fmt.Sprintf(`{"cgroup":"trial-%d"}`, id),
+		Seat: fmt.Sprintf(`{"cgroup":"trial-%d"}`, id), Decided: id,
 	}
 	if !reflect.DeepEqual(rec, want) {
 		return fmt.Errorf("trial %d:\n got %+v\nwant %+v", id, rec, want)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"database/sql"
 	"encoding/binary"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,6 +45,7 @@ type Record struct {
 	Commit       string // full hash; empty before Commit
 	ParentCommit string // full hash of the commit that the trial starts from
 	Seat         string // JSON given to SetSeat: how to find the trial's processes
+	Decided      int64  // which decision it was, from 1; 0: none yet
 }
 
 // Suggestion is a human's idea for a coming proposal.
@@ -118,27 +121,42 @@ func scanStudy(db queryer) (Study, bool, error) {
 	return st, true, json.Unmarshal([]byte(budget), &st.Budget)
 }
 
-const columns = `SELECT trial, stage, parent_commit, commit_hash, seat, outcome, val_bpb, verdict, reason FROM trial `
+const columns = `SELECT trial, stage, parent_commit, commit_hash, seat, outcome, val_bpb, verdict, reason, coalesce(decided_no, 0) FROM trial `
 
-// Trials returns every trial in the order of ids, without sources and curves.
-func (s *store) Trials() ([]Record, error) {
-	return s.list("list trials", columns+"ORDER BY id")
+// inOrder compares by the one order of what was done: that of the decisions,
+// in which strategies were told. What is not decided comes last, as it was begun.
+func inOrder(a, b Record) int {
+	switch {
+	case a.Decided == b.Decided:
+		return cmp.Compare(a.Trial.ID, b.Trial.ID)
+	case a.Decided == 0:
+		return 1
+	case b.Decided == 0:
+		return -1
+	}
+	return cmp.Compare(a.Decided, b.Decided)
 }
 
-// Unfinished returns the trials that are not done, in the order of ids, without
-// sources and curves.
+// Trials returns every trial in the order of decisions, without sources and
+// curves.
+func (s *store) Trials() ([]Record, error) {
+	return s.list("list trials", columns)
+}
+
+// Unfinished returns the trials that are not done, in the order of decisions,
+// without sources and curves.
 func (s *store) Unfinished() ([]Record, error) {
-	return s.list("list unfinished trials", columns+"WHERE stage <> ? ORDER BY id", string(search.StageDone))
+	return s.list("list unfinished trials", columns+"WHERE stage <> ?", string(search.StageDone))
 }
 
 // Some returns the trials of these ids, without sources and curves, in the order
-// of ids; an id that the journal does not have is left out.
+// of decisions; an id that the journal does not have is left out.
 func (s *store) Some(ids []int64) ([]Record, error) {
 	list, err := json.Marshal(ids)
 	if err != nil {
 		return nil, err
 	}
-	return s.list("read trials", columns+"WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", string(list))
+	return s.list("read trials", columns+"WHERE id IN (SELECT value FROM json_each(?))", string(list))
 }
 
 func (s *store) list(op, query string, args ...any) ([]Record, error) {
@@ -159,6 +177,7 @@ func (s *store) list(op, query string, args ...any) ([]Record, error) {
 		}
 		return rows.Err()
 	})
+	slices.SortFunc(records, inOrder)
 	return records, err
 }
 
@@ -167,7 +186,7 @@ func scanRecord(row interface{ Scan(...any) error }) (Record, error) {
 	var trial, stage string
 	var commit, seat, outcome, verdict, reason sql.NullString
 	var val sql.NullFloat64
-	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &commit, &seat, &outcome, &val, &verdict, &reason); err != nil {
+	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &commit, &seat, &outcome, &val, &verdict, &reason, &rec.Decided); err != nil {
 		return Record{}, err
 	}
 	if err := json.Unmarshal([]byte(trial), &rec.Trial); err != nil {
@@ -239,29 +258,40 @@ func fill(db *sql.DB, rec *Record) error {
 	return rows.Err()
 }
 
-// Replay calls each with every trial in the order of ids, sources and curves
-// filled in, holding one in memory at a time. each may use the journal.
+// Replay calls each with every trial in the order of decisions, sources and
+// curves filled in, holding one in memory at a time. each may use the journal.
 func (s *store) Replay(each func(Record) error) error {
-	for last := int64(0); ; {
-		var rec Record
-		err := s.read("replay trials", func(db *sql.DB) error {
-			var err error
-			if rec, err = scanRecord(db.QueryRow(columns+"WHERE id > ? ORDER BY id LIMIT 1", last)); err != nil {
-				return err
-			}
-			return fill(db, &rec)
-		})
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
+	var all []Record
+	err := s.read("replay trials", func(db *sql.DB) error {
+		all = nil
+		rows, err := db.Query("SELECT id, coalesce(decided_no, 0) FROM trial")
 		if err != nil {
 			return err
 		}
-		last = rec.Trial.ID
+		defer rows.Close()
+		for rows.Next() {
+			var r Record
+			if err := rows.Scan(&r.Trial.ID, &r.Decided); err != nil {
+				return err
+			}
+			all = append(all, r)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(all, inOrder)
+	for _, r := range all {
+		rec, err := s.Trial(r.Trial.ID)
+		if err != nil {
+			return err
+		}
 		if err := each(rec); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // Source returns a trial's full train.py; ErrUnknown when there is no such trial.

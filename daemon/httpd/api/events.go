@@ -23,7 +23,7 @@ const (
 
 // frame is an event as it goes over the wire, the same bytes to every watcher.
 type frame struct {
-	trial int64 // 0: no trial event
+	no    int // of a trial event: which decision it tells, from 1; else 0
 	bytes []byte
 }
 
@@ -99,31 +99,21 @@ func (h *hub) close() {
 	h.producer.Wait()
 }
 
-// latest is the last finished trial, 0 if there is none.
-func (h *hub) latest() int64 {
-	done := h.api.o.Loop.History().Done
-	if len(done) == 0 {
-		return 0
-	}
-	return done[len(done)-1].Trial.ID
-}
+// latest is how many trials are decided.
+func (h *hub) latest() int { return len(h.api.o.Loop.History().Done) }
 
-// since are the finished trials after one, as events.
-func (h *hub) since(id int64) []frame {
+// since are the trials that were decided after the first so many, as events.
+func (h *hub) since(known int) []frame {
 	var frames []frame
 	done := h.api.o.Loop.History().Done
-	at := len(done)
-	for at > 0 && done[at-1].Trial.ID > id && len(done)-at < catchUp {
-		at--
-	}
-	for _, r := range done[at:] {
-		frames = append(frames, frame{r.Trial.ID, fmt.Appendf(nil, "id: %d\nevent: trial\ndata: {\"id\":%d}\n\n", r.Trial.ID, r.Trial.ID)})
+	for at := max(known, len(done)-catchUp); at < len(done); at++ {
+		frames = append(frames, frame{at + 1, fmt.Appendf(nil, "id: %d\nevent: trial\ndata: {\"id\":%d}\n\n", at+1, done[at].Trial.ID)})
 	}
 	return frames
 }
 
 // produce makes events until ctx ends: trials, and what moves if it moved.
-func (h *hub) produce(ctx context.Context, known int64) {
+func (h *hub) produce(ctx context.Context, known int) {
 	tick := time.NewTicker(h.period)
 	defer tick.Stop()
 	var last []byte
@@ -134,7 +124,7 @@ func (h *hub) produce(ctx context.Context, known int64) {
 		case <-tick.C:
 		}
 		for _, f := range h.since(known) {
-			known = f.trial
+			known = f.no
 			h.tell(f)
 		}
 		if now := h.api.moving(ctx); !bytes.Equal(now, last) {
@@ -200,10 +190,10 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	known := h.latest()
 	hello := fmt.Appendf(nil, "retry: %d\nid: %d\n\n", reconnect, known)
-	if from, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil && from >= 0 && from < known {
+	if from, err := strconv.Atoi(r.Header.Get("Last-Event-ID")); err == nil && from >= 0 && from < known {
 		hello = fmt.Appendf(nil, "retry: %d\n\n", reconnect)
 		for _, f := range h.since(from) {
-			hello, known = append(hello, f.bytes...), f.trial
+			hello, known = append(hello, f.bytes...), f.no
 		}
 	}
 	if !write(append(hello, h.api.moving(r.Context())...)) {
@@ -222,7 +212,7 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case f := <-me.frames:
-			if f.trial != 0 && f.trial <= known {
+			if f.no != 0 && f.no <= known {
 				continue // told already
 			}
 			if !write(f.bytes) {

@@ -106,24 +106,26 @@ func (q *query) lets(r *search.Result) bool {
 // passed when ascending, and are not looked for when descending: nothing is
 // seen twice and nothing left out.
 func (q *query) pick(done []search.Result) (ids []int64, more bool, total int) {
+	passed := q.after == 0
 	for i := range done {
 		r := &done[i]
 		if !q.ascending {
 			r = &done[len(done)-1-i]
 		}
+		begins := passed
+		passed = passed || r.Trial.ID == q.after
 		if !q.lets(r) {
 			continue
 		}
 		total++
-		id := r.Trial.ID
-		if q.after != 0 && (q.ascending && id <= q.after || !q.ascending && id >= q.after) {
+		if !begins {
 			continue
 		}
 		if len(ids) == q.limit {
 			more = true
 			continue
 		}
-		ids = append(ids, id)
+		ids = append(ids, r.Trial.ID)
 	}
 	return ids, more, total
 }
