@@ -42,10 +42,16 @@ func (s *strategy) read(ctx context.Context, h search.History, t task, reply sea
 	if reply.Truncated {
 		return nil, errors.New("the reply was cut off at the longest length that the server allows: be shorter, and use edits instead of a whole file")
 	}
-	if reply.Reasoning {
-		return nil, errors.New("the server gave the model's reasoning and no answer: let it keep both apart, or end the reasoning in time")
-	}
 	a, err := parse(reply.Text)
+	if reply.Reasoning {
+		if err == nil {
+			err = wholeThought(reply.Text, a)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s, and that is no whole answer: %w", inReasoning, err)
+		}
+		s.remark(fmt.Sprintf("model %s: %s; it is whole, and used. %s", reply.Model, inReasoning, reasoningRemedy))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +99,58 @@ func (s *strategy) read(ctx context.Context, h search.History, t task, reply sea
 	return c, nil
 }
 
+// Where a reply has nothing but reasoning.
+const (
+	inReasoning     = "the reply's text is empty, and all it says stands in its field of reasoning (reasoning_content)"
+	reasoningRemedy = "To mend that, let the server not part the two (vLLM and SGLang: start without --reasoning-parser; llama.cpp: --reasoning-format none), let the model not reason (Ollama: a model or template without thinking), or raise llm.max_tokens"
+)
+
+// wholeThought refuses reasoning that does not end with the one proposal that
+// it holds, in the form that was asked for.
+func wholeThought(text string, a answer) error {
+	text, err := answerOf(text)
+	if err != nil {
+		return err
+	}
+	held := 0
+	for _, part := range split(text) {
+		body := strings.Join(part.lines, "\n")
+		one, found, err := parseJSON(body)
+		if !found && err == nil {
+			one, err = parseBlocks(body)
+		}
+		if err != nil {
+			return err
+		}
+		if one.proposes() && !one.loose || part.kind != normal && one.proposes() {
+			held++
+		}
+	}
+	switch {
+	case a.loose || a.description == "":
+		return errors.New("it proposes nothing in the form that was asked for")
+	case held > 1:
+		return errSeveral
+	}
+	return nil
+}
+
+// remark logs what a person should mend, once for the same.
+func (s *strategy) remark(words string) {
+	s.mu.Lock()
+	news := !s.remarks[words]
+	s.remarks[words] = true
+	s.mu.Unlock()
+	if news {
+		s.tools.Log.Warn("a model server should be set up in another way", "what", words)
+	}
+}
+
 // settings reads constants as values of train.py's types. What keeps its value
 // is left out.
 func settings(constants []setting, consts []search.Constant) (map[string]search.Value, error) {
 	var faults []error
-	values := map[string]search.Value{}
+	values, texts := map[string]search.Value{}, map[string]string{}
 	for _, set := range constants {
 		at := slices.IndexFunc(consts, func(c search.Constant) bool { return c.Name == set.name })
 		if at < 0 {
@@ -105,12 +158,14 @@ func settings(constants []setting, consts []search.Constant) (map[string]search.
 			continue
 		}
 		v, err := set.value(consts[at].Value)
-		if err != nil {
+		switch before, twice := values[set.name]; {
+		case err != nil:
 			faults = append(faults, err)
-		} else if !v.Equal(consts[at].Value) {
-			values[set.name] = v
-		} else {
-			delete(values, set.name)
+		case v.Equal(consts[at].Value): // also as the first half of "from 8 to 9"
+		case twice && !before.Equal(v):
+			faults = append(faults, fmt.Errorf("the reply sets %s to %s and to %s: give one value", set.name, inline(texts[set.name], 60), inline(set.text, 60)))
+		default:
+			values[set.name], texts[set.name] = v, set.text
 		}
 	}
 	if len(values) == 0 {

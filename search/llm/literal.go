@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,16 @@ func (s setting) value(old search.Value) (search.Value, error) {
 	if old.Kind() == search.String {
 		return search.StringValue(strings.Trim(s.text, `"'`)), nil
 	}
-	v, err := literal(s.text)
+	text := s.text
+	switch {
+	case old.Kind() == search.Tuple && strings.Contains(text, ",") && !strings.HasPrefix(text, "(") && !strings.HasPrefix(text, "["):
+		text = "(" + text + ")"
+	case old.Kind() == search.Int && thousands.MatchString(text):
+		text = strings.ReplaceAll(text, ",", "")
+	case old.Kind() == search.Float && strings.HasSuffix(text, "%") && old.Number() >= 0 && old.Number() <= 1: // of the whole
+		text = strings.TrimSuffix(text, "%") + "/100"
+	}
+	v, err := literal(text)
 	if err != nil {
 		return search.Value{}, fmt.Errorf("%s = %s: %w", s.name, inline(s.text, 60), err)
 	}
@@ -27,6 +37,8 @@ func (s setting) value(old search.Value) (search.Value, error) {
 	}
 	return v, nil
 }
+
+var thousands = regexp.MustCompile(`^[+-]?\d{1,3}(?:,\d{3})+$`)
 
 // fit turns whole floats and ints into each other where train.py has the other.
 func fit(v, old search.Value) search.Value {
@@ -77,27 +89,13 @@ func literalAt(text string, depth int) (search.Value, error) {
 		}
 		return search.TupleValue(items...), nil
 	}
-	for _, op := range []string{"**", "<<", "*"} {
-		if a, b, ok := strings.Cut(text, op); ok {
-			x, err1 := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(a), "_", ""), 10, 64)
-			y, err2 := literalAt(strings.TrimSpace(b), depth+1)
-			if err1 != nil || err2 != nil || y.Kind() != search.Int {
-				return search.Value{}, bad
-			}
-			var n float64
-			switch op {
-			case "**":
-				n = math.Pow(float64(x), y.Number())
-			case "<<":
-				n = float64(x) * math.Pow(2, y.Number())
-			default:
-				n = float64(x) * y.Number()
-			}
-			if math.Abs(n) > 1<<53 || n != math.Trunc(n) {
-				return search.Value{}, bad
-			}
-			return search.IntValue(int64(n)), nil
+	if at, op := operator(text); at > 0 {
+		x, err1 := literalAt(strings.TrimSpace(text[:at]), depth+1)
+		y, err2 := literalAt(strings.TrimSpace(text[at+len(op):]), depth+1)
+		if err1 != nil || err2 != nil {
+			return search.Value{}, bad
 		}
+		return arithmetic(op, x, y)
 	}
 	plain := strings.ReplaceAll(text, "_", "")
 	if n, err := strconv.ParseInt(plain, 10, 64); err == nil {
@@ -108,4 +106,50 @@ func literalAt(text string, depth int) (search.Value, error) {
 		return search.Value{}, bad
 	}
 	return search.FloatValue(f), nil
+}
+
+// operator is the operator of an expression that is worked out last, and its
+// place; -1: there is none.
+func operator(text string) (int, string) {
+	if at := strings.LastIndex(text, "<<"); at >= 0 {
+		return at, "<<"
+	}
+	for i := len(text) - 1; i > 0; i-- {
+		switch {
+		case text[i] == '*' && text[i-1] == '*':
+			i--
+		case text[i] == '*' || text[i] == '/':
+			return i, text[i : i+1]
+		}
+	}
+	return strings.Index(text, "**"), "**"
+}
+
+// arithmetic works out what Python would.
+func arithmetic(op string, x, y search.Value) (search.Value, error) {
+	bad := fmt.Errorf("not a literal")
+	whole := x.Kind() == search.Int && y.Kind() == search.Int
+	if !whole && (op == "<<" || x.Kind() != search.Int && x.Kind() != search.Float || y.Kind() != search.Int && y.Kind() != search.Float) {
+		return search.Value{}, bad
+	}
+	var n float64
+	switch op {
+	case "**":
+		n = math.Pow(x.Number(), y.Number())
+	case "<<":
+		n = x.Number() * math.Pow(2, y.Number())
+	case "/":
+		n, whole = x.Number()/y.Number(), false
+	default:
+		n = x.Number() * y.Number()
+	}
+	switch {
+	case math.IsNaN(n) || math.IsInf(n, 0):
+		return search.Value{}, bad
+	case !whole:
+		return search.FloatValue(n), nil
+	case math.Abs(n) > 1<<53 || n != math.Trunc(n):
+		return search.Value{}, bad
+	}
+	return search.IntValue(int64(n)), nil
 }

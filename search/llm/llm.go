@@ -76,6 +76,8 @@ type strategy struct {
 	given     map[int64]bool // ideas of proposals that were handed out since Prepare
 	fixed     map[int64]bool
 	prints    map[int64]uint64 // identities of trials
+	remarks   map[string]bool  // what a person has been told
+	room      map[string]int   // bytes of prompt that a model has taken, where it has refused more
 }
 
 // New is the search.Factory.
@@ -98,7 +100,7 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if o.PromptBytes < 8000 || o.PromptBytes > 4<<20 {
 		bad("prompt_bytes = %d: use 8000 to %d", o.PromptBytes, 4<<20)
 	}
-	s := &strategy{seed: seed, o: o, ideas: map[int64]int{}, given: map[int64]bool{}, fixed: map[int64]bool{}, prints: map[int64]uint64{}}
+	s := &strategy{seed: seed, o: o, ideas: map[int64]int{}, given: map[int64]bool{}, fixed: map[int64]bool{}, prints: map[int64]uint64{}, remarks: map[string]bool{}, room: map[string]int{}}
 	switch o.Fallback {
 	case "none":
 	case Name:
@@ -340,13 +342,19 @@ func (s *strategy) converse(ctx context.Context, h search.History) (*candidate, 
 	} else {
 		t.idea = s.wish(h, true)
 	}
-	p := s.prompt(h, t)
-	p.Model = s.choose(h)
+	model := s.choose(h)
+	p := s.prompt(h, t, model)
 	kept := []search.Attachment{attach("prompt", 1, p.System+"\n\n"+p.Turns[0])}
 	dollars := 0.0
 	for turn := 1; ; turn++ {
 		reply, err := s.tools.Model.Complete(ctx, p)
 		if err != nil {
+			if turn == 1 && errors.Is(err, search.ErrPromptTooLong) && s.shorten(model, p, err) {
+				p = s.prompt(h, t, model)
+				kept[0] = attach("prompt", 1, p.System+"\n\n"+p.Turns[0])
+				turn--
+				continue
+			}
 			return nil, err
 		}
 		dollars += reply.Dollars
@@ -367,6 +375,27 @@ func (s *strategy) converse(ctx context.Context, h search.History) (*candidate, 
 		p.Turns = append(p.Turns, cut(reply.Text, 32<<10), repair(fault))
 		kept = append(kept, attach("prompt", turn+1, p.Turns[len(p.Turns)-1]))
 	}
+}
+
+// shortest is the least that a prompt may be cut to.
+const shortest = 8000
+
+// shorten halves a model's prompts after one was too long, and reports whether
+// there was anything to halve.
+func (s *strategy) shorten(model string, p search.Prompt, why error) bool {
+	size := len(p.System)
+	for _, t := range p.Turns {
+		size += len(t)
+	}
+	if size <= shortest {
+		return false
+	}
+	size = max(shortest, size/2)
+	s.mu.Lock()
+	s.room[model] = size
+	s.mu.Unlock()
+	s.tools.Log.Warn("prompts are made shorter for a model", "bytes", size, "why", oneLine(why.Error(), 500))
+	return true
 }
 
 func attach(what string, turn int, text string) search.Attachment {

@@ -525,7 +525,7 @@ func TestPrompt(t *testing.T) {
 			Memo: memo{Kind: "edit", Model: "small"}.encode()}), o)
 	}
 	task := task{base: l.sources[1], champion: l.sources[1], constants: l.h.Champion.Constants}
-	p := l.s.prompt(l.h, task)
+	p := l.s.prompt(l.h, task, "")
 	text := p.Turns[0]
 	for _, want := range []string{"be bold", trainPy[:60], "## Constants that may be changed", "MATRIX_LR = 0.04, from 0.004 to 0.4", "TOTAL_BATCH_SIZE = 524288, one of 65536, ",
 		"## Best trials", " to the champion), 44.0 GiB, 891 steps, discard: ", "## Most recent trials", "## Dead ends", "MATRIX_LR was changed alone in 30 trials and never helped", "## Failures", "## What the optimisers know", "MATRIX_LR: explains "} {
@@ -544,7 +544,7 @@ func TestPrompt(t *testing.T) {
 	for _, limit := range []int{8000, 10000, 20000} {
 		l.s.o.PromptBytes = limit
 		l.program = strings.Repeat("a long programme\n", 10000)
-		p := l.s.prompt(l.h, task)
+		p := l.s.prompt(l.h, task, "")
 		if size := len(p.System) + len(p.Turns[0]); size > limit || !strings.Contains(p.Turns[0], "## Your task") {
 			t.Errorf("a prompt of %d bytes, %d are allowed", size, limit)
 		}

@@ -79,23 +79,29 @@ type task struct {
 	constants []search.Constant // of base
 }
 
-// prompt writes the request.
-func (s *strategy) prompt(h search.History, t task) search.Prompt {
+// prompt writes the request to a model; "": to whose turn it is.
+func (s *strategy) prompt(h search.History, t task, model string) search.Prompt {
+	s.mu.Lock()
+	size := s.o.PromptBytes
+	if room := s.room[model]; room > 0 {
+		size = min(size, room)
+	}
+	s.mu.Unlock()
 	system := contract
 	if !s.o.Edits {
 		system += constantsOnly
 	}
 	var head, tail strings.Builder
 	if program, err := s.tools.Read("program.md"); err == nil && len(program) > 0 {
-		head.WriteString("## program.md, the study's instructions\n\n" + verbatim("program.md", short(program, s.o.PromptBytes/5)) + "\n")
+		head.WriteString("## program.md, the study's instructions\n\n" + verbatim("program.md", short(program, size/5)) + "\n")
 	}
 	if t.crash == nil {
-		fmt.Fprintf(&head, "## train.py of the champion, trial %d%s\n\n%s\n", h.Champion.ID, score(h, h.Champion.ID), verbatim("train.py", short(t.base, s.o.PromptBytes/2)))
+		fmt.Fprintf(&head, "## train.py of the champion, trial %d%s\n\n%s\n", h.Champion.ID, score(h, h.Champion.ID), verbatim("train.py", short(t.base, size/2)))
 		if rows := ranges(h); len(rows) > 0 {
 			head.WriteString("## Constants that may be changed, with their values (a tuple is set whole)\n\n" + strings.Join(rows, "\n") + "\n\n")
 		}
 	} else {
-		fmt.Fprintf(&head, "## train.py of trial %d, which crashed\n\n%s\n", t.crash.Trial.ID, verbatim("train.py", short(t.base, s.o.PromptBytes/2)))
+		fmt.Fprintf(&head, "## train.py of trial %d, which crashed\n\n%s\n", t.crash.Trial.ID, verbatim("train.py", short(t.base, size/2)))
 	}
 	switch {
 	case t.crash != nil:
@@ -109,7 +115,7 @@ func (s *strategy) prompt(h search.History, t task) search.Prompt {
 			tail.WriteString("An optimiser tunes constants well; structure is what it cannot find.\n")
 		}
 	}
-	limit := s.o.PromptBytes - head.Len() - tail.Len() - len(system)
+	limit := size - head.Len() - tail.Len() - len(system)
 	body := ""
 	for n := s.o.History; n > 0; n /= 2 {
 		if body = s.digest(h, n); len(body) <= limit {
@@ -119,7 +125,7 @@ func (s *strategy) prompt(h search.History, t task) search.Prompt {
 	if len(body) > limit {
 		body = ""
 	}
-	return search.Prompt{System: system, Turns: []string{head.String() + body + tail.String()}}
+	return search.Prompt{Model: model, System: system, Turns: []string{head.String() + body + tail.String()}}
 }
 
 // short takes out the middle of what is too long.

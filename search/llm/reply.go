@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"autoresearchd/search/llm/loose"
 )
 
 // Limits on what a reply may hold.
@@ -27,6 +30,15 @@ type answer struct {
 	constants   []setting
 	edits       []edit
 	file        string // a whole train.py; empty: none
+	loose       bool   // its constants stood in prose
+}
+
+// proposes reports whether there is anything to try.
+func (a *answer) proposes() bool { return len(a.constants)+len(a.edits) > 0 || a.file != "" }
+
+// same reports whether two answers propose the same.
+func (a *answer) same(b *answer) bool {
+	return slices.Equal(a.constants, b.constants) && slices.Equal(a.edits, b.edits) && a.file == b.file
 }
 
 // setting is a constant with the text of its new value.
@@ -39,14 +51,14 @@ type setting struct {
 type edit struct{ search, replace string }
 
 var (
-	searchMark  = regexp.MustCompile(`^ {0,3}<{5,9}\s*([^<]*)$`)
+	searchMark  = regexp.MustCompile(`^ {0,3}(?:<{5,9}\s*([^<]*)|-{5,9} ?(?i:search|original)(?: .*)?)$`)
 	middleMark  = regexp.MustCompile(`^ {0,3}={5,9}\s*$`)
-	replaceMark = regexp.MustCompile(`^ {0,3}>{5,9}(?:\s*(?i:replace|updated|new).*)?\s*$`)
+	replaceMark = regexp.MustCompile(`^ {0,3}(?:>{5,9}(?:\s*(?i:replace|updated|new|end).*)?|\+{5,9} ?(?i:replace|updated).*)\s*$`)
 	fenceMark   = regexp.MustCompile("^\\s{0,3}(`{3,}|~{3,})\\s*([^`]*)$")
 	label       = regexp.MustCompile(`^[\s*#>_-]*(?i:(description|summary|expect(?:ed|ation)?(?: effect)?|constants|file|full file))[*_]*\s*:\s*[*_]*\s*(.*?)\s*$`)
+	constHead   = regexp.MustCompile(`^\s{0,3}(?:#{1,6}\s*|\*\*|__|\[)?(?:CONSTANTS|(?i:constants))(?:\*\*|__|\])?\s*$`)
 	pathLine    = regexp.MustCompile("^[\\s*#`\"']*(?i:(?:file|path|edit)\\s*:\\s*)?[*`\"']*([\\w.~/\\\\-]*\\.[A-Za-z]{1,6})[*`\"':\\s]*$")
 	pathWord    = regexp.MustCompile(`[\w.~/\\-]*\.[A-Za-z]{1,6}\b`)
-	assignment  = regexp.MustCompile("^ {0,3}[-*`]*\\s?`?([A-Z_][A-Z0-9_]*)`?\\s*(?:=|:)\\s*(.+?)`?\\s*$")
 	hunk        = regexp.MustCompile(`(?m)^(@@ -\d|--- a/|diff --git )`)
 )
 
@@ -59,14 +71,11 @@ func parse(reply string) (answer, error) {
 	if len(reply) > maxReply {
 		return answer{}, fmt.Errorf("the reply is %d bytes long, at most %d are read", len(reply), maxReply)
 	}
-	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(strings.ToValidUTF8(reply, "\ufffd"), "\ufeff"))
-	if at := strings.LastIndex(text, "</think>"); at >= 0 { // some models think aloud first
-		text = text[at+len("</think>"):]
+	text, err := answerOf(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(strings.ToValidUTF8(reply, "\ufffd"), "\ufeff")))
+	if err != nil {
+		return answer{}, err
 	}
-	a, found, err := parseJSON(text)
-	if !found && err == nil {
-		a, err = parseBlocks(text)
-	}
+	a, err := final(text)
 	if err != nil {
 		return answer{}, err
 	}
@@ -83,11 +92,6 @@ func parse(reply string) (answer, error) {
 		return answer{}, fmt.Errorf("the reply sets %d constants, at most %d are taken", len(a.constants), maxConstants)
 	case len(a.file) > maxSource:
 		return answer{}, fmt.Errorf("the file is %d bytes long, a train.py may have %d", len(a.file), maxSource)
-	case len(a.constants)+len(a.edits) == 0 && a.file == "":
-		if hunk.MatchString(text) {
-			return answer{}, errors.New("the reply is a unified diff: write SEARCH/REPLACE blocks instead")
-		}
-		return answer{}, fmt.Errorf("%w; it begins %s", errProse, inline(text, 80))
 	}
 	a.description, a.expect = oneLine(a.description, 200), oneLine(a.expect, 300)
 	return a, nil
@@ -105,23 +109,43 @@ func onlyTrain(name string) error {
 // parseJSON reads a reply that is a JSON object, alone or in a fence.
 func parseJSON(text string) (a answer, found bool, err error) {
 	for _, piece := range jsonPieces(text) {
-		var raw map[string]json.RawMessage
-		if json.Unmarshal([]byte(piece), &raw) != nil {
+		raw, ok := jsonObject(piece)
+		if !ok {
 			continue
 		}
-		a, found, err = fromJSON(raw)
-		if found || err != nil {
-			return a, found, err
+		one, ok, err := fromJSON(raw)
+		switch {
+		case err != nil:
+			return one, true, err
+		case ok && found && !one.same(&a):
+			return a, true, errSeveral
+		case ok:
+			a, found = one, true
 		}
 	}
-	return answer{}, false, nil
+	return a, found, nil
 }
 
-// jsonPieces are the parts of a reply that may be a JSON object: the whole, or
-// the content of a fence.
+// jsonObject reads an object, with the liberties that models take: Python's
+// tuples are arrays.
+func jsonObject(piece string) (map[string]json.RawMessage, bool) {
+	var raw map[string]json.RawMessage
+	if json.Unmarshal([]byte(piece), &raw) == nil {
+		return raw, true
+	}
+	plain := loose.JSON([]byte(piece))
+	if json.Unmarshal(plain, &raw) == nil {
+		return raw, true
+	}
+	plain = loose.JSON([]byte(strings.NewReplacer("(", "[", ")", "]").Replace(piece)))
+	return raw, json.Unmarshal(plain, &raw) == nil
+}
+
+// jsonPieces are the parts of a reply that may be a JSON object: the whole,
+// the content of a fence, lines from one that opens to one that closes.
 func jsonPieces(text string) []string {
 	pieces := []string{strings.TrimSpace(text)}
-	var inside []string
+	var inside, bare []string
 	fence := ""
 	for line := range strings.Lines(text) {
 		m := fenceMark.FindStringSubmatch(strings.TrimRight(line, "\n"))
@@ -133,11 +157,16 @@ func jsonPieces(text string) []string {
 			fence = ""
 		case fence != "":
 			inside = append(inside, line)
+		case strings.HasPrefix(line, "{") || len(bare) > 0:
+			if bare = append(bare, line); strings.HasPrefix(line, "}") || len(bare) == 1 && strings.HasSuffix(strings.TrimSpace(line), "}") {
+				pieces = append(pieces, strings.TrimSpace(strings.Join(bare, "")))
+				bare = nil
+			}
 		}
 	}
 	out := pieces[:0]
-	for _, p := range pieces {
-		if strings.HasPrefix(p, "{") && strings.HasSuffix(p, "}") {
+	for i, p := range pieces {
+		if strings.HasPrefix(p, "{") && strings.HasSuffix(p, "}") && (i == 0 || p != pieces[0]) {
 			out = append(out, p)
 		}
 	}
@@ -167,17 +196,8 @@ func fromJSON(raw map[string]json.RawMessage) (a answer, found bool, err error) 
 	if err := onlyTrain(text("path", "filename")); err != nil {
 		return a, true, err
 	}
-	var constants map[string]json.RawMessage
-	if r, ok := raw["constants"]; ok && json.Unmarshal(r, &constants) != nil {
-		return a, true, errors.New("constants is not an object of names and values")
-	}
-	for _, name := range sortedKeys(constants) {
-		s := setting{name: name, text: string(constants[name])}
-		var quoted string
-		if json.Unmarshal(constants[name], &quoted) == nil && strings.HasPrefix(s.text, `"`) {
-			s.text, s.quoted = quoted, true
-		}
-		a.constants = append(a.constants, s)
+	if a.constants, err = jsonConstants(raw); err != nil {
+		return a, true, err
 	}
 	var edits []map[string]json.RawMessage
 	if r, ok := raw["edits"]; ok && json.Unmarshal(r, &edits) != nil {
@@ -202,12 +222,90 @@ func fromJSON(raw map[string]json.RawMessage) (a answer, found bool, err error) 
 	return a, len(a.constants)+len(a.edits) > 0 || a.file != "", nil
 }
 
+// jsonConstants reads the constants of a JSON reply: an object of names and
+// values, a list of such, or the reply's own fields where their names are
+// those of constants.
+func jsonConstants(raw map[string]json.RawMessage) ([]setting, error) {
+	values := map[string]json.RawMessage{}
+	for _, key := range []string{"constants", "CONSTANTS", "Constants", "hyperparameters", "parameters", "params", "values", "settings", "changes", "updates", "config"} {
+		r, ok := raw[key]
+		if !ok || string(r) == "null" {
+			continue
+		}
+		var list []map[string]json.RawMessage
+		switch {
+		case json.Unmarshal(r, &values) == nil:
+		case json.Unmarshal(r, &list) == nil:
+			for _, e := range list {
+				var name string
+				for _, k := range []string{"name", "constant", "key", "parameter", "param"} {
+					if json.Unmarshal(e[k], &name) == nil && name != "" {
+						break
+					}
+				}
+				if name == "" && len(e) == 1 { // [{"DEPTH": 9}]
+					for k, v := range e {
+						values[k] = v
+					}
+					continue
+				}
+				v := news(e)
+				if _, twice := values[name]; name == "" || v == nil || twice {
+					return nil, fmt.Errorf("%s is not a list of objects with name and value, each name once", key)
+				}
+				values[name] = v
+			}
+		default:
+			return nil, fmt.Errorf("%s is not an object of names and values", key)
+		}
+		break
+	}
+	if len(values) == 0 {
+		for name, v := range raw {
+			if upper.MatchString(name) {
+				values[name] = v
+			}
+		}
+	}
+	var out []setting
+	for _, name := range sortedKeys(values) {
+		v := values[name]
+		var object map[string]json.RawMessage
+		if json.Unmarshal(v, &object) == nil && object != nil { // {"old": 8, "new": 9}
+			if v = news(object); v == nil {
+				return nil, fmt.Errorf("constants: %s is an object: give its new value", inline(name, 60))
+			}
+		}
+		s := setting{name: name, text: string(v)}
+		var quoted string
+		if json.Unmarshal(v, &quoted) == nil && strings.HasPrefix(s.text, `"`) {
+			s.text, s.quoted = quoted, true
+			if one, plain, _ := value(quoted); plain { // "0.04 -> 0.05"
+				s = setting{name, one.text, true}
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// news is the new value in an object that tells of a change; nil: none.
+func news(e map[string]json.RawMessage) json.RawMessage {
+	for _, k := range []string{"new", "new_value", "to", "after", "proposed", "value"} {
+		if v, ok := e[k]; ok {
+			return v
+		}
+	}
+	return nil
+}
+
 func lines(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
 
 // parseBlocks reads a reply that is written in lines.
 func parseBlocks(text string) (answer, error) {
 	var a answer
-	var loose []setting  // assignments outside of a CONSTANTS section
+	var prose []setting // assignments outside of a CONSTANTS section
+	var columns table
 	var whole [][]string // contents of fences that look like a train.py
 	var named, fenced string
 	var inside []string
@@ -221,12 +319,15 @@ func parseBlocks(text string) (answer, error) {
 					return a, err
 				}
 			}
-			e, next, err := block(all, i+1)
+			e, next, err := block(all, i+1, fence != "")
 			if err != nil {
 				return a, fmt.Errorf("edit block %d: %w", len(a.edits)+1, err)
 			}
 			a.edits = append(a.edits, e)
 			i, constants, inside = next, false, nil
+			if next >= len(all) {
+				fence = "" // it closed the block
+			}
 			continue
 		}
 		if m := fenceMark.FindStringSubmatch(line); m != nil {
@@ -255,6 +356,10 @@ func parseBlocks(text string) (answer, error) {
 		if fence != "" {
 			inside = append(inside, line)
 		}
+		if constHead.MatchString(line) {
+			constants, columns = true, table{}
+			continue
+		}
 		if fence == "" || len(inside) < 12 {
 			if m := label.FindStringSubmatch(line); m != nil {
 				key := strings.ToLower(m[1])
@@ -282,13 +387,24 @@ func parseBlocks(text string) (answer, error) {
 			named = m[1]
 			continue
 		}
-		if s, ok := assign(line); ok {
-			if constants {
-				a.constants = append(a.constants, s)
-			} else {
-				loose = append(loose, s)
+		if strings.Contains(line, "|") {
+			if s, row, sure := columns.row(line); row {
+				if s.name != "" && constants {
+					a.constants = append(a.constants, s)
+				} else if s.name != "" && sure {
+					prose = append(prose, s)
+				}
+				continue
 			}
-		} else if strings.TrimSpace(line) != "" && fence == "" {
+		} else {
+			columns = table{}
+		}
+		switch all, sure := assignments(line, constants); {
+		case len(all) > 0 && constants:
+			a.constants = append(a.constants, all...)
+		case len(all) > 0 && sure:
+			prose = append(prose, all...)
+		case len(all) == 0 && !sure && strings.TrimSpace(line) != "" && fence == "":
 			constants, named = false, ""
 		}
 	}
@@ -298,8 +414,11 @@ func parseBlocks(text string) (answer, error) {
 	if len(whole) > 0 {
 		a.file = strings.TrimRight(strings.Join(whole[len(whole)-1], "\n"), "\n") + "\n"
 	}
-	if len(a.constants)+len(a.edits) == 0 && a.file == "" {
-		a.constants = loose
+	if !a.proposes() && len(prose) == 0 {
+		prose, _ = assignments(a.description, false)
+	}
+	if !a.proposes() {
+		a.constants, a.loose = prose, true
 	}
 	return a, nil
 }
@@ -309,18 +428,24 @@ func looksWhole(inside []string) bool {
 	return len(inside) >= 5 && strings.Contains(strings.Join(inside, "\n"), "evaluate_bpb(")
 }
 
-// block reads an edit block from its first line of search text on.
-func block(all []string, i int) (e edit, end int, err error) {
+// block reads an edit block from its first line of search text on. In a fence,
+// the fence's end closes it too.
+func block(all []string, i int, fenced bool) (e edit, end int, err error) {
 	var search, replace []string
 	at := &search
+	closed := func(end int) (edit, int, error) {
+		return edit{strings.Join(search, "\n"), strings.Join(replace, "\n")}, end, nil
+	}
 	for ; i < len(all); i++ {
 		switch line := all[i]; {
 		case at == &search && middleMark.MatchString(line):
 			at = &replace
 		case at == &replace && replaceMark.MatchString(line):
-			return edit{strings.Join(search, "\n"), strings.Join(replace, "\n")}, i, nil
+			return closed(i)
 		case searchMark.MatchString(line):
 			return e, i, errors.New("another block begins before it is closed")
+		case at == &replace && fenced && fenceMark.MatchString(line) && blank(all[i+1:]):
+			return closed(len(all))
 		default:
 			*at = append(*at, line)
 		}
@@ -328,31 +453,8 @@ func block(all []string, i int) (e edit, end int, err error) {
 	return e, i, errors.New("it is cut off: there is no >>>>>>> REPLACE")
 }
 
-// assign reads NAME = VALUE, also as NAME: VALUE, NAME = OLD -> NEW, in a list
-// or with a comment.
-func assign(line string) (setting, bool) {
-	m := assignment.FindStringSubmatch(line)
-	if m == nil {
-		return setting{}, false
-	}
-	text := m[2]
-	for _, arrow := range []string{"->", "→", "=>"} {
-		if _, after, ok := strings.Cut(text, arrow); ok {
-			text = after
-		}
-	}
-	text = strings.TrimSpace(text)
-	if q := text[:min(1, len(text))]; q == `"` || q == "'" {
-		if end := strings.Index(text[1:], q); end >= 0 {
-			return setting{m[1], text[1 : 1+end], true}, true
-		}
-	}
-	text, _, _ = strings.Cut(text, "#")
-	text = strings.Trim(text, " \t`,;")
-	if text == "" {
-		return setting{}, false
-	}
-	return setting{name: m[1], text: text}, true
+func blank(all []string) bool {
+	return !slices.ContainsFunc(all, func(s string) bool { return strings.TrimSpace(s) != "" })
 }
 
 // oneLine makes a line for people of what a model wrote.
