@@ -15,6 +15,8 @@ import (
 
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
 
@@ -185,6 +187,14 @@ func (g *globals) checkCommand() *cobra.Command {
 					continue // Validate names unknown tables
 				}
 				if _, err := factory(c.Study.Seed, c.Options(name)); err != nil {
+					faults = append(faults, err)
+				}
+			}
+			// Whether the workspace fits is doctor's to say, and what a start would refuse
+			// whatever is done to the machine.
+			if repo, err := lineage.Open(context.Background(), c.Study.Workspace); err == nil {
+				var refused supervisor.Refusal
+				if _, err := foresee(context.Background(), c, repo, false); errors.As(err, &refused) {
 					faults = append(faults, err)
 				}
 			}

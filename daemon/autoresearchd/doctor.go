@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/daemon/webhook"
+	"autoresearchd/daemon/writable"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/pyembed"
 )
@@ -117,6 +117,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 			cache, _ := c.CacheDir()
 			ok("data", "shards and tokenizer are in %s", cache)
 		}
+		examineStudy(ctx, c, repo, ok, note, fault)
 	}
 	if out, err := exec.CommandContext(ctx, "git", "--version").Output(); err != nil {
 		fault("git", fmt.Errorf("git does not run: %w", err), "install git 2.30 or later")
@@ -124,7 +125,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		ok("git", "%s", strings.TrimSpace(string(out)))
 	}
 
-	examineState(c, ok, note, fault)
+	examineState(c, repo, ok, note, fault)
 
 	if cg := trainer.FindCgroups(); cg.Why != "" {
 		note("cgroups", cg.Why, "trials are killed by process group instead; under systemd, Delegate=yes gives control groups")
@@ -181,34 +182,60 @@ func examineTorch(ctx context.Context, c *config.Config, gpu bool, ok func(strin
 	}
 }
 
-func examineState(c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
-	dir := c.Study.State
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == "/" {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	probe, err := os.CreateTemp(dir, ".doctor-*")
+// examineStudy looks at what the end of a trial will need of git.
+func examineStudy(ctx context.Context, c *config.Config, repo *lineage.Repo, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	plan, err := foresee(ctx, c, repo, true)
 	if err != nil {
-		fault("state", fmt.Errorf("%s cannot be written: %w", c.Study.State, err), "give it to this user, or set study.state")
+		fault("study", err, "")
 		return
 	}
-	probe.Close()
-	os.Remove(probe.Name())
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
+	for _, words := range plan.Notes {
+		note("study", words, "")
+	}
+	ok("study", "git can keep trial %d of %s", plan.Next, plan.Study.Tag)
+	notes, err := beside(ctx, repo, plan)
+	if err != nil {
+		fault("imports", err, "")
+		return
+	}
+	for _, words := range notes {
+		note("imports", words, "")
+	}
+	if len(notes) == 0 {
+		ok("imports", "trials get what stands beside train.py")
+	}
+}
+
+func examineState(c *config.Config, repo *lineage.Repo, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	dir := writable.Existing(c.Study.State)
+	if dir != c.Study.State {
+		if err := writable.Dir(dir); err != nil {
+			fault("state", fmt.Errorf("%s is not there, and this user cannot make it in %s", c.Study.State, dir), fmt.Sprintf("make it for this user with `sudo install -d -o \"$USER\" %s`, or set study.state", lineage.Quote(c.Study.State)))
+			return
+		}
+		if err := room(c, repo); err != nil {
+			fault("state", err, "")
+			return
+		}
+	} else if err := proveState(c, repo); err != nil {
 		fault("state", err, "")
 		return
 	}
-	free := float64(fs.Bavail) * float64(fs.Bsize) / (1 << 30)
-	if free < 1 {
-		fault("state", fmt.Errorf("%.1f GiB are free under %s", free, dir), "make room: a trial's log and checkpoints need some")
+	var owner unix.Stat_t
+	if err := unix.Stat(dir, &owner); err == nil && os.Geteuid() == 0 && owner.Uid != 0 {
+		note("state", fmt.Sprintf("%s belongs to another user, and root may write anywhere", dir), "run doctor as the user that the daemon runs as: `sudo -u autoresearch autoresearchd doctor`")
+	}
+	available, err := writable.Free(dir)
+	if err != nil {
+		fault("state", err, "")
 		return
+	}
+	if quota := int64(c.Trial.Quota); quota > available {
+		note("state", fmt.Sprintf("%.1f GiB are free under %s, and a trial may write %.1f GiB (trial.quota)", gib(available), dir, gib(quota)), "make room, or lower trial.quota, if trials write checkpoints")
 	}
 	r, err := journal.OpenReader(c.Study.State)
 	if err != nil {
-		note("state", fmt.Sprintf("no study in %s yet; %.0f GiB free", c.Study.State, free), "")
+		note("state", fmt.Sprintf("no study in %s yet; %.0f GiB free", c.Study.State, gib(available)), "")
 		return
 	}
 	defer r.Close()
@@ -217,5 +244,7 @@ func examineState(c *config.Config, ok func(string, string, ...any), note func(s
 		fault("state", err, "")
 		return
 	}
-	ok("state", "%d trials in %s; %.0f GiB free", len(all), c.Study.State, free)
+	ok("state", "%d trials in %s; %.0f GiB free", len(all), c.Study.State, gib(available))
 }
+
+func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }

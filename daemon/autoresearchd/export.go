@@ -113,11 +113,11 @@ func (g *globals) reportCommand() *cobra.Command {
 func (g *globals) line(state string) string {
 	if path, err := g.configPath(); err == nil {
 		if path, err = filepath.Abs(path); err == nil && path != systemConfig {
-			return "autoresearchd --config " + report.Quote(path)
+			return "autoresearchd --config " + lineage.Quote(path)
 		}
 		return "autoresearchd"
 	}
-	return "autoresearchd --state " + report.Quote(state)
+	return "autoresearchd --state " + lineage.Quote(state)
 }
 
 // sourceAt is the train.py of a commit of the study's workspace.

@@ -96,6 +96,9 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return err
 	}
 	defer j.Close()
+	if err := proveState(c, repo); err != nil {
+		return err
+	}
 	gpus := gpu.Open(ctx)
 	device := chooseDevice(c, gpus)
 	o, err := options(c, func(id int64) string { return supervisor.Folder(c.Study.State, id) })

@@ -643,3 +643,11 @@ func TestKillEverywhere(t *testing.T) {
 		})
 	}
 }
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{"/srv/work": "/srv/work", "a b": "'a b'", "": "''", "it's": `'it'\''s'`, "$(x)`y`": "'$(x)`y`'", "ü": "'ü'"} {
+		if got := Quote(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}

@@ -15,13 +15,18 @@ import (
 // dead git's. Git holds one for milliseconds.
 const staleAge = 10 * time.Second
 
-var lockFile = regexp.MustCompile(`Unable to create '([^']+\.lock)'`)
+var lockFile = regexp.MustCompile(`Unable to create '([^']+\.lock)': File exists`)
 
-// updateRef moves ref from old to new. A lock that a killed git left on our own
-// ref is waited for and then removed; any other lock is a clear stop.
+// updateRef moves ref from old to new.
 func (r *Repo) updateRef(ctx context.Context, ref, new, old string) error {
+	return r.withLock(ctx, ref, "", "update-ref", "--no-deref", ref, new, old)
+}
+
+// withLock runs a git command that locks ref. A lock that a killed git left on
+// it is waited for and then removed; any other lock is a clear stop.
+func (r *Repo) withLock(ctx context.Context, ref, stdin string, args ...string) error {
 	for repaired := false; ; repaired = true {
-		_, err := r.git(ctx, nil, "update-ref", "--no-deref", ref, new, old)
+		_, err := r.git(ctx, []byte(stdin), args...)
 		var failed *gitError
 		if !errors.As(err, &failed) {
 			return err

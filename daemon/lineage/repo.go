@@ -164,6 +164,9 @@ func (r *Repo) branchHeld(ctx context.Context, name string) ([]entry, error) {
 // Workspace returns the work tree's absolute path, links resolved.
 func (r *Repo) Workspace() string { return r.workspace }
 
+// GitDir returns the folder that holds the refs and objects.
+func (r *Repo) GitDir() string { return r.common }
+
 // Head returns the commit that HEAD names, or "" when there is none yet.
 func (r *Repo) Head(ctx context.Context) (string, error) { return r.resolve(ctx, "HEAD") }
 

@@ -52,6 +52,16 @@ func escape(s string, keepNewlines bool) string {
 	return b.String()
 }
 
+// Quote makes a word of the shell's.
+func Quote(s string) string {
+	if s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:@%,", r))
+	}) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // CheckTag reports why tag cannot name a study's branch autoresearch/<tag>, by
 // the rules of git check-ref-format for one path component; nil when it can.
 func CheckTag(tag string) error {

@@ -453,23 +453,13 @@ func (v *view) reproduce(r journal.Record) {
 	if commit == "" {
 		return // it is being recorded
 	}
-	work := Quote(v.Study.Workspace)
+	work := lineage.Quote(v.Study.Workspace)
 	v.Reproduce = []step{
 		{"Run it again as the daemon did, with its seed and budget, and compare:", fmt.Sprintf("%s reproduce %d", v.Command, r.Trial.ID)},
 		{"Look at its train.py:", fmt.Sprintf("git -C %s show %s:train.py", work, commit)},
-		{"Go on from it by hand, in a folder of its own:", fmt.Sprintf("git -C %s worktree add %s %s", work, Quote(v.Study.Workspace+"-champion"), commit)},
-		{"All that is needed is in its bundle:", "ls " + Quote(v.Folder(r.Trial.ID))},
+		{"Go on from it by hand, in a folder of its own:", fmt.Sprintf("git -C %s worktree add %s %s", work, lineage.Quote(v.Study.Workspace+"-champion"), commit)},
+		{"All that is needed is in its bundle:", "ls " + lineage.Quote(v.Folder(r.Trial.ID))},
 	}
-}
-
-// Quote makes a word of the shell's.
-func Quote(s string) string {
-	if s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=:@%,", r))
-	}) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // environment reads what the champion's bundle says of the machine.

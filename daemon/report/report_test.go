@@ -275,14 +275,6 @@ func TestForeignTextIsInert(t *testing.T) {
 	}
 }
 
-func TestQuote(t *testing.T) {
-	for in, want := range map[string]string{"/srv/work": "/srv/work", "a b": "'a b'", "": "''", "it's": `'it'\''s'`, "$(x)`y`": "'$(x)`y`'", "ü": "'ü'"} {
-		if got := Quote(in); got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
-		}
-	}
-}
-
 func FuzzText(f *testing.F) {
 	f.Add("a\u0301\x00\u202e\xff\x1b[1m", 5)
 	f.Fuzz(func(t *testing.T, in string, limit int) {

@@ -18,59 +18,26 @@ import (
 
 // open finds the study in the journal, or begins one from the workspace.
 func (s *Supervisor) open(ctx context.Context) error {
-	study, ok, err := s.o.Journal.Study()
+	c := s.o.Config
+	plan, err := Foresee(ctx, c, s.o.Repo, s.o.Journal, time.Now())
 	if err != nil {
 		return err
 	}
-	c := s.o.Config
-	if !ok {
-		tag := c.Tag(time.Now())
-		if err := lineage.CheckTag(tag); err != nil {
-			return err
-		}
-		base, err := s.o.Repo.BranchTip(ctx, tag)
-		if err != nil {
-			return err
-		}
-		if base == "" {
-			if base, err = s.o.Repo.Head(ctx); err != nil {
-				return err
-			}
-		}
-		source, err := s.o.Repo.ReadFile(ctx, base, "train.py")
-		if err != nil {
-			return err
-		}
-		i, err := s.o.Trainer.Inspect(ctx, source)
-		if err != nil {
-			return err
-		}
-		if fault := i.Fault(c.Trial.Budget); fault != "" {
-			return fmt.Errorf("%s: %s", filepath.Join(c.Study.Workspace, "train.py"), fault)
-		}
-		if _, err := search.NewSpace(i.Constants, overrides(c)); err != nil {
-			return fmt.Errorf("read the search space out of train.py: %w", err)
-		}
-		prepare, err := s.o.Repo.ReadFile(ctx, base, "prepare.py")
-		if err != nil {
-			return err
-		}
-		study.PrepareHash = fmt.Sprintf("%x", sha256.Sum256(prepare))
-		study.Tag, study.Workspace, study.BaseCommit, study.Seed = tag, c.Study.Workspace, base, c.Study.Seed
-		study.StartedAt, study.Budget = time.Now().UTC(), c.Trial.Budget
-		if err := s.o.Journal.SetStudy(study); err != nil {
-			return err
-		}
+	if err := plan.Prove(ctx, s.o.Repo); err != nil {
+		return err
 	}
-	if c.Study.Tag != "" && c.Study.Tag != study.Tag {
-		return fmt.Errorf("the state directory %s holds study %q, but study.tag is %q: give the new study a state directory of its own, or set study.tag back", c.Study.State, study.Tag, c.Study.Tag)
+	study := plan.Study
+	notes, err := Beside(ctx, s.o.Repo, s.o.Trainer.Inspect, study.BaseCommit)
+	if err != nil {
+		return err
 	}
-	if study.Workspace != c.Study.Workspace {
-		return fmt.Errorf("the state directory %s holds a study of workspace %s, but study.workspace is %s: give the new study a state directory of its own, or set study.workspace back", c.Study.State, study.Workspace, c.Study.Workspace)
+	for _, note := range notes {
+		s.o.Log.Warn(note)
 	}
-	if study.Budget != c.Trial.Budget {
-		return fmt.Errorf("the study in %s has trials of %s, but trial.budget is %s: scores of different budgets cannot be compared; give the new study a state directory of its own, or set trial.budget back",
-			c.Study.State, budgetText(study.Budget), budgetText(c.Trial.Budget))
+	if !plan.Begun {
+		if study, err = s.begin(ctx, plan); err != nil {
+			return err
+		}
 	}
 	s.study = study
 	if s.paused, err = s.o.Journal.Flag(journal.Paused); err != nil {
@@ -103,11 +70,46 @@ func (s *Supervisor) open(ctx context.Context) error {
 	return nil
 }
 
-func budgetText(b search.Budget) string {
-	if b.Steps > 0 {
-		return fmt.Sprintf("%d steps", b.Steps)
+// begin writes a new study into the journal, from the workspace.
+func (s *Supervisor) begin(ctx context.Context, plan Plan) (journal.Study, error) {
+	c, study := s.o.Config, plan.Study
+	source, err := s.o.Repo.ReadFile(ctx, study.BaseCommit, "train.py")
+	if err != nil {
+		return study, err
 	}
-	return fmt.Sprintf("%gs", b.Seconds)
+	i, err := s.o.Trainer.Inspect(ctx, source)
+	if err != nil {
+		return study, err
+	}
+	if fault := i.Fault(c.Trial.Budget); fault != "" {
+		return study, fmt.Errorf("%s: %s", filepath.Join(c.Study.Workspace, "train.py"), fault)
+	}
+	if _, err := search.NewSpace(i.Constants, overrides(c)); err != nil {
+		return study, fmt.Errorf("read the search space out of train.py: %w", err)
+	}
+	prepare, err := s.o.Repo.ReadFile(ctx, study.BaseCommit, "prepare.py")
+	if err != nil {
+		return study, err
+	}
+	for mine := c.Study.Tag != ""; !mine; {
+		if mine, err = s.o.Repo.Reserve(ctx, plan.Study.Tag, study.BaseCommit); err == nil && !mine {
+			mine, err = s.o.Repo.CheckedOut(ctx, plan.Study.Tag)
+		}
+		if err == nil && !mine { // another daemon chose the same one a moment ago
+			plan, err = Foresee(ctx, c, s.o.Repo, s.o.Journal, time.Now())
+		}
+		if err != nil {
+			return study, err
+		}
+	}
+	study.Tag = plan.Study.Tag
+	for _, note := range plan.Notes {
+		s.o.Log.Warn(note)
+	}
+	study.PrepareHash = fmt.Sprintf("%x", sha256.Sum256(prepare))
+	study.Workspace, study.Seed = c.Study.Workspace, c.Study.Seed
+	study.StartedAt, study.Budget = time.Now().UTC(), c.Trial.Budget
+	return study, s.o.Journal.SetStudy(study)
 }
 
 // resume finishes what had been begun when the daemon or the loop was stopped:

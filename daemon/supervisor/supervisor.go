@@ -22,6 +22,13 @@ import (
 // ErrEnded says that the study was ended by `stop`.
 var ErrEnded = errors.New("the study has ended")
 
+// Refusal is why a study cannot begin until a person mends something: to start
+// the daemon again is no use.
+type Refusal struct{ Err error }
+
+func (r Refusal) Error() string { return r.Err.Error() }
+func (r Refusal) Unwrap() error { return r.Err }
+
 // Meter is told what nobody else keeps. metrics.Metrics is one.
 type Meter interface {
 	ObservePhase(p search.Phase, d time.Duration)

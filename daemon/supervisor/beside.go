@@ -1,0 +1,148 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+)
+
+// Inspect reads a script without running it, as a trainer's does.
+type Inspect func(ctx context.Context, source []byte) (trainer.Inspection, error)
+
+// modules bounds how many of the workspace's own modules Beside reads.
+const modules = 300
+
+// script is a module of the workspace and who imports it.
+type script struct {
+	path, by string
+	optional bool
+}
+
+// Beside compares what a trial gets of a commit with what stands in the work
+// tree. It refuses, with a lineage.ErrDirty, where train.py or prepare.py
+// imports a module, by whatever way, that is not committed or has changed since;
+// notes are about what else differs.
+func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit string) (notes []string, err error) {
+	files, err := repo.Files(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := repo.Changed(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	var faults []string
+	say := func(s script, fault, note string) {
+		if s.optional {
+			notes = append(notes, fmt.Sprintf("%s, which %s goes on without, %s", s.path, s.by, note))
+		} else {
+			faults = append(faults, fmt.Sprintf("%s, which %s imports, %s", s.path, s.by, fault))
+		}
+	}
+	queue := []script{{path: "train.py"}, {path: "prepare.py"}}
+	seen := map[string]bool{"train.py": true, "prepare.py": true}
+	for ; len(queue) > 0 && len(seen) < modules; queue = queue[1:] {
+		s := queue[0]
+		committed := slices.Contains(files, s.path)
+		var source []byte
+		if committed {
+			source, err = repo.ReadFile(ctx, commit, s.path)
+		} else {
+			source, err = os.ReadFile(filepath.Join(repo.Workspace(), filepath.FromSlash(s.path)))
+		}
+		if err != nil {
+			return nil, err
+		}
+		at := slices.Index(changed, s.path)
+		switch work := lineage.Quote(repo.Workspace()); {
+		case !committed:
+			why := repo.Absent(ctx, commit, s.path)
+			say(s, why, why+", if trials are to have it")
+		case at >= 0 && s.by != "":
+			changed = slices.Delete(changed, at, at+1)
+			say(s, fmt.Sprintf("differs from the last commit: commit it with `git -C %s commit -m %s -- %s`, or restore it with `git -C %[1]s checkout -- %[3]s`", work, lineage.Quote("change "+path.Base(s.path)), lineage.Quote(s.path)),
+				"differs from the last commit, which trials run")
+		}
+		i, err := inspect(ctx, source)
+		if err != nil {
+			return nil, fmt.Errorf("read the imports of %s: %w", s.path, err)
+		}
+		slices.SortStableFunc(i.Modules, func(a, b trainer.Module) int { // what is needed before what is not
+			return cmp.Compare(rank(a.Optional), rank(b.Optional))
+		})
+		for _, m := range i.Modules {
+			for _, name := range places(s.path, m.Name) {
+				if seen[name] || !slices.Contains(files, name) && !isFile(filepath.Join(repo.Workspace(), filepath.FromSlash(name))) {
+					continue
+				}
+				seen[name] = true
+				queue = append(queue, script{name, s.path, s.optional || m.Optional})
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return nil, refusal(fmt.Errorf("the workspace %s has what no trial gets (%w): %s", repo.Workspace(), lineage.ErrDirty, strings.Join(faults, "; ")))
+	}
+	changed = slices.DeleteFunc(changed, func(name string) bool { return name == "train.py" || name == "prepare.py" })
+	if len(changed) > 0 {
+		notes = append(notes, fmt.Sprintf("trials get these files as they are committed, and they have changed since: %s", some(changed)))
+	}
+	return notes, nil
+}
+
+func rank(optional bool) int {
+	if optional {
+		return 1
+	}
+	return 0
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// some lists names up to a line's worth.
+func some(names []string) string {
+	const most = 8
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// places are the files that a module's name can mean to a script, packages
+// around it included. Scripts run in the workspace's top folder.
+func places(by, module string) []string {
+	name := strings.TrimLeft(module, ".")
+	dir := ""
+	if up := len(module) - len(name); up > 0 {
+		dir = by
+		for range up {
+			if dir == "." {
+				return nil // above the top
+			}
+			dir = path.Dir(dir)
+		}
+		if dir == "." {
+			dir = ""
+		}
+	}
+	var found []string
+	for _, part := range strings.Split(name, ".") {
+		if part == "" {
+			break
+		}
+		dir = path.Join(dir, part)
+		found = append(found, dir+".py", dir+"/__init__.py")
+	}
+	return found
+}
