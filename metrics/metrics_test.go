@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -253,18 +254,20 @@ func TestHungDriver(t *testing.T) {
 
 // A state that does not answer leaves the rest of the page well formed.
 func TestBusySource(t *testing.T) {
-	release := make(chan struct{})
-	defer close(release)
-	m := New(source(func() Snapshot { <-release; return full }), fakeGPUs{samples: []gpu.Sample{{Device: 1, Label: "1", Power: Some(70)}}}, Build{})
-	for i := range 3 {
-		start := time.Now()
-		got := page(t, m)
-		if d := time.Since(start); d > time.Second || i > 0 && d > snapshotDeadline {
-			t.Errorf("scrape %d took %v", i, d)
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		m := New(source(func() Snapshot { <-release; return full }), fakeGPUs{samples: []gpu.Sample{{Device: 1, Label: "1", Power: Some(70)}}}, Build{})
+		for i := range 3 {
+			start := time.Now()
+			got := page(t, m)
+			if d := time.Since(start); d > snapshotDeadline || i > 0 && d > 0 {
+				t.Errorf("scrape %d took %v", i, d)
+			}
+			if strings.Contains(got, "trial_running") || strings.Contains(got, "gpu_quarantined") ||
+				!strings.Contains(got, `autoresearch_gpu_power_watts{gpu="1"} 70`) || !strings.Contains(got, "autoresearch_build_info") {
+				t.Errorf("got:\n%s", got)
+			}
 		}
-		if strings.Contains(got, "trial_running") || strings.Contains(got, "gpu_quarantined") ||
-			!strings.Contains(got, `autoresearch_gpu_power_watts{gpu="1"} 70`) || !strings.Contains(got, "autoresearch_build_info") {
-			t.Errorf("got:\n%s", got)
-		}
-	}
+	})
 }

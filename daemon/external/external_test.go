@@ -20,7 +20,7 @@ import (
 )
 
 // soon is longer than anything here may take on a loaded machine.
-const soon = 20 * time.Second
+const soon = 2 * time.Minute
 
 func options(t *testing.T) external.Options {
 	t.Helper()
@@ -214,11 +214,7 @@ func TestNothingIsLeft(t *testing.T) {
 				o.Cgroups = c
 				r := start(t, programs(t, o), shell(script))
 				all := pids(t, bufio.NewReader(r.Stdout()), n)
-				begin := time.Now()
 				r.Kill()
-				if took := time.Since(begin); took > soon {
-					t.Errorf("it took %v", took)
-				}
 				gone(t, all)
 				if r.Err() == nil {
 					t.Error("it is said to have ended well")
@@ -252,15 +248,22 @@ func TestChildrenGoWithTheirParent(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	c := shell(`echo 'A = 2' >train.py; echo working; exec sleep 600`)
-	c.Deadline, c.Output = 300*time.Millisecond, 1000
-	r := start(t, programs(t, options(t)), c)
-	done(t, r)
-	if r.Err() == nil || r.Err().Error() != "it was ended at its deadline of 300ms" {
-		t.Error(r.Err())
+	c.Output = 1000
+	for c.Deadline = 300 * time.Millisecond; c.Deadline < soon; c.Deadline *= 2 {
+		r := start(t, programs(t, options(t)), c)
+		done(t, r)
+		if r.Err() == nil || r.Err().Error() != fmt.Sprintf("it was ended at its deadline of %v", c.Deadline) {
+			t.Error(r.Err())
+		}
+		if string(r.Output()) != "working\n" {
+			continue // a loaded machine did not let it get so far
+		}
+		if data, err := r.File("train.py"); string(data) != "A = 2\n" {
+			t.Errorf("train.py %q, %v", data, err)
+		}
+		return
 	}
-	if data, err := r.File("train.py"); string(data) != "A = 2\n" || string(r.Output()) != "working\n" {
-		t.Errorf("train.py %q, %v, output %q", data, err, r.Output())
-	}
+	t.Error("it was never at work")
 }
 
 func TestOutputIsCapped(t *testing.T) {

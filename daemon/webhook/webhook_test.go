@@ -228,7 +228,12 @@ func TestTimeout(t *testing.T) {
 	defer close(free)
 	c := to(s.URL + secret)
 	c.Timeout = 50 * time.Millisecond
-	l := newLab(c)
+	l := &lab{}
+	l.Sender = start(c, slog.New(slog.NewTextHandler(l, nil)), func(ctx context.Context, _ time.Duration) error {
+		c.Timeout = time.Minute // for the attempt that is answered
+		l.Configure(c)
+		return ctx.Err()
+	})
 	l.Send(notice)
 	l.end()
 	if got := len(s.got()); got != 2 || l.log() != "" {

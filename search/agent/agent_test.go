@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"autoresearchd/search"
@@ -433,18 +434,20 @@ func TestStillAtWork(t *testing.T) {
 }
 
 func TestDeadline(t *testing.T) {
-	s, b := study(t, func(b *bench, g *searchtest.Program) error {
-		_ = rewriting("= 8", "= 9", "deeper, and now I tidy up\n")(b, g)
-		<-g.Killed
-		return nil
-	}, func(o *agent.Options) { o.Deadline = 100 * time.Millisecond })
-	p, err := b.Ask(context.Background(), s.History)
-	if err != nil || fmt.Sprint(p.Values) != "map[DEPTH:9]" {
-		t.Fatalf("%+v, %v", p, err)
-	}
-	if log := string(p.Attachments[0].Data); log != "deeper, and now I tidy up\n\n--- it was ended at its deadline of 100ms ---\n" {
-		t.Errorf("agent.log: %q", log)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s, b := study(t, func(b *bench, g *searchtest.Program) error {
+			_ = rewriting("= 8", "= 9", "deeper, and now I tidy up\n")(b, g)
+			<-g.Killed
+			return nil
+		}, func(o *agent.Options) { o.Deadline = 100 * time.Millisecond })
+		p, err := b.Ask(context.Background(), s.History)
+		if err != nil || fmt.Sprint(p.Values) != "map[DEPTH:9]" {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		if log := string(p.Attachments[0].Data); log != "deeper, and now I tidy up\n\n--- it was ended at its deadline of 100ms ---\n" {
+			t.Errorf("agent.log: %q", log)
+		}
+	})
 }
 
 // TestRests has an agent that never does anything: it is asked less and less.

@@ -386,12 +386,14 @@ func TestHang(t *testing.T) {
 		"deaf":        func(g *searchtest.Program) error { <-g.Killed; return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := study(t, factory(main, func(o *exec.Options) { o.Deadline, o.Faults = 100*time.Millisecond, 2 }))
-			for i, want := range []string{"(evolution, not exec: it did not answer within 100ms: does it flush", "not exec: set aside, as it did not answer within 100ms: does it flush", "not exec: set aside"} {
-				if p := turn(t, s).Proposal; !strings.Contains(p.Description, want) || p.Strategy != "evolution" {
-					t.Errorf("proposal %d of %s: %s", i, p.Strategy, p.Description)
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := study(t, factory(main, func(o *exec.Options) { o.Deadline, o.Faults = 100*time.Millisecond, 2 }))
+				for i, want := range []string{"(evolution, not exec: it did not answer within 100ms: does it flush", "not exec: set aside, as it did not answer within 100ms: does it flush", "not exec: set aside"} {
+					if p := turn(t, s).Proposal; !strings.Contains(p.Description, want) || p.Strategy != "evolution" {
+						t.Errorf("proposal %d of %s: %s", i, p.Strategy, p.Description)
+					}
 				}
-			}
+			})
 		})
 	}
 }

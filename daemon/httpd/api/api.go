@@ -57,6 +57,9 @@ type Options struct {
 	Start   func(ctx context.Context) ([]byte, error) // train.py as the study found it; nil: not known
 	Spent   func() (modelserver.Sums, error)          // what models have cost; nil: there are none
 	Version string
+	// Patience is how long a request waits for the journal; 0: 800 ms, so that
+	// an answer comes within a second.
+	Patience time.Duration
 }
 
 // API is a handler for Prefix.
@@ -65,7 +68,6 @@ type API struct {
 	mux     *http.ServeMux
 	routes  []string
 	slots   chan struct{} // held while the journal is read
-	patient time.Duration // how long a request waits for the journal
 	start   once[[]byte]
 	gpus    gpuCache
 	curve   championCurve
@@ -75,13 +77,16 @@ type API struct {
 }
 
 const (
-	patience = 800 * time.Millisecond // so that an answer comes within a second
-	readers  = 4                      // requests that read the journal at once
+	patience = 800 * time.Millisecond
+	readers  = 4 // requests that read the journal at once
 )
 
 // New returns the API of a study. Close it before the server that it is part of.
 func New(o Options) *API {
-	a := &API{o: o, mux: http.NewServeMux(), slots: make(chan struct{}, readers), patient: patience}
+	a := &API{o: o, mux: http.NewServeMux(), slots: make(chan struct{}, readers)}
+	if a.o.Patience == 0 {
+		a.o.Patience = patience
+	}
 	a.hub = newHub(a)
 	for path, answer := range map[string]func(*http.Request) (any, error){
 		"status":      a.status,
@@ -200,7 +205,7 @@ func read[T any](ctx context.Context, a *API, work func() (T, error)) (T, error)
 		err   error
 	}
 	var none T
-	limit := time.NewTimer(a.patient)
+	limit := time.NewTimer(a.o.Patience)
 	defer limit.Stop()
 	select {
 	case a.slots <- struct{}{}:

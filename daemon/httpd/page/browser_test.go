@@ -27,7 +27,7 @@ import (
 // chromium gives the browser that all tests share; scripts/test.sh names it.
 var chromium = sync.OnceValues(func() (context.Context, func()) {
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(os.Getenv("AUTORESEARCH_TEST_CHROMIUM")), chromedp.NoSandbox,
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("font-render-hinting", "none"))
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("font-render-hinting", "none"), chromedp.WSURLReadTimeout(2*time.Minute))
 	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
 	browser, endBrowser := chromedp.NewContext(allocator)
 	if err := chromedp.Do(browser); err != nil {
@@ -95,7 +95,7 @@ func open(t testing.TB, url string, l look) *tab {
 	}
 	browser, _ := chromium()
 	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	b := &tab{t: t, ctx: ctx, url: url}
 	t.Cleanup(func() {
 		cancel()
@@ -188,7 +188,7 @@ func ask[T any](b *tab, expression string) T {
 // until waits for an expression to be true.
 func (b *tab) until(expression string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
 	defer cancel()
 	wait := fmt.Sprintf(`(async () => { while (!(%s)) await new Promise((r) => setTimeout(r, 10)); return true; })()`, expression)
 	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](wait, chromedp.EvalAwaitPromise)); err != nil {

@@ -34,9 +34,7 @@ func TestTrial(t *testing.T) {
 func TestConstantsAndLedger(t *testing.T) {
 	b := open(t, serve(t, study(t, 120, false).API), desktop)
 	b.visit("/constants")
-	if n := ask[int](b, `document.querySelectorAll(".slices .plot path.keep[d^=M]").length`); n < 5 {
-		t.Errorf("%d slices have kept trials", n)
-	}
+	b.until(`document.querySelectorAll(".slices .plot path.keep[d^=M]").length >= 5`)
 	b.visit("/strategies")
 	text := ask[string](b, `document.querySelector("#view").innerText`)
 	for _, want := range []string{"evolution", "some-model", "Weight now"} {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"autoresearchd/daemon/httpd/api"
 	"autoresearchd/daemon/journal"
@@ -41,7 +42,7 @@ func Open(dir string, o journaltest.Options) (*Study, error) {
 	}
 	l := &Loop{Supervisor: s, shown: o.Trials}
 	a := api.New(api.Options{
-		Loop: l, Journal: r, GPUs: gpus{}, Version: "test",
+		Loop: l, Journal: r, GPUs: gpus{}, Version: "test", Patience: time.Minute,
 		Folder: func(id int64) string { return filepath.Join(dir, "trials", strconv.FormatInt(id, 10)) },
 		Start:  func(context.Context) ([]byte, error) { return r.Source(1) },
 		Spent: func() (modelserver.Sums, error) {
