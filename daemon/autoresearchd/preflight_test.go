@@ -261,6 +261,16 @@ func TestUncommittedModules(t *testing.T) {
 		s.git("commit", "-q", "-m", "without")
 		s.refuses("helper.py, which train.py imports, differs", "pkg/deeper.py, which pkg/deep.py imports, is not committed")
 	})
+	t.Run("committed too late", func(t *testing.T) {
+		s := with(t, "import helper\n")
+		s.ok("run", "--trials", "1")
+		s.write("workspace/helper.py", "V = 2\n")
+		s.refusesStart("helper.py, which train.py imports, differs")
+		s.git("commit", "-q", "-a", "-m", "later")
+		if _, said, code := s.cli("run", "--trials", "1"); code != 0 || !strings.Contains(said, "which the study began with and whose files its trials get: helper.py;") {
+			t.Errorf("%d\n%s", code, said)
+		}
+	})
 	t.Run("told only", func(t *testing.T) {
 		s := with(t, "try:\n    import local\nexcept ImportError:\n    pass\nimport json, os.path\n")
 		s.write("workspace/model.json", "{}\n")

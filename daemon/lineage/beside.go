@@ -22,17 +22,18 @@ const (
 )
 
 // Changed returns the committed regular files that the work tree holds
-// otherwise than commit and than HEAD: what a trial gets of them is not what its
-// author sees there. Scripts come first. Files above 16 MiB and those that the
-// work tree lacks are passed over.
-func (r *Repo) Changed(ctx context.Context, commit string) ([]string, error) {
+// otherwise than commit: what a trial gets of them is not what its author sees
+// there. later are those of them that are as HEAD, a later commit, has them.
+// Scripts come first. Files above 16 MiB and those that the work tree lacks are
+// passed over.
+func (r *Repo) Changed(ctx context.Context, commit string) (changed, later []string, err error) {
 	entries, err := r.tree(ctx, commit, true)
 	if err != nil {
-		return nil, fmt.Errorf("compare the work tree with %.7s: %w", commit, err)
+		return nil, nil, fmt.Errorf("compare the work tree with %.7s: %w", commit, err)
 	}
 	head, err := r.Head(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	scripts := func(e entry) bool { return strings.HasSuffix(e.path, ".py") }
 	slices.SortStableFunc(entries, func(a, b entry) int {
@@ -44,7 +45,6 @@ func (r *Repo) Changed(ctx context.Context, commit string) ([]string, error) {
 		}
 		return 1
 	})
-	var changed []string
 	left, doubts := looked, doubted
 	for _, e := range entries {
 		path := filepath.Join(r.workspace, filepath.FromSlash(e.path))
@@ -61,25 +61,31 @@ func (r *Repo) Changed(ctx context.Context, commit string) ([]string, error) {
 			continue
 		}
 		doubts--
-		for _, at := range slices.Compact([]string{commit, head}) {
-			blob, readErr := r.ReadFile(ctx, at, e.path)
-			if errors.Is(readErr, fs.ErrNotExist) {
-				continue
-			}
-			if err = readErr; err == nil {
+		differs := func(at string) (bool, error) {
+			blob, err := r.ReadFile(ctx, at, e.path)
+			if err == nil {
 				err = r.unchanged(ctx, e.path, blobName(blob, len(e.object)), blob)
 			}
-			if !errors.Is(err, ErrDirty) {
-				break
+			if errors.Is(err, ErrDirty) || errors.Is(err, fs.ErrNotExist) {
+				return true, nil
 			}
+			return false, err
 		}
-		if errors.Is(err, ErrDirty) {
+		if different, err := differs(commit); err != nil {
+			return nil, nil, fmt.Errorf("compare %s with %.7s: %w", e.path, commit, err)
+		} else if !different {
+			continue
+		}
+		switch different, err := differs(head); {
+		case err != nil:
+			return nil, nil, fmt.Errorf("compare %s with %.7s: %w", e.path, head, err)
+		case different:
 			changed = append(changed, e.path)
-		} else if err != nil {
-			return nil, fmt.Errorf("compare %s with %.7s: %w", e.path, commit, err)
+		default:
+			later = append(later, e.path)
 		}
 	}
-	return changed, nil
+	return changed, later, nil
 }
 
 // blobName is the name that git gives to a file's content, of so many digits.

@@ -208,7 +208,9 @@ func (r *Repo) explain(err error, folder string) error {
 	case strings.Contains(words, "Disk quota exceeded"):
 		cause = syscall.EDQUOT
 	default:
-		cause = access(folder)
+		if info, statErr := os.Stat(folder); statErr == nil && info.IsDir() {
+			cause = access(folder)
+		}
 	}
 	if cause == nil {
 		return err

@@ -207,9 +207,9 @@ func TestChanged(t *testing.T) {
 	r := open(t, dir)
 	ctx, commit := context.Background(), head(t, r)
 	changed := func() string {
-		names, err := r.Changed(ctx, commit)
+		names, later, err := r.Changed(ctx, commit)
 		must(t, err)
-		return strings.Join(names, " ")
+		return strings.TrimSpace(strings.Join(names, " ") + " " + strings.ToUpper(strings.Join(later, " ")))
 	}
 	put(t, dir, "lines.py", "A = 1\r\nB = 2\r\n")
 	must(t, os.Remove(filepath.Join(dir, "gone.json")))
@@ -223,7 +223,7 @@ func TestChanged(t *testing.T) {
 		t.Errorf("changed: %s", got)
 	}
 	git(t, dir, "commit", "-q", "-a", "-m", "later")
-	if got := changed(); got != "" {
+	if got := changed(); got != "HELPER.PY DATA/MODEL.JSON" {
 		t.Errorf("changed after a commit: %s", got)
 	}
 }

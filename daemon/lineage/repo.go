@@ -511,7 +511,7 @@ func (r *Repo) Export(ctx context.Context, commit, dir string, match func(path s
 func (r *Repo) CommitTrial(ctx context.Context, base, parent string, source []byte, message string, when time.Time) (string, error) {
 	commit, err := r.commitTrial(ctx, base, parent, source, message, when)
 	if err != nil {
-		return "", fmt.Errorf("commit trial: %w", err)
+		return "", fmt.Errorf("commit trial: %w", r.explain(err, filepath.Join(r.common, "objects")))
 	}
 	return commit, nil
 }
@@ -622,7 +622,7 @@ func (r *Repo) move(ctx context.Context, ref, new, old string) error {
 	if have != old {
 		return movedError(ref, new, old, have)
 	}
-	return fmt.Errorf("move %s to %.7s: %w", ref, new, err)
+	return r.explain(fmt.Errorf("move %s to %.7s: %w", ref, new, err), filepath.Join(r.common, path.Dir(ref)))
 }
 
 func movedError(ref, new, old, have string) error {

@@ -35,7 +35,7 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 	if err != nil {
 		return nil, err
 	}
-	changed, err := repo.Changed(ctx, commit)
+	changed, later, err := repo.Changed(ctx, commit)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +92,10 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 		return nil, refusal(fmt.Errorf("the workspace %s has what no trial gets (%w): %s", repo.Workspace(), lineage.ErrDirty, strings.Join(faults, "; ")))
 	}
 	changed = slices.DeleteFunc(changed, func(name string) bool { return name == "train.py" || name == "prepare.py" })
+	// The champion's train.py may well have been taken into another branch.
+	if later = slices.DeleteFunc(later, func(name string) bool { return name == "train.py" }); len(later) > 0 {
+		notes = append(notes, fmt.Sprintf("these files were committed anew after %.7s, which the study began with and whose files its trials get: %s; another tag and state directory begin a study with the new ones", commit, some(later)))
+	}
 	if len(changed) > 0 {
 		notes = append(notes, fmt.Sprintf("trials get these files as they are committed, and they have changed since: %s", some(changed)))
 	}
