@@ -119,10 +119,13 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		}
 		examineStudy(ctx, c, repo, ok, note, fault)
 	}
-	if out, err := exec.CommandContext(ctx, "git", "--version").Output(); err != nil {
-		fault("git", fmt.Errorf("git does not run: %w", err), "install git 2.30 or later")
-	} else {
-		ok("git", "%s", strings.TrimSpace(string(out)))
+	switch installed, text, err := lineage.InstalledGit(ctx); {
+	case err != nil:
+		fault("git", err, "")
+	case installed.Before(lineage.Flushes):
+		note("git", fmt.Sprintf("%s does not flush refs to the disk: a power cut can leave an empty one behind", strings.TrimSpace(text)), fmt.Sprintf("git %s or later does", lineage.Flushes))
+	default:
+		ok("git", "%s", strings.TrimSpace(text))
 	}
 
 	examineState(c, repo, ok, note, fault)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -96,6 +97,9 @@ func (r *Repo) stream(ctx context.Context, when time.Time, stdin io.Reader, read
 	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
 	all := append([]string{"-C", r.top, "--git-dir=" + r.gitDir}, ours...)
+	if r.installed.Before(Flushes) { // core.fsync's predecessor; the later ones only warn of it
+		all = append(all, "-c", "core.fsyncObjectFiles=true")
+	}
 	cmd := exec.CommandContext(ctx, "git", append(all, args...)...)
 	cmd.Env = r.environ(when)
 	cmd.Stdin = stdin
@@ -131,7 +135,7 @@ func (r *Repo) stream(ctx context.Context, when time.Time, stdin io.Reader, read
 	}
 	if err != nil {
 		words := strings.Join(strings.Fields(stderr.String()), " ")
-		if strings.Contains(words, "from promisor remote") || strings.Contains(words, "lazy fetching disabled") {
+		if absent.MatchString(words) && r.partial(ctx) {
 			return r.missing()
 		}
 		return &gitError{args[0], words, err}
@@ -139,7 +143,14 @@ func (r *Repo) stream(ctx context.Context, when time.Time, stdin io.Reader, read
 	return nil
 }
 
+// absent is what git's versions say of an object that it has not and may not fetch.
+var absent = regexp.MustCompile(`from promisor remote|lazy fetching disabled|transport '.*' not allowed|not a tree object|Could not read [0-9a-f]{40}`)
+
 // missing is the error of an object that a partial clone left out.
 func (r *Repo) missing() error {
-	return fmt.Errorf("this partial clone does not have it (%w): fetch what it lacks with `git fetch --refetch --no-filter` in %s", ErrMissing, r.workspace)
+	with := ""
+	if r.installed.Before(Flushes) { // --refetch is as old
+		with = fmt.Sprintf(", with git %s or later,", Flushes)
+	}
+	return fmt.Errorf("this partial clone does not have it (%w): fetch what it lacks%s with `git fetch --refetch --no-filter` in %s", ErrMissing, with, r.workspace)
 }

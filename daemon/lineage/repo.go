@@ -54,6 +54,7 @@ type Repo struct {
 	prefix    string // the workspace's path below top, with a slash at its end; "" at the top
 	gitDir    string // the work tree's own git directory
 	common    string // the git directory that holds the refs
+	installed Git
 }
 
 // Open checks that workspace is a git work tree, or a folder of one, in which
@@ -85,7 +86,11 @@ func Open(ctx context.Context, workspace string) (*Repo, error) {
 	if err != nil {
 		return nil, fail("%w", err)
 	}
-	r := &Repo{workspace: abs}
+	installed, _, err := InstalledGit(ctx)
+	if err != nil {
+		return nil, fail("%w", err)
+	}
+	r := &Repo{workspace: abs, installed: installed}
 	notTree := func() error {
 		return fail("is %w: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", ErrNotWorkTree)
 	}

@@ -332,6 +332,8 @@ func TestWhatCannotBeAStudyYet(t *testing.T) {
 	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 10\n"
 	git(t, lfs, "config", "filter.lfs.clean", "cat >/dev/null; printf '"+strings.ReplaceAll(pointer, "\n", "\\n")+"'")
 	put(t, lfs, ".gitattributes", "*.py filter=lfs\n")
+	put(t, lfs, "train.py", "LR = 0.5\n")
+	put(t, lfs, "prepare.py", "PASS = 1\n")
 	commitAll(t, lfs)
 	_, err := Open(ctx, lfs)
 	want := "open workspace " + lfs + ": the last commit holds a Git LFS pointer instead of train.py: fetch its content with `git lfs pull`, " +
@@ -361,5 +363,41 @@ func TestWhatCannotBeAStudyYet(t *testing.T) {
 	_, err = Open(ctx, future)
 	if err == nil || !strings.Contains(err.Error(), "unknown repository extension") || errors.Is(err, ErrNotWorkTree) {
 		t.Errorf("an extension of a later git: %v", err)
+	}
+}
+
+// What git is installed is said, and one that is too old is refused.
+func TestInstalledGit(t *testing.T) {
+	dir := workspace(t)
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	for _, c := range []struct {
+		prints, want string
+		flushes      bool
+	}{
+		{"git version 2.39.5 (Apple Git-154)", "2.39", true},
+		{"git version 2.36.0.windows.1", "2.36", true},
+		{"git version 2.25.1", "2.25", false},
+		{"git version 3.0.0-rc1", "3.0", true},
+		{"git version 2.24.4", "git 2.24 is older than 2.25, with which nothing has been tried: install git 2.36 or later", false},
+		{"git version 1.8.3.1", "git 1.8 is older than 2.25, with which nothing has been tried: install git 2.36 or later", false},
+		{"what?", "run git --version: it says \"what?\\n\"", false},
+	} {
+		must(t, os.WriteFile(bin+"/git", []byte("#!/bin/sh\necho '"+c.prints+"'\n"), 0o755))
+		g, text, err := InstalledGit(ctx)
+		if err != nil {
+			_, openErr := Open(ctx, dir)
+			if want := "open workspace " + dir + ": " + c.want; fmt.Sprint(err) != c.want || fmt.Sprint(openErr) != want {
+				t.Errorf("%s: %v; %v", c.prints, err, openErr)
+			}
+			continue
+		}
+		if g.String() != c.want || g.Before(Flushes) == c.flushes || strings.TrimSpace(text) != c.prints {
+			t.Errorf("%s: %s, %q", c.prints, g, text)
+		}
+	}
+	t.Setenv("PATH", bin+"/nothing")
+	if _, _, err := InstalledGit(ctx); fmt.Sprint(err) != "run git: it is not on PATH: install git 2.36 or later" {
+		t.Error(err)
 	}
 }
