@@ -140,6 +140,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		note("systemd", "systemd does not run here", "`autoresearchd run` works in the foreground all the same")
 	} else {
 		ok("systemd", "is running")
+		examineUnit(ctx, c, repo, ok, fault)
 	}
 	if c.HTTP.Listen == "" {
 		note("http", "http.listen is empty: no /metrics", "")
@@ -182,6 +183,35 @@ func examineTorch(ctx context.Context, c *config.Config, gpu bool, ok func(strin
 		fault("cuda", fmt.Errorf("NVML sees a GPU, torch (built for CUDA %s) does not", lines[2]), "install a driver that knows this CUDA, or a torch that fits the driver")
 	default:
 		note("cuda", "torch sees no GPU", "trials run on the CPU")
+	}
+}
+
+// examineUnit asks systemd what the service of this configuration may write:
+// doctor runs outside of what its unit allows.
+func examineUnit(ctx context.Context, c *config.Config, repo *lineage.Repo, ok func(string, string, ...any), fault func(string, error, string)) {
+	const name = "autoresearchd.service"
+	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property="+unitProperties, name).Output()
+	u := parseUnit(string(out))
+	if err != nil || u["LoadState"] != "loaded" || !strings.Contains(u["ExecStart"], c.File()) {
+		return
+	}
+	folders := []string{c.Study.State}
+	if repo != nil {
+		folders = append(folders, repo.GitDir())
+	}
+	sound := true
+	for _, folder := range folders {
+		there := writable.Existing(folder)
+		if setting := u.denies(folder); setting != "" {
+			sound = false
+			fault("unit", fmt.Errorf("%s may not write %s: %s", name, folder, setting), fmt.Sprintf("`systemctl edit autoresearchd` and the lines [Service] and ReadWritePaths=%s", folder))
+		} else if why := u.shutsOut(there); why != "" && there == folder {
+			sound = false
+			fault("unit", fmt.Errorf("%s may not write %s: %s", name, folder, why), fmt.Sprintf("give it away with `sudo chown -R %s %s`, or move the workspace under the state directory", u["User"], lineage.Quote(folder)))
+		}
+	}
+	if sound {
+		ok("unit", "%s may write what it needs", name)
 	}
 }
 
