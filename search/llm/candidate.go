@@ -108,17 +108,13 @@ const (
 // wholeThought refuses reasoning that does not end with the one proposal that
 // it holds, in the form that was asked for.
 func wholeThought(text string, a answer) error {
-	text, err := answerOf(text)
+	text, err := body(text)
 	if err != nil {
 		return err
 	}
 	held := 0
 	for _, part := range split(text) {
-		body := strings.Join(part.lines, "\n")
-		one, found, err := parseJSON(body)
-		if !found && err == nil {
-			one, err = parseBlocks(body)
-		}
+		one, err := part.read()
 		if err != nil {
 			return err
 		}

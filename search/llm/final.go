@@ -32,6 +32,16 @@ type section struct {
 	lines []string
 }
 
+// read is what a section proposes.
+func (s section) read() (answer, error) {
+	text := strings.Join(s.lines, "\n")
+	a, found, err := parseJSON(text)
+	if !found && err == nil {
+		a, err = parseBlocks(text)
+	}
+	return a, err
+}
+
 var (
 	finalHead   = regexp.MustCompile(`(?i)^[\s#*_\-\d.()>]*(?:so,? |and |thus |my |the |here(?:'s| is) (?:my |the )?)*(?:final|revised|corrected|definitive|chosen)(?: \w+){0,2}\s*[:*_#\s]*$|^[\s#*_]*(?:answer|my answer|response|proposal|conclusion)\s*(?::[*_\s]*|\*\*\s*)$|^\s*#{1,6}\s*(?:answer|response|proposal|conclusion)\s*$`)
 	thoughtHead = regexp.MustCompile(`(?i)^[\s#*_\-\d.()>]*(?:my |some |step \d+:? )*(?:thinking|thoughts?|thought process|reasoning|analysis|brainstorm(?:ing)?|rationale|ideas?)\s*[:*_\s]*$`)
@@ -53,11 +63,7 @@ func final(text string) (answer, error) {
 	var all []proposal
 	description, expect, last := "", "", -1
 	for i, s := range sections {
-		body := strings.Join(s.lines, "\n")
-		a, found, err := parseJSON(body)
-		if !found && err == nil {
-			a, err = parseBlocks(body)
-		}
+		a, err := s.read()
 		if err != nil {
 			return answer{}, err
 		}

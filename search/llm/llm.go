@@ -3,9 +3,10 @@
 // a proposal is ready when the GPU is free; where none is, an optimiser
 // proposes instead, and its proposal says so.
 //
-// What a model writes is read leniently and applied strictly: only train.py,
-// every search text exactly once, within the space, nothing that was tried
-// already, and nothing that admission would refuse. A reply that fails gets one
+// What a model writes is read leniently and applied strictly: no draft of its
+// reasoning and nothing that it takes back, only train.py, every search text at
+// its one place, within the space, nothing that was tried already, and nothing
+// that admission would refuse. A reply that fails gets one
 // repair turn with the fault; a trial that crashed is sometimes given back with
 // its traceback, as in AIDE (arXiv 2502.13138).
 package llm

@@ -71,7 +71,7 @@ func parse(reply string) (answer, error) {
 	if len(reply) > maxReply {
 		return answer{}, fmt.Errorf("the reply is %d bytes long, at most %d are read", len(reply), maxReply)
 	}
-	text, err := answerOf(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(strings.ToValidUTF8(reply, "\ufffd"), "\ufeff")))
+	text, err := body(reply)
 	if err != nil {
 		return answer{}, err
 	}
@@ -90,11 +90,32 @@ func parse(reply string) (answer, error) {
 		return answer{}, fmt.Errorf("the edit blocks are %d bytes long together, at most %d are taken: propose one idea", size, maxEditBytes)
 	case len(a.constants) > maxConstants:
 		return answer{}, fmt.Errorf("the reply sets %d constants, at most %d are taken", len(a.constants), maxConstants)
+	case a.file != "" && elidedFile(a.file) != "":
+		return answer{}, fmt.Errorf("the file leaves lines out, with %s: write it whole, or use edits", inline(elidedFile(a.file), 60))
 	case len(a.file) > maxSource:
 		return answer{}, fmt.Errorf("the file is %d bytes long, a train.py may have %d", len(a.file), maxSource)
 	}
 	a.description, a.expect = oneLine(a.description, 200), oneLine(a.expect, 300)
 	return a, nil
+}
+
+// elidedFile is a line of a file that stands for others; "" if there is none.
+func elidedFile(file string) string {
+	for line := range strings.Lines(file) {
+		if strings.Contains(line, "#") && elided.MatchString(strings.TrimRight(line, "\n")) { // a bare ... is Python
+			return line
+		}
+	}
+	return ""
+}
+
+// body is what a reply says after its reasoning, with its edits in one form.
+func body(reply string) (string, error) {
+	text, err := answerOf(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(strings.ToValidUTF8(reply, "\ufffd"), "\ufeff")))
+	if err != nil {
+		return "", err
+	}
+	return dialects(text)
 }
 
 // onlyTrain refuses every file but train.py.
@@ -204,20 +225,27 @@ func fromJSON(raw map[string]json.RawMessage) (a answer, found bool, err error) 
 		return a, true, errors.New("edits is not an array of objects with search and replace")
 	}
 	for i, e := range edits {
-		var one struct{ Search, Replace, File, Path, Filename string }
-		data, err := json.Marshal(e)
-		if err == nil {
-			err = json.Unmarshal(data, &one)
+		field := func(keys ...string) (string, bool) {
+			for _, k := range keys {
+				var s string
+				if r, ok := e[k]; ok && json.Unmarshal(r, &s) == nil {
+					return s, true
+				}
+			}
+			return "", false
 		}
-		if err != nil {
+		search, ok1 := field("search", "Search", "old", "old_str", "old_string", "find", "original", "before")
+		replace, ok2 := field("replace", "Replace", "new", "new_str", "new_string", "replacement", "updated", "after")
+		if !ok1 || !ok2 {
 			return a, true, fmt.Errorf("edit %d is not an object with search and replace", i+1)
 		}
-		for _, name := range []string{one.File, one.Path, one.Filename} {
+		for _, key := range []string{"file", "path", "filename", "File", "Path"} {
+			name, _ := field(key)
 			if err := onlyTrain(name); err != nil {
 				return a, true, err
 			}
 		}
-		a.edits = append(a.edits, edit{lines(one.Search), lines(one.Replace)})
+		a.edits = append(a.edits, edit{lines(search), lines(replace)})
 	}
 	return a, len(a.constants)+len(a.edits) > 0 || a.file != "", nil
 }

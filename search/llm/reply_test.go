@@ -84,7 +84,7 @@ func TestParse(t *testing.T) {
 		{"path traversal", "**../../etc/autoresearch/autoresearch.toml**\n" + edited, "", "only train.py may be changed"},
 		{"path traversal in JSON", `{"edits": [{"file": "../train.py", "search": "a", "replace": "b"}]}`, "", `edits "../train.py"`},
 		{"path traversal that comes back", `{"edits": [{"file": "x/../train.py", "search": "a", "replace": "b"}]}`, "[a -> b]", ""},
-		{"unified diff", "--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-x\n+y\n", "", "unified diff"},
+		{"unified diff", "--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-x\n+y\n", "[x -> y]", ""},
 		{"too long", strings.Repeat("x", maxReply+1), "", "bytes long"},
 		{"too many edits", strings.Repeat(edited, maxEdits+1), "", "edit blocks, at most"},
 		{"huge edits", "<<<<<<< SEARCH\nDEPTH = 8\n=======\n" + strings.Repeat("x = 1\n", maxEditBytes/6+1) + ">>>>>>> REPLACE", "", "bytes long together"},
@@ -118,7 +118,7 @@ func TestApply(t *testing.T) {
 		{"deletion takes the line's end", []edit{{"WEIGHT_DECAY = 0.2", ""}}, [2]string{"WEIGHT_DECAY = 0.2\n", ""}, ""},
 		{"not there", []edit{{"x = x + 7", "y"}}, [2]string{}, `edit 1: its search text, which begins "x = x + 7", does not occur in train.py`},
 		{"other indentation", []edit{{"  x = x + 1", "  y"}, {"x = x + 1\nreturn", "y"}}, [2]string{}, "edit 2: its search text"},
-		{"hint", []edit{{"\tx = x + 1", "\ty"}}, [2]string{}, "line 12 is like its first line: copy the lines exactly"},
+		{"tabs", []edit{{"\tx = x + 1", "\ty"}}, [2]string{"x = x + 1", "y"}, ""},
 		{"twice", []edit{{"DEPTH", "D"}}, [2]string{}, "occurs more than once in train.py, at lines 3 and 13"},
 		{"twice, overlapping", []edit{{"SS", "L"}}, [2]string{}, "more than once"},
 		{"cut short", []edit{{"WEIGHT_DECAY = 0", ""}}, [2]string{}, "cuts a word of train.py in two, at line"},
@@ -200,12 +200,15 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzApply proves that an edit changes what it names and nothing else.
+// FuzzApply proves that an edit changes one place and nothing else, and that
+// what stands there is what was searched for, but for what a level forgives.
 func FuzzApply(f *testing.F) {
 	f.Add(trainPy, "DEPTH = 8", "DEPTH = 9")
 	f.Add(trainPy, "DEPTH", "")
 	f.Add("a\r\nb\r\n", "a\nb", "c\n")
 	f.Add("aaa", "aa", "\xff")
+	f.Add("\ufeffa  \n\tb\rc", "    a\n        b", "d\n  e")
+	f.Add("if x:\n\tb = “1”\n", "12| if x:\n13|   b = \"1\"", "12| if y:")
 	f.Fuzz(func(t *testing.T, source, search, replace string) {
 		got, err := apply([]byte(source), []edit{{search, replace}})
 		if err != nil {
@@ -214,15 +217,24 @@ func FuzzApply(f *testing.F) {
 			}
 			return
 		}
-		if strings.Contains(source, "\r\n") {
-			search, replace = strings.ReplaceAll(search, "\n", "\r\n"), strings.ReplaceAll(replace, "\n", "\r\n")
+		d := newDocument(source)
+		p, err := d.find(edit{search, replace})
+		if err != nil {
+			t.Fatalf("applied, but %v", err)
 		}
-		if strings.Count(source, search) != 1 {
-			t.Fatalf("%q occurs %d times in %q", search, strings.Count(source, search), source)
-		}
-		before, after, _ := strings.Cut(source, search)
-		if s := string(got); !strings.HasPrefix(s, before+replace) || !strings.HasSuffix(after, s[len(before)+len(replace):]) || len(after)-(len(s)-len(before)-len(replace)) > 2 {
+		if s := string(got); s != source[:p.start]+p.text+source[p.end:] {
 			t.Errorf("%q with %q for %q is %q", source, replace, search, s)
+		}
+		letters := func(s string) string {
+			return strings.Join(strings.FieldsFunc(plainSigns(s), func(r rune) bool { return r <= ' ' || r == '\u00a0' }), "")
+		}
+		there := letters(source[p.start:p.end])
+		meant := false
+		for _, form := range forms(edit{ends.Replace(search), ends.Replace(replace)}) {
+			meant = meant || letters(form.search) == there
+		}
+		if !meant {
+			t.Errorf("%q stands for %q", source[p.start:p.end], search)
 		}
 	})
 }

@@ -1,8 +1,10 @@
 package llm
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +16,7 @@ var errThoughts = errors.New("the reply ends within its reasoning: there is no a
 // reasoning too.
 const (
 	thoughtNames = `think(?:ing|er)?|thoughts?|thought[_-]process|reason(?:ing|s)?|reasoning[_-]\w+|scratch[_-]?pad|reflections?|reflect|analysis|monologue|inner[_-]\w+|internal[_-]?\w*|deliberation|brainstorm(?:ing)?|plan(?:ning)?|drafts?|notes?|cot|chain[_-]of[_-]thoughts?|rationale|critique|\w+[_-]think(?:ing)?`
-	answerNames  = `answer|final|output|respon|proposal|result|reply|solution|edit|constant|change|patch|file|code|diff|search|replace|update|action|suggest|experiment|config|train|json|python|hyperparam|description|expect|block|pre|div|span|br|hr|p|b|i|ul|li|ol|table|tr|td|th|details|summary|em|strong`
+	answerNames  = `answer|final|output|old|new|find|original|respon|proposal|result|reply|solution|edit|constant|change|patch|file|code|diff|search|replace|update|action|suggest|experiment|config|train|json|python|hyperparam|description|expect|block|pre|div|span|br|hr|p|b|i|ul|li|ol|table|tr|td|th|details|summary|em|strong`
 )
 
 var (
@@ -121,7 +123,7 @@ func unthought(text string) (string, error) {
 	for _, at := range bracketMark.FindAllStringSubmatchIndex(text, -1) {
 		marks = append(marks, mark{at[0], at[1], at[2] == at[3]})
 	}
-	sortMarks(marks)
+	slices.SortStableFunc(marks, func(a, b mark) int { return cmp.Compare(a.start, b.start) })
 	guard := protected(text)
 	var out strings.Builder
 	depth, from := 0, 0
@@ -152,19 +154,20 @@ func unthought(text string) (string, error) {
 // unknown takes out what stands between other marks at the beginning of lines.
 func unknown(text string) string {
 	guard := protected(text)
-	for at := 0; at < len(text); {
+	const most = 100 // marks that are looked at
+	for at, n := 0, 0; at < len(text) && n < most; {
 		m := otherMark.FindStringSubmatchIndex(text[at:])
 		if m == nil {
 			break
 		}
 		name, start, end := text[at+m[2]:at+m[3]], at+m[0], at+m[1]
 		at = end
-		if guard.holds(start) || answerName.MatchString(name) {
+		if n++; guard.holds(start) || answerName.MatchString(name) {
 			continue
 		}
 		close := "</" + name + ">"
-		if n := strings.Index(text[end:], close); n >= 0 {
-			text = text[:start] + text[end+n+len(close):]
+		if length := strings.Index(text[end:], close); length >= 0 {
+			text = text[:start] + text[end+length+len(close):]
 			guard, at = protected(text), start
 		}
 	}
@@ -200,14 +203,6 @@ func opening(text string, at []int) bool {
 	return true
 }
 
-func sortMarks(marks []mark) {
-	for i := 1; i < len(marks); i++ {
-		for j := i; j > 0 && marks[j].start < marks[j-1].start; j-- {
-			marks[j], marks[j-1] = marks[j-1], marks[j]
-		}
-	}
-}
-
 // spelled reports whether a mark is only spoken of: it stands between quotes.
 func spelled(text string, at []int) bool {
 	quote := func(i int) bool { return i >= 0 && i < len(text) && strings.IndexByte("\"'`", text[i]) >= 0 }
@@ -218,12 +213,8 @@ func spelled(text string, at []int) bool {
 type spans [][2]int
 
 func (s spans) holds(at int) bool {
-	for _, p := range s {
-		if at >= p[0] && at < p[1] {
-			return true
-		}
-	}
-	return false
+	i, found := slices.BinarySearchFunc(s, at, func(p [2]int, at int) int { return cmp.Compare(p[0], at) })
+	return found || i > 0 && at < s[i-1][1]
 }
 
 // protected are the edit blocks and the fences with Python in a reply: what

@@ -33,6 +33,9 @@ var (
 // CONSTANTS section a value that is not understood is kept as it stands, so
 // that the fault names it.
 func assignments(line string, section bool) (all []setting, sure bool) {
+	if !strings.ContainsAny(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") || len(line) > 4096 {
+		return nil, false
+	}
 	var parts []string
 	for rest := line; ; {
 		at := several.FindStringSubmatchIndex(rest)
