@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -63,7 +62,7 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			}
 			defer os.RemoveAll(dir)
 			work := filepath.Join(dir, "work")
-			if err := repo.Export(ctx, study.BaseCommit, work, func(p string) bool { return strings.HasSuffix(p, ".py") }); err != nil {
+			if err := repo.Checkout(ctx, study.BaseCommit, rec.ParentCommit, work, ""); err != nil {
 				return err
 			}
 			if err := os.WriteFile(filepath.Join(work, "train.py"), rec.Trial.Source, 0o640); err != nil {

@@ -465,50 +465,6 @@ func (r *Repo) partial(ctx context.Context) bool {
 	return len(out) > 0
 }
 
-// Export writes the committed regular files that match accepts into dir, which
-// it creates, with modes 0644 and 0755. Links and submodules are left out; no
-// filter and no attribute is applied; nothing is written outside dir.
-func (r *Repo) Export(ctx context.Context, commit, dir string, match func(path string) bool) error {
-	entries, err := r.tree(ctx, commit, true)
-	if err != nil {
-		return fmt.Errorf("export %.7s: %w", commit, err)
-	}
-	entries = slices.DeleteFunc(entries, func(e entry) bool {
-		return !e.regular() || !fs.ValidPath(e.path) || !match(e.path)
-	})
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("export %.7s: %w", commit, err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("export %.7s: %w", commit, err)
-	}
-	defer root.Close()
-	err = r.blobs(ctx, entries, func(e entry, _ int64, content io.Reader) error {
-		if err := root.MkdirAll(path.Dir(e.path), 0o755); err != nil {
-			return err
-		}
-		// A file that is there already is replaced, not followed or rewritten in place.
-		if err := root.Remove(e.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		mode := fs.FileMode(0o644)
-		if e.mode == "100755" {
-			mode = 0o755
-		}
-		f, err := root.OpenFile(e.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, content)
-		return errors.Join(err, f.Close())
-	})
-	if err != nil {
-		return fmt.Errorf("export %.7s into %s: %w", commit, dir, err)
-	}
-	return nil
-}
-
 // CommitTrial stores base's tree with train.py replaced by source as a commit
 // on parent, dated when (to the second), and returns its hash. It touches no
 // ref, no index and no file of the work tree. The same arguments give the same

@@ -164,7 +164,7 @@ func TestFolderOfARepository(t *testing.T) {
 		t.Errorf("train.py is %q %v", data, err)
 	}
 	out := t.TempDir()
-	must(t, r.Export(ctx, commit, out, func(string) bool { return true }))
+	must(t, r.Export(ctx, commit, out, ""))
 	if got := listing(t, out); got != "lib lib/util.py prepare.py train.py" {
 		t.Errorf("exported %s", got)
 	}

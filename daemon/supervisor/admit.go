@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"sort"
 	"strconv"
@@ -88,7 +89,7 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 	if t.Proposal.Ideas = nil; p.suggestion != 0 && len(p.Ideas) > 0 {
 		t.Proposal.Ideas = []int64{p.suggestion}
 	}
-	if err := s.bundle(ctx, t); err != nil {
+	if err := s.bundle(ctx, t, parentCommit); err != nil {
 		return search.Trial{}, err
 	}
 	bundled.Hit()
@@ -156,14 +157,14 @@ func (s *Supervisor) parent(ctx context.Context, id int64) (source []byte, commi
 }
 
 // bundle writes what reproduces a trial into its folder, and the working
-// directory that it runs in.
-func (s *Supervisor) bundle(ctx context.Context, t search.Trial) error {
+// directory that it runs in, whose HEAD is the parent's commit.
+func (s *Supervisor) bundle(ctx context.Context, t search.Trial, parent string) error {
 	dir := Folder(s.config.Study.State, t.ID)
 	work := filepath.Join(dir, "work")
 	if err := os.RemoveAll(work); err != nil {
 		return full(fmt.Errorf("empty the trial's folder: %w", err))
 	}
-	if err := s.o.Repo.Export(ctx, s.study.BaseCommit, work, func(path string) bool { return strings.HasSuffix(path, ".py") }); err != nil {
+	if err := s.o.Repo.Checkout(ctx, s.study.BaseCommit, parent, work, filepath.Join(s.config.Study.State, "files")); err != nil {
 		return full(err)
 	}
 	constants := map[string]search.Value{}
@@ -186,6 +187,28 @@ func (s *Supervisor) bundle(ctx context.Context, t search.Trial) error {
 		}
 	}
 	return attach(dir, t.Proposal.Attachments)
+}
+
+var missingFile = regexp.MustCompile(`(?:FileNotFoundError|NotADirectoryError).*: '([^'\n]+)'`)
+
+// uncommitted explains a crash over a file that the workspace has and its
+// commit does not; "" for all else.
+func (s *Supervisor) uncommitted(detail string) string {
+	m := missingFile.FindStringSubmatch(detail)
+	if m == nil {
+		return ""
+	}
+	name := m[1]
+	if _, rest, ok := strings.Cut(name, string(filepath.Separator)+"work"+string(filepath.Separator)); ok && filepath.IsAbs(name) {
+		name = rest
+	}
+	if !filepath.IsLocal(name) {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(s.study.Workspace, name)); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("\n%s lies in %s, but a trial has what its commit %.7s holds: commit it, or keep data where prepare.py has its CACHE_DIR", name, s.study.Workspace, s.study.BaseCommit)
 }
 
 // environment is what a trial ran with, for whoever repeats it.

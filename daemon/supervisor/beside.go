@@ -99,6 +99,13 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 	if len(changed) > 0 {
 		notes = append(notes, fmt.Sprintf("trials get these files as they are committed, and they have changed since: %s", some(changed)))
 	}
+	lacking, err := repo.Lacking(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	if len(lacking) > 0 {
+		notes = append(notes, fmt.Sprintf("the commit %.7s does not hold the content of these, so trials lack it: %s", commit, some(lacking)))
+	}
 	return notes, nil
 }
 

@@ -401,6 +401,9 @@ func (s *Supervisor) run(ctx context.Context, t search.Trial) (search.Outcome, e
 	log := s.o.Log.With("trial", t.ID)
 	log.Info("trial begins", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description)
 	o, err := s.o.Trainer.Run(ctx, t, func(e trainer.Event) { s.observe(log, e) })
+	if o.Status == search.Crashed {
+		o.Detail += s.uncommitted(o.Detail)
+	}
 	var quarantine *trainer.Quarantine
 	if errors.As(err, &quarantine) {
 		log.Error("no new trial is begun", "device", t.Device, "err", err)

@@ -106,6 +106,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 	device, onGPU := CUDAIndex(t.Device)
 	before := r.deviceMemory(device, onGPU)
 	self := []int{os.Getpid()}
+	given := folderSize(o.Folder(t.ID)) // is not the trial's doing
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
 	r.watch(dog)
@@ -130,7 +131,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 		case <-sample.C:
 			r.tell(Event{})
 			r.sample(self, device, before, onGPU)
-			if o.Quota > 0 && folderSize(o.Folder(t.ID)) > o.Quota {
+			if o.Quota > 0 && folderSize(o.Folder(t.ID))-given > o.Quota {
 				end.quota, running = true, false
 			}
 		}

@@ -238,6 +238,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	if o.Seat != nil {
 		o.Seat(t.ID, seat.group.cgroup)
 	}
+	given := folderSize(o.Folder(t.ID)) // is not the trial's doing
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
 	r.watch(dog)
@@ -281,7 +282,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 			if o.Memory > 0 && resident(members) > o.Memory {
 				end.outOfMemory, forced, running = true, true, false
 			}
-			if o.Quota > 0 && folderSize(o.Folder(t.ID)) > o.Quota {
+			if o.Quota > 0 && folderSize(o.Folder(t.ID))-given > o.Quota {
 				end.quota, forced, running = true, true, false
 			}
 		}

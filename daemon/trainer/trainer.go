@@ -115,7 +115,7 @@ type Options struct {
 }
 
 // work is the trial's working directory: its own copies of train.py and of
-// the modules beside it.
+// what the commit holds beside it.
 func (o *Options) work(id int64) string { return filepath.Join(o.Folder(id), "work") }
 
 // Allowance is how long counted training may last beyond a budget in seconds
@@ -141,7 +141,8 @@ func (o *Options) limits(b search.Budget) watchdog.Limits {
 func Environment(secrets []string) []string {
 	hidden := map[string]bool{"NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true, "LISTEN_FDS": true, "LISTEN_PID": true,
 		"LISTEN_FDNAMES": true, "INVOCATION_ID": true, "JOURNAL_STREAM": true, "CREDENTIALS_DIRECTORY": true, "PYTHONHOME": true,
-		"PYTHONSTARTUP": true, "AUTORESEARCH_FAULTPOINT": true, "VIRTUAL_ENV": true, "SSH_AUTH_SOCK": true}
+		"PYTHONSTARTUP": true, "AUTORESEARCH_FAULTPOINT": true, "VIRTUAL_ENV": true, "SSH_AUTH_SOCK": true,
+		"GIT_DIR": true, "GIT_WORK_TREE": true, "GIT_INDEX_FILE": true}
 	for _, name := range secrets {
 		hidden[name] = true
 	}
