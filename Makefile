@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all build demo test bench bench-search soak install uninstall clean
+.PHONY: all build demo test repeat bench bench-search soak install uninstall clean
 
 all: build
 
@@ -13,6 +13,11 @@ demo: build
 
 test:
 	@scripts/test.sh
+
+# What a loaded machine might turn red, on an idle and on a busy one.
+repeat:
+	@scripts/test.sh repeat 10 idle
+	@scripts/test.sh repeat 10 busy
 
 # The slow forms of what make test does in short.
 soak:

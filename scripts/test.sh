@@ -9,6 +9,8 @@
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
+#   scripts/test.sh timing   what starts processes, asks servers or holds deadlines: once, and nothing from a cache
+#   scripts/test.sh repeat [N] [idle|busy]   that N times (1), a line each; busy: beside a neighbour on every core
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -86,8 +88,11 @@ real() {
   rm -rf "$study/state"
   git -C "$study/workspace" for-each-ref --format='delete %(refname)' 'refs/heads/autoresearch/*' 'refs/autoresearch/*' |
     git -C "$study/workspace" update-ref --stdin
+  # No deadline is near: a loaded machine may take its time.
   bin/autoresearchd --config "$study/autoresearch.toml" run --trials 3 \
-    --set 'trial.budget="20 steps"' --set 'http.listen=""' --set search.strategy='"evolution"'
+    --set 'trial.budget="20 steps"' --set 'http.listen=""' --set search.strategy='"evolution"' \
+    --set 'watchdog.startup="20m"' --set 'watchdog.compile="20m"' --set 'watchdog.stall="20m"' \
+    --set 'watchdog.evaluate="20m"' --set 'watchdog.exit="20m"' --set 'watchdog.total="1h"'
   python3 - "$study/state/results.tsv" <<'EOF'
 import csv, math, sys
 rows = list(csv.DictReader(open(sys.argv[1]), delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -122,6 +127,55 @@ page() {
   grep -q -- '^--- PASS: TestAccessible ' <<<"$out" || die "the tests in Chromium did not run"
 }
 
+# The packages whose tests start processes, talk over sockets, hold deadlines or
+# wait. The others compute, or read and write files: search (which may not look
+# at a clock), configs, the plots, reports, exports and the terminal's lines.
+timed=(./daemon/autoresearchd ./daemon/external ./daemon/httpd/... ./daemon/journal/... ./daemon/lineage ./daemon/modelserver
+  ./daemon/notify ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook ./daemon/workspace
+  ./metrics/... ./pyembed ./scripts ./search/agent ./search/exec ./search/llm/...)
+
+timing() {
+  "$root/scripts/venv.sh"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  AUTORESEARCH_TEST_VENV=$build/venv go test -count=1 -timeout 20m "${timed[@]}"
+  real
+  prometheus
+  page
+}
+
+neighbours=()
+no_neighbours() { if [ "${#neighbours[@]}" -gt 0 ]; then kill "${neighbours[@]}" 2>/dev/null || true; fi; }
+
+repeat() {
+  local runs=${1:-1} mode=${2:-idle} logs=$build/repeat red=0 run log begin
+  [[ $runs =~ ^[1-9][0-9]*$ ]] || die "repeat $runs: how often? scripts/test.sh repeat 10 busy"
+  case $mode in
+  idle) ;;
+  busy)
+    trap no_neighbours EXIT
+    for ((run = 0; run < $(nproc); run++)); do
+      bash -c 'while :; do :; done' &
+      neighbours+=($!)
+    done
+    ;;
+  *) die "repeat in mode $mode: idle or busy" ;;
+  esac
+  mkdir -p "$logs"
+  for ((run = 1; run <= runs; run++)); do
+    log=$logs/$mode-$(date +%H%M%S).log
+    begin=$SECONDS
+    if "$root/scripts/test.sh" timing >"$log" 2>&1; then
+      printf '%s %d of %d: green, %d s\n' "$mode" "$run" "$runs" $((SECONDS - begin))
+      rm -f "$log"
+    else
+      red=$((red + 1))
+      printf '%s %d of %d: red, %d s: %s\n' "$mode" "$run" "$runs" $((SECONDS - begin)) "$log"
+    fi
+  done
+  [ "$red" = 0 ] || die "$red of $runs runs are red"
+}
+
 "$root/scripts/setup.sh"
 case ${1:-all} in
 all)
@@ -141,6 +195,8 @@ python) pythontests ;;
 real) real ;;
 prometheus) prometheus ;;
 page) page ;;
+timing) timing ;;
+repeat) repeat "${@:2}" ;;
 soak) AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-500} gotests ;;
 *) die "unknown part $1: see the head of scripts/test.sh" ;;
 esac
