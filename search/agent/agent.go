@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"autoresearchd/search"
+	"autoresearchd/search/constraint"
 	"autoresearchd/search/fallback"
 )
 
@@ -291,6 +292,8 @@ func (s *strategy) collect(ctx context.Context, h search.History, j *job) (searc
 			return fault(err.Error())
 		}
 		p.Description = described(h, p)
+	} else if search.Fingerprint(consts) == search.Fingerprint(j.parent.Constants) && constraint.Skeleton(source, consts) == constraint.Skeleton(j.parent.Source, j.parent.Constants) {
+		return fault("it has changed nothing that runs: comments, line ends and layout make no trial")
 	} else {
 		p.Source = source
 		p.Description = "edits train.py"

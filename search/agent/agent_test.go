@@ -243,7 +243,7 @@ func TestWhatAnAgentLeaves(t *testing.T) {
 		"escapes":             {rewriting("= 8", "= 9", "\x1b[1mdeeper\x1b[0m\tby one"), "[1mdeeper [0m by one", "map[DEPTH:9]", ""},
 		"an int for a float":  {rewriting("0.04", "1", "one"), "one", "map[MATRIX_LR:1.0]", ""},
 		"other writing":       {rewriting("2**19", "262_144", "half"), "half", "map[TOTAL_BATCH_SIZE:262144]", ""},
-		"a comment":           {rewriting("# tokens", "# words", "words"), "words", "map[]", "# words"},
+		"a comment":           {rewriting("# tokens", "# words", "words"), "(evolution, not agent: it has changed nothing that runs: comments, line ends and layout make no trial)", "", ""},
 		"code":                {rewriting("print(prepare)", "print(prepare, 1)", "prints more"), "prints more", "map[]", "print(prepare, 1)"},
 		"code and a constant": {rewriting("= 8\n", "= 9\nROPE_BASE = 10\n", ""), "edits train.py", "map[]", "DEPTH = 9\nROPE_BASE = 10"},
 		"another type":        {rewriting("= 8", "= 8.5", "half a layer"), "half a layer", "map[]", "DEPTH = 8.5"},

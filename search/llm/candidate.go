@@ -40,6 +40,9 @@ func (c *candidate) proposal(h search.History) search.Proposal {
 // read turns a reply into a candidate, or says what is wrong with it.
 func (s *strategy) read(ctx context.Context, h search.History, t task, reply search.Reply) (*candidate, error) {
 	if reply.Truncated {
+		if _, err := body(reply.Text); errors.Is(err, errThoughts) {
+			return nil, errors.New("the reply was cut off within its reasoning, at the longest length that the server allows: reason less (or let a person raise llm.max_tokens)")
+		}
 		return nil, errors.New("the reply was cut off at the longest length that the server allows: be shorter, and use edits instead of a whole file")
 	}
 	a, err := parse(reply.Text)

@@ -416,7 +416,7 @@ func parseBlocks(text string) (answer, error) {
 			continue
 		}
 		if strings.Contains(line, "|") {
-			if s, row, sure := columns.row(line); row {
+			if s, row, sure := columns.row(line, constants); row {
 				if s.name != "" && constants {
 					a.constants = append(a.constants, s)
 				} else if s.name != "" && sure {

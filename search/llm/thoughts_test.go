@@ -202,6 +202,8 @@ func TestValues(t *testing.T) {
 		"TOTAL_BATCH_SIZE = 2**18  # halved": "TOTAL_BATCH_SIZE=2**18", "TOTAL_BATCH_SIZE = 524_288": "TOTAL_BATCH_SIZE=524_288", "TOTAL_BATCH_SIZE: 262,144": "TOTAL_BATCH_SIZE=262,144",
 		"ADAM_BETAS = (0.9, 0.95)": "ADAM_BETAS=(0.9, 0.95)", "ADAM_BETAS = 0.9, 0.95": "ADAM_BETAS=0.9, 0.95", "ADAM_BETAS: [0.9, 0.95] (was (0.8, 0.95))": "ADAM_BETAS=[0.9, 0.95]", `WINDOW_PATTERN = "SL"  # short`: `WINDOW_PATTERN="SL"`, "WINDOW_PATTERN = “SL”": `WINDOW_PATTERN="SL"`,
 		"DEPTH = 9, MATRIX_LR = 0.05": "DEPTH=9 MATRIX_LR=0.05", "DEPTH = 9; MATRIX_LR: 0.05 and WEIGHT_DECAY = 0.1": "DEPTH=9 MATRIX_LR=0.05 WEIGHT_DECAY=0.1",
+		"MATRIX_LR (of Muon): 0.05": "MATRIX_LR=0.05", "`MATRIX_LR`: `0.04` ➜ `0.05`": "MATRIX_LR=0.05", "MATRIX_LR: **0.05** [was 0.04]": "MATRIX_LR=0.05", "matrix_lr = 0.05": "matrix_lr=0.05", "- args.depth: 9": "args.depth=9",
+		"| name | value |\n|---|---|\n| depth | 9 |": "depth=9",
 		`"DEPTH": 9,`: "DEPTH=9", "FLAG = true": "FLAG=true", "WEIGHT_DECAY = 50%": "WEIGHT_DECAY=50%",
 		"DEPTH = 9\nMATRIX_LR = 0.04 (unchanged)": "DEPTH=9", "DEPTH = 9\nMATRIX_LR = 0.04 currently, do not change": "DEPTH=9", "DEPTH = 9\nMATRIX_LR: keep": "DEPTH=9",
 		"| constant | value |\n|---|---|\n| DEPTH | 9 |": "DEPTH=9", "| Constant | Old | New | Why |\n|:---|---:|---|---|\n| `DEPTH` | 8 | **9** | deeper |\n| MATRIX_LR | 0.04 | unchanged | |": "DEPTH=9",

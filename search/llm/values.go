@@ -7,22 +7,37 @@ import (
 
 // Forms of an assignment. A line is read as one only where its meaning is
 // plain: what is left over beside a value must be known words.
-const nameForm = "[A-Z_][A-Z0-9_]*"
+const (
+	upperName = "[A-Z_][A-Z0-9_]*"
+	anyName   = `[A-Za-z_]\w*(?:\.\w+)*` // where CONSTANTS stands above
+)
+
+// lineForms are the forms of lines that set constants of some names.
+type lineForms struct{ assignment, moved, several *regexp.Regexp }
+
+func formsOf(name string) lineForms {
+	quoted := "[*_`\"']{0,3}(" + name + ")[*`\"']{0,3}(?:\\s*\\([^()=:>→\n]{0,40}\\))?\\s*"
+	item := `^\s*(?:(?:[-*+•–]|\d{1,2}[.)])\s+)?`
+	return lineForms{
+		regexp.MustCompile(item + `(?:(?i:set|use|try)\s+)?` + quoted + `(?:(:)\s*(?:[A-Za-z_][\w.]*(?:\[[\w\[\], .]*\])?\s*)?=|(:=|<-|=>|=|:|->|→|⇒))[*_]{0,2}\s*(\S.*?)\s*$`),
+		regexp.MustCompile(item + `(?:(?i:set|change|increase|decrease|raise|lower|reduce|adjust|update|move|bump|drop|double|halve|grow|shrink|cut|use)d?\s+)?(?:the\s+)?` +
+			"[*_`\"']{0,3}(" + name + ")[*`\"']{0,3}" + `\s*(?:\(|:)?\s*((?:from\s+|to\s+)?\S.*?)\s*$`),
+		regexp.MustCompile(`([,;]\s+(?:and\s+)?|\s+and\s+)` + "[*_`\"']{0,3}" + name + "[*`\"']{0,3}" + `\s*(?:=|:)\s*`),
+	}
+}
+
+var inProse, inSection = formsOf(upperName), formsOf(anyName)
 
 var (
-	upper      = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
-	assignment = regexp.MustCompile("^\\s*(?:(?:[-*+•–]|\\d{1,2}[.)])\\s+)?(?:(?i:set|use|try)\\s+)?[*_`\"']{0,3}(" + nameForm + ")[*`\"']{0,3}\\s*" +
-		`(?:(:)\s*(?:[A-Za-z_][\w.]*(?:\[[\w\[\], .]*\])?\s*)?=|(:=|<-|=>|=|:|->|→|⇒))[*_]{0,2}\s*(\S.*?)\s*$`)
-	moved = regexp.MustCompile("^\\s*(?:(?:[-*+•–]|\\d{1,2}[.)])\\s+)?(?:(?i:set|change|increase|decrease|raise|lower|reduce|adjust|update|move|bump|drop|double|halve|grow|shrink|cut|use)d?\\s+)?(?:the\\s+)?[*_`\"']{0,3}(" +
-		nameForm + ")[*`\"']{0,3}\\s*(?:\\(|:)?\\s*((?:from\\s+|to\\s+)?\\S.*?)\\s*$")
-	several  = regexp.MustCompile(`([,;]\s+(?:and\s+)?|\s+and\s+)[*_` + "`" + `"']{0,3}` + nameForm + "[*`\"']{0,3}" + `\s*(?:=|:)\s*`)
-	arrow    = regexp.MustCompile(`\s*(?:-{1,2}>|→|=>|⇒|⟶)\s*`)
+	upper    = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+	anyNamed = regexp.MustCompile(`^` + anyName + `$`)
+	arrow    = regexp.MustCompile(`\s*(?:-{1,2}>|→|=>|⇒|⟶|➜|➔|⟹)\s*`)
 	fromTo   = regexp.MustCompile(`^from\s+(\S.*?)\s+to\s+(\S.*)$`)
 	toOnly   = regexp.MustCompile(`^to\s+(\S.*)$`)
 	figure   = regexp.MustCompile(`^[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?(?:\s*(?:\*\*|<<|\*|/)\s*\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)*`)
 	bareWord = regexp.MustCompile(`^(?:[Tt]rue|[Ff]alse|[A-Za-z][A-Za-z0-9_]*)`)
 	more     = regexp.MustCompile(`^(?:\s*,\s*[+-]?[\d.][\d_.eE+-]*)+`)
-	aside    = regexp.MustCompile(`^\s*(?:#|//|--|–|—|\(|instead of\b|rather than\b|was\b|up from\b|down from\b|previously\b|because\b|since\b|for\b|as\b|so that\b|[,;.]\s|[,;.]?$)`)
+	aside    = regexp.MustCompile(`^\s*(?:#|//|--|–|—|\(|instead of\b|rather than\b|was\b|up from\b|down from\b|previously\b|because\b|since\b|for\b|as\b|so that\b|\[|[,;.]\s|[,;.]?$)`)
 	keeps    = regexp.MustCompile(`(?i)\b(?:unchanged|keep|kept|same|current(?:ly)?|leave|do not|don't|no change|stays?|as is|default|not changed|already|existing|fixed)\b`)
 	turns    = regexp.MustCompile(`(?i)\b(?:now|new|becomes?|change|changed|proposed|raise|lower|increase|decrease)\b`)
 	percent  = regexp.MustCompile(`^\s*%`)
@@ -33,20 +48,24 @@ var (
 // CONSTANTS section a value that is not understood is kept as it stands, so
 // that the fault names it.
 func assignments(line string, section bool) (all []setting, sure bool) {
-	if !strings.ContainsAny(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") || len(line) > 4096 {
+	if len(line) > 4096 || !section && !strings.ContainsAny(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") {
 		return nil, false
+	}
+	forms := inProse
+	if section {
+		forms = inSection
 	}
 	var parts []string
 	for rest := line; ; {
-		at := several.FindStringSubmatchIndex(rest)
-		if at == nil || !assignment.MatchString(rest[:at[0]]) {
+		at := forms.several.FindStringSubmatchIndex(rest)
+		if at == nil || !forms.assignment.MatchString(rest[:at[0]]) {
 			parts = append(parts, rest)
 			break
 		}
 		parts, rest = append(parts, rest[:at[0]]), rest[at[3]:]
 	}
 	for _, part := range parts {
-		s, ok := assign(part, section)
+		s, ok := forms.assign(part, section)
 		if !ok {
 			return nil, false
 		}
@@ -59,21 +78,21 @@ func assignments(line string, section bool) (all []setting, sure bool) {
 
 // assign reads NAME = VALUE in the ways in which models write it. A setting
 // without a name is a remark that changes nothing.
-func assign(line string, section bool) (setting, bool) {
+func (f lineForms) assign(line string, section bool) (setting, bool) {
 	line = strings.NewReplacer("−", "-", "\u00a0", " ", "“", `"`, "”", `"`, "‘", "'", "’", "'").Replace(line)
-	if m := assignment.FindStringSubmatch(line); m != nil {
+	if m := f.assignment.FindStringSubmatch(line); m != nil {
 		s, plain, kept := value(m[4])
 		switch s.name = m[1]; {
 		case kept:
 			return setting{}, true
 		case plain:
 			return s, true
-		case section && (m[3] == "=" || m[2] != "" || m[3] == ":="):
+		case section && upper.MatchString(s.name) && (m[3] == "=" || m[2] != "" || m[3] == ":="):
 			return setting{name: m[1], text: strings.Trim(m[4], " \t`*,;")}, true
 		}
 		return setting{}, false
 	}
-	if m := moved.FindStringSubmatch(line); m != nil { // from 0.04 to 0.05
+	if m := f.moved.FindStringSubmatch(line); m != nil { // from 0.04 to 0.05
 		text := strings.TrimSuffix(m[2], ")")
 		if !fromTo.MatchString(text) && !toOnly.MatchString(text) && !arrow.MatchString(text) {
 			return setting{}, false
@@ -204,7 +223,7 @@ var (
 
 // row reads a line of a table. row: it is one; its setting has no name where
 // it sets nothing.
-func (t *table) row(line string) (s setting, row, sure bool) {
+func (t *table) row(line string, section bool) (s setting, row, sure bool) {
 	text := strings.TrimSpace(line)
 	var cells []string
 	for _, c := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(text, "|"), "|"), "|") {
@@ -233,7 +252,7 @@ func (t *table) row(line string) (s setting, row, sure bool) {
 	case t.name < 0:
 		t.name = 0
 	}
-	if t.value < 0 || t.value == t.name || t.name >= len(cells) || t.value >= len(cells) || !upper.MatchString(cells[t.name]) {
+	if t.value < 0 || t.value == t.name || t.name >= len(cells) || t.value >= len(cells) || !anyNamed.MatchString(cells[t.name]) || !section && !upper.MatchString(cells[t.name]) {
 		return s, true, false
 	}
 	one, plain, kept := value(cells[t.value])

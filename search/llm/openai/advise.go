@@ -62,14 +62,14 @@ func (c *Client) list(ctx, limit context.Context, key, base string) ([]string, *
 // advise says what the list of models tells about a fault of a model or a
 // path; empty: nothing.
 func (c *Client) advise(ctx context.Context, f *fault, key, model string) string {
-	page := f.refusal.page
+	path := f.path
 	limit, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	names, f := c.list(ctx, limit, key, c.o.BaseURL)
 	switch {
 	case f != nil && (f.place || f.outcome == "malformed"):
 		return c.elsewhere(limit, key)
-	case f != nil || page:
+	case f != nil || path:
 		return ""
 	case len(names) == 0:
 		return "; it lists no models: load one there"

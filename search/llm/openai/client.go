@@ -239,7 +239,14 @@ func (c *Client) pick(wish string) (Model, error) {
 			soonest = b
 		}
 	}
-	return Model{}, fmt.Errorf("the model server is left alone until %s, after %d failures: %s", soonest.until.Format("15:04:05"), soonest.failures, soonest.last)
+	return Model{}, fmt.Errorf("the model server is left alone until %s, after %s: %s", soonest.until.Format("15:04:05"), count(soonest.failures, "failure"), soonest.last)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "one " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (c *Client) closed(name string) {

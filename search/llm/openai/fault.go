@@ -30,6 +30,7 @@ type fault struct {
 	after    time.Duration // the server's own wish
 	lasting  bool          // only a person can mend it
 	place    bool          // llm.base_url or llm.models may be wrong: the list of models says more
+	path     bool          // it is llm.base_url
 	harmless bool          // it says nothing of the next request
 	mark     error         // what callers may ask for; nil: nothing
 	refusal  *refusal      // what the server said; nil: nothing
@@ -118,6 +119,7 @@ func (c *Client) refused(r *refusal, key string) *fault {
 		}
 	case r.page && status < 400:
 		f.outcome, f.text, f.lasting, f.place = "malformed", "the server answers with a web page, not with a reply: check llm.base_url, which often ends in /v1"+said, true, true
+		f.path = true
 	case aboutTLS.MatchString(about):
 		f.outcome, f.text, f.lasting = "bad_request", fmt.Sprintf("the server wants TLS %s: let llm.base_url begin with https://%s", in, said), true
 	case status == 407:
@@ -153,7 +155,7 @@ func (c *Client) refused(r *refusal, key string) *fault {
 	case status == 404 || status == 405 || status == 410 || status == 501:
 		f.outcome, f.lasting, f.place = "not_found", true, true
 		f.text = fmt.Sprintf("the server knows no such model or path %s: check llm.models, and llm.base_url, which often ends in /v1%s", in, said)
-		if r.page || status == 405 || aboutPath.MatchString(about) {
+		if f.path = r.page || status == 405 || aboutPath.MatchString(about); f.path {
 			f.text = fmt.Sprintf("the server knows no such path %s: check llm.base_url, which often ends in /v1%s", in, said)
 		}
 	case r.inside:
@@ -165,7 +167,7 @@ func (c *Client) refused(r *refusal, key string) *fault {
 		f.outcome, f.text = "bad_request", fmt.Sprintf("the server refuses the request %s%s", in, said)
 		if r.page {
 			f.text += "; a web page answered: check llm.base_url, which often ends in /v1"
-			f.place, f.lasting = true, true
+			f.place, f.path, f.lasting = true, true, true
 		}
 	}
 	return f
