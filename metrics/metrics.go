@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"autoresearchd/daemon/watchdog"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/metrics/internal/gate"
 	"autoresearchd/metrics/name"
@@ -36,6 +37,7 @@ type Snapshot struct {
 	BaselineValBPB *float64
 	DecisionValBPB map[search.Verdict]float64 // of the last scored trial with each decision
 	Trials         []TrialCount               // finished trials by status and strategy, each pair once
+	Strategies     []string                   // that may propose, whether they have or not
 	Decisions      map[search.Verdict]int64
 	Keeps          map[string]int64   // kept trials by strategy
 	Weights        map[string]float64 // chance of each strategy to be the next that a portfolio asks
@@ -148,6 +150,14 @@ func New(source Source, gpus gpu.GPUs, build Build) *Metrics {
 		}, []string{"model"}),
 		llmTime: prometheus.NewHistogramVec(histogram(name.LLMSeconds, "Time of a request to a language model.", llmBuckets), []string{"model"}),
 	}
+	// What can be counted begins at 0: to Prometheus, a counter that is first
+	// seen at 1 has not risen.
+	for _, p := range search.Phases {
+		m.phase.WithLabelValues(string(p))
+		for _, cause := range watchdog.Causes(p) {
+			m.kills.WithLabelValues(string(p), cause)
+		}
+	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: name.Build, Help: "The program that runs; always 1.",
 		ConstLabels: prometheus.Labels{"version": clean(build.Version), "revision": clean(build.Revision), "goversion": runtime.Version(), "python": clean(build.Python)},
@@ -192,6 +202,22 @@ func (m *Metrics) ObserveAsk(strategy string, d time.Duration) {
 
 // ObserveJournal counts a durable write.
 func (m *Metrics) ObserveJournal(d time.Duration) { m.journal.Observe(d.Seconds()) }
+
+// Models names the language models that may be asked, so that what is counted of
+// them begins at 0.
+func (m *Metrics) Models(names, outcomes []string) {
+	for _, model := range names {
+		model = clean(model)
+		for _, outcome := range outcomes {
+			m.llmRequests.WithLabelValues(model, outcome)
+		}
+		for _, kind := range []string{"prompt", "reply"} {
+			m.llmTokens.WithLabelValues(model, kind)
+		}
+		m.llmCost.WithLabelValues(model)
+		m.llmTime.WithLabelValues(model)
+	}
+}
 
 // ObserveLLM counts a request to a language model. outcome is a word of a
 // small set: "ok", "timeout", "rate_limited", …
@@ -334,9 +360,11 @@ func (s *state) record(ch chan<- prometheus.Metric, snap Snapshot) {
 	for verdict, bpb := range snap.DecisionValBPB {
 		gauge(ch, decisionValBPB, bpb, string(verdict))
 	}
-	// Every status of a strategy that is known: a counter that is first seen
-	// at 1 has not risen, for Prometheus.
+	// Every status of every strategy that is known, as in New.
 	counts := map[string]map[search.Status]int64{}
+	for _, strategy := range snap.Strategies {
+		counts[strategy] = map[search.Status]int64{}
+	}
 	for _, t := range snap.Trials {
 		of := counts[t.Strategy]
 		if of == nil {

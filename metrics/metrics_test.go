@@ -191,7 +191,8 @@ func TestModelFailures(t *testing.T) {
 	}
 }
 
-// What is not known is not on the page: no zero stands for it.
+// What is not known is not on the page: no zero stands for it, but for what is
+// counted.
 func TestAbsent(t *testing.T) {
 	m := New(source(func() Snapshot { return Snapshot{} }), nil, Build{})
 	got := others.ReplaceAllString(page(t, m), "")
@@ -200,14 +201,34 @@ func TestAbsent(t *testing.T) {
 		if !strings.HasPrefix(line, "#") {
 			name, _, _ := strings.Cut(line, " ")
 			name, _, _ = strings.Cut(name, "{")
-			if len(series) == 0 || series[len(series)-1] != name {
+			if !slices.Contains(series, name) {
 				series = append(series, name)
 			}
 		}
 	}
-	want := "build_info config_last_reload_successful decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_running trial_wall_seconds_total watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count"
+	want := "build_info config_last_reload_successful decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_phase_seconds_bucket trial_phase_seconds_sum trial_phase_seconds_count trial_running trial_wall_seconds_total watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count watchdog_kills_total"
 	if got := strings.ReplaceAll(strings.Join(series, " "), "autoresearch_", ""); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestKnownLabels has what can be counted begin at 0.
+func TestKnownLabels(t *testing.T) {
+	m := New(source(func() Snapshot { return Snapshot{Strategies: []string{"evolution", "baseline", "evolution"}} }), nil, Build{})
+	m.Models([]string{"small"}, []string{"ok", "timeout"})
+	got := page(t, m)
+	for _, line := range []string{
+		`watchdog_kills_total{cause="stall",phase="train"} 0`, `watchdog_kills_total{cause="startup",phase="startup"} 0`, `watchdog_kills_total{cause="total",phase="exit"} 0`,
+		`trials_total{status="out of memory",strategy="evolution"} 0`, `trials_total{status="completed",strategy="baseline"} 0`, `strategy_keeps_total{strategy="evolution"} 0`,
+		`decisions_total{decision="keep"} 0`, `trial_phase_seconds_count{phase="train"} 0`,
+		`llm_requests_total{model="small",outcome="timeout"} 0`, `llm_tokens_total{kind="reply",model="small"} 0`, `llm_cost_dollars_total{model="small"} 0`,
+	} {
+		if !strings.Contains(got, "\nautoresearch_"+line+"\n") {
+			t.Errorf("%s is missing", line)
+		}
+	}
+	if strings.Contains(got, `cause="stall",phase="exit"`) {
+		t.Error("a kill is counted that cannot be")
 	}
 }
 

@@ -30,6 +30,14 @@ const (
 	CauseTotal   = "total"
 )
 
+// Causes are those that can end a trial in a phase.
+func Causes(p search.Phase) []string {
+	if p == search.Train {
+		return []string{CauseStall, CauseOverrun, CauseTotal}
+	}
+	return []string{string(p), CauseTotal}
+}
+
 // Firing is a deadline that has passed.
 type Firing struct {
 	Phase search.Phase
