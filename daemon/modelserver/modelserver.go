@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/search/llm/openai"
@@ -17,6 +18,7 @@ import (
 
 // Options are what a client needs beside the configuration.
 type Options struct {
+	Key       *Key // nil: read now, for this client alone
 	Ledger    openai.Ledger
 	Observer  openai.Observer
 	Transport http.RoundTripper // nil: the network
@@ -25,12 +27,15 @@ type Options struct {
 
 // New makes a client; it does not speak to the server.
 func New(c config.LLM, o Options) (*openai.Client, error) {
+	if o.Key == nil {
+		o.Key = ReadKey(c)
+	}
 	models := make([]openai.Model, len(c.Models))
 	for i, m := range c.Models {
 		models[i] = openai.Model(m)
 	}
 	return openai.New(openai.Options{
-		BaseURL: c.BaseURL, Models: models, Key: func() (string, error) { return key(c) }, KeyHint: hint(c),
+		BaseURL: c.BaseURL, Models: models, Key: o.Key.Get, KeyHint: hint(c),
 		MaxCost: c.MaxCost, MaxTokens: c.MaxTokens, Timeout: c.Timeout,
 		Ledger: o.Ledger, Observer: o.Observer, Transport: o.Transport, Log: o.Log,
 	})
@@ -49,9 +54,48 @@ func hint(c config.LLM) string {
 	return "llm.key_env, key_file or key_credential, which are all empty"
 }
 
-// key reads the key where the configuration says. A variable that is not set
-// means that the server wants none. Errors never hold any of it.
-func key(c config.LLM) (string, error) {
+// Key is the key of the model server. It is read once, and again at a reload, so
+// that nothing need stay readable that trials could read too.
+type Key struct {
+	variable string // what llm.key_env named at the start
+
+	mu   sync.Mutex
+	text string
+	err  error
+}
+
+// ReadKey reads the key where the configuration says. A variable that is not set
+// means that the server wants none.
+func ReadKey(c config.LLM) *Key {
+	k := &Key{}
+	if c.KeyEnv != "" {
+		k.variable = os.Getenv(c.KeyEnv)
+	}
+	k.text, k.err = k.read(c)
+	return k
+}
+
+// Get returns the key, or why there is none. Errors never hold any of it.
+func (k *Key) Get() (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.text, k.err
+}
+
+// Reload reads the file or the credential again; where that fails, the key stays
+// as it was. A variable stays what it was at the start.
+func (k *Key) Reload(c config.LLM) error {
+	text, err := k.read(c)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.text, k.err = text, nil
+	return nil
+}
+
+func (k *Key) read(c config.LLM) (string, error) {
 	path := c.KeyFile
 	if c.KeyCredential != "" {
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
@@ -60,12 +104,8 @@ func key(c config.LLM) (string, error) {
 		}
 		path = filepath.Join(dir, c.KeyCredential)
 	}
-	text := ""
-	if path == "" {
-		if c.KeyEnv != "" {
-			text = os.Getenv(c.KeyEnv)
-		}
-	} else {
+	text := k.variable
+	if path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			var pe *os.PathError

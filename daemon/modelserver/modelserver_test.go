@@ -46,17 +46,50 @@ func TestKey(t *testing.T) {
 		{config.LLM{KeyFile: empty}, "", "is empty"},
 		{config.LLM{KeyFile: filepath.Join(dir, "gone")}, "", "cannot be read: no such file"},
 	} {
-		got, err := key(c.llm)
+		got, err := ReadKey(c.llm).Get()
 		if got != c.want || (err != nil) != (c.fault != "") || err != nil && (!strings.Contains(err.Error(), c.fault) || strings.Contains(err.Error(), secret)) {
 			t.Errorf("%+v: %q, %v", c.llm, got, err)
 		}
 	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
-	if _, err := key(config.LLM{KeyCredential: "key"}); err == nil || !strings.Contains(err.Error(), "LoadCredential=key:") {
+	if _, err := ReadKey(config.LLM{KeyCredential: "key"}).Get(); err == nil || !strings.Contains(err.Error(), "LoadCredential=key:") {
 		t.Errorf("%v", err)
 	}
 	if Open(config.LLM{KeyFile: file}) != "" || Open(config.LLM{KeyFile: write(t, filepath.Join(dir, "open"), secret, 0o644)}) == "" {
 		t.Error("who can read the key's file")
+	}
+}
+
+// TestKeyIsReadAgain proves that a key is read at the start and at a reload, and
+// that a file that is gone by then takes nothing away.
+func TestKeyIsReadAgain(t *testing.T) {
+	t.Setenv("MY_KEY", secret)
+	k := ReadKey(config.LLM{KeyEnv: "MY_KEY"})
+	t.Setenv("MY_KEY", "")
+	if err := k.Reload(config.LLM{KeyEnv: "MY_KEY"}); err != nil {
+		t.Error(err)
+	}
+	if got, err := k.Get(); got != secret || err != nil {
+		t.Errorf("the variable's key is %q, %v", got, err)
+	}
+	file := write(t, filepath.Join(t.TempDir(), "key"), "first\n", 0o600)
+	c := config.LLM{KeyFile: file}
+	k = ReadKey(c)
+	write(t, file, "second\n", 0o600)
+	if got, _ := k.Get(); got != "first" {
+		t.Errorf("without a reload it is %q", got)
+	}
+	if err := k.Reload(c); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Reload(c); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("a file that is gone: %v", err)
+	}
+	if got, err := k.Get(); got != "second" || err != nil {
+		t.Errorf("after the reloads it is %q, %v", got, err)
 	}
 }
 
