@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -54,10 +55,10 @@ type Trial struct {
 	Budget    search.Budget `toml:"budget"`
 	Isolation string        `toml:"isolation"` // "process" or "inprocess"
 	Sandbox   string        `toml:"sandbox"`   // "require", "auto" or "off"
-	Memory    Size          `toml:"memory"`    // host memory of a trial; 0: no cap
+	Memory    Size          `toml:"memory"`    // host memory of a trial; 0: what leaves the machine room
 	Processes int           `toml:"processes"` // processes and threads of a trial
 	LogLimit  Size          `toml:"log_limit"` // of run.log
-	Quota     Size          `toml:"quota"`     // of all that a trial may write in its folder; 0: no cap
+	Quota     Size          `toml:"quota"`     // of all that a trial may write in its folder; 0 or Unlimited: no cap
 }
 
 // Watchdog holds the deadline of each phase; all run on the monotonic clock.
@@ -216,6 +217,36 @@ func Open(path string, overrides []string, known Known) (*Config, error) {
 	return c, nil
 }
 
+// State returns [study] state of a file whose other tables may be broken: who
+// reads the record, or commands a daemon that runs, needs no more. unsound says
+// what Open would; err is for where the state cannot be told.
+func State(path string, known Known) (state string, unsound, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		_, err := Load(path, nil)
+		return "", nil, err
+	}
+	c, unsound := parse(path, text, nil)
+	if c != nil {
+		unsound = c.Validate(known)
+	} else if section := studyTable.FindString(string(text)); section != "" || !strings.Contains(string(text), "study") {
+		// Not TOML as a whole; the table may be.
+		c, _ = parse(path, []byte(section), nil)
+	}
+	if c == nil || c.Study.State == "" {
+		return "", nil, unsound
+	}
+	for _, f := range c.faults {
+		if f.Field == "study.state" || f.Field == "study" {
+			return "", nil, unsound
+		}
+	}
+	return c.Study.State, unsound, nil
+}
+
+// studyTable is the table [study] as it stands in a file.
+var studyTable = regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*study[ \t]*\][^\n]*(\n[ \t]*([^\[ \t\n][^\n]*)?)*`)
+
 func parse(path string, text []byte, overrides []string) (*Config, error) {
 	var raw map[string]any
 	if _, err := toml.Decode(string(text), &raw); err != nil {
@@ -349,8 +380,12 @@ func Diff(old, new *Config) []string {
 	return tables
 }
 
-// reloadable are the tables that SIGHUP may change between trials.
-var reloadable = map[string]bool{"search": true, "judge": true, "pruning": true, "llm": true, "notify": true, "log": true}
+// reloadable are the tables that a reload may change between trials, fixed the
+// keys in them that it may not: what they name is closed to trials at the start.
+var (
+	reloadable = map[string]bool{"search": true, "judge": true, "pruning": true, "llm": true, "notify": true, "log": true}
+	fixed      = map[string]bool{"llm.key_env": true, "llm.key_file": true, "llm.key_credential": true, "notify.webhook_file": true}
+)
 
 // Reloadable returns an error that names the changed keys which need a
 // restart; nil if a reload can put new in force.
@@ -358,17 +393,15 @@ func Reloadable(old, new *Config) error {
 	var keys []string
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem()
 	for _, name := range Diff(old, new) {
-		if reloadable[name] {
-			continue
-		}
 		for i := range a.NumField() {
 			if a.Type().Field(i).Tag.Get("toml") != name {
 				continue
 			}
 			x, y := a.Field(i), b.Field(i)
 			for j := range x.NumField() {
-				if !reflect.DeepEqual(x.Field(j).Interface(), y.Field(j).Interface()) {
-					keys = append(keys, name+"."+x.Type().Field(j).Tag.Get("toml"))
+				key := name + "." + x.Type().Field(j).Tag.Get("toml")
+				if (!reloadable[name] || fixed[key]) && !reflect.DeepEqual(x.Field(j).Interface(), y.Field(j).Interface()) {
+					keys = append(keys, key)
 				}
 			}
 		}

@@ -233,9 +233,9 @@ func TestReloadable(t *testing.T) {
 	if got := Diff(old, load()); got != nil {
 		t.Errorf("diff of equals: %v", got)
 	}
-	bound := load("trial.budget=10s", "http.listen=", "search.strategy=random", "study.tag=b", "watchdog.exit=1s")
+	bound := load("trial.budget=10s", "http.listen=", "search.strategy=random", "study.tag=b", "watchdog.exit=1s", "llm.key_file=/k", "llm.max_cost=3")
 	err := Reloadable(old, bound)
-	want := "reload cannot change http.listen, study.tag, trial.budget, watchdog.exit: restart the daemon for that (`systemctl restart autoresearchd`)"
+	want := "reload cannot change http.listen, llm.key_file, study.tag, trial.budget, watchdog.exit: restart the daemon for that (`systemctl restart autoresearchd`)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -372,4 +372,35 @@ func write(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// TestState finds the state directory in files that are broken elsewhere.
+func TestState(t *testing.T) {
+	for text, want := range map[string]string{
+		"[study]\nstate = \"/s\"\n": "/s sound",
+		"":                          Default().Study.State + " sound",
+		"[study]\nstate = \"/s\"\n[llm]\nenabled = true\n":                          "/s unsound",
+		"[llm]\nbase_ur = 1\n[study]\nworkspace = \"\"\nstate = \"/s\"":             "/s unsound",
+		"[llm]\nmodels = [\n[ study ] # here\n\n  # where\nstate = \"/s\"\n[http\n": "/s unsound",
+		"[llm\n":                         Default().Study.State + " unsound",
+		"[study]\nstate = 7\n":           "none",
+		"[study]\nstate = \"\"\n":        "none",
+		"[study]\nstate = \"/s\n[llm]\n": "none",
+		"study = { state = \"/s\" \n":    "none",
+	} {
+		state, unsound, err := State(write(t, text), today)
+		got := state + " sound"
+		switch {
+		case err != nil:
+			got = "none"
+		case unsound != nil:
+			got = state + " unsound"
+		}
+		if got != want {
+			t.Errorf("%q: %s (%v), want %s", text, got, err, want)
+		}
+	}
+	if _, _, err := State("/no/such/file", today); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("%v", err)
+	}
 }

@@ -13,6 +13,9 @@ import (
 // Size is a number of bytes, written "40GiB".
 type Size int64
 
+// Unlimited is the Size "none".
+const Unlimited Size = -1
+
 var units = []struct {
 	name  string
 	bytes float64
@@ -22,11 +25,15 @@ var units = []struct {
 }
 
 // ParseSize reads a number with a unit: B, KiB, MiB, GiB, TiB, or kB, MB, GB,
-// TB for the decimal ones. An empty string is 0, which stands for no limit.
+// TB for the decimal ones. "none" is Unlimited; an empty string is 0, which
+// leaves the choice to the daemon.
 func ParseSize(s string) (Size, error) {
 	s = strings.TrimSpace(s)
-	if s == "" {
+	switch s {
+	case "":
 		return 0, nil
+	case "none":
+		return Unlimited, nil
 	}
 	for _, u := range units {
 		number, ok := strings.CutSuffix(s, u.name)
@@ -44,8 +51,11 @@ func ParseSize(s string) (Size, error) {
 
 // String writes the size with the largest unit that divides it; empty for 0.
 func (s Size) String() string {
-	if s == 0 {
+	switch s {
+	case 0:
 		return ""
+	case Unlimited:
+		return "none"
 	}
 	for _, u := range units[:4] {
 		if n := int64(u.bytes); int64(s)%n == 0 {

@@ -122,8 +122,8 @@ func (v *validator) trial(t Trial) {
 	if v.oneOf("trial.sandbox", t.Sandbox, "require", "auto", "off") && t.Sandbox == "require" {
 		v.later("trial.sandbox", t.Sandbox, `use "auto"`)
 	}
-	if t.Memory != 0 && t.Memory < 64<<20 {
-		v.bad("trial.memory", t.Memory.String(), "is too little for a Python process", `write at least "64MiB", or "" for no cap`)
+	if t.Memory > 0 && t.Memory < 64<<20 {
+		v.bad("trial.memory", t.Memory.String(), "is too little for a Python process", `write at least "64MiB", "" for what leaves the machine room, or "none"`)
 	}
 	if t.Processes < 1 {
 		v.bad("trial.processes", t.Processes, "is out of range", "it must be at least 1")
@@ -131,7 +131,7 @@ func (v *validator) trial(t Trial) {
 	if t.LogLimit < 4<<10 {
 		v.bad("trial.log_limit", t.LogLimit.String(), "is out of range", `write at least "4KiB"`)
 	}
-	if t.Quota != 0 && t.Quota < 1<<20 {
+	if t.Quota > 0 && t.Quota < 1<<20 {
 		v.bad("trial.quota", t.Quota.String(), "is out of range", `write at least "1MiB", or "" for no cap`)
 	}
 }

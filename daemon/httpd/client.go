@@ -113,6 +113,13 @@ func (c *Client) Stop(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/stop", nil, nil)
 }
 
+// Reload has the daemon read its configuration again and returns what it says.
+func (c *Client) Reload(ctx context.Context) (string, error) {
+	var r reply
+	err := c.call(ctx, http.MethodPost, "/v1/reload", nil, &r)
+	return r.Message, err
+}
+
 // Suggest gives values for constants of the next proposal and returns what the
 // daemon says to them.
 func (c *Client) Suggest(ctx context.Context, values map[string]search.Value) (string, error) {

@@ -35,6 +35,9 @@ type Controller interface {
 	Resume(ctx context.Context) error
 	Cancel(ctx context.Context) error
 	Stop(ctx context.Context) error
+	// Reload reads the configuration again and returns a sentence about what
+	// holds from when; an error says why the old one stays in force.
+	Reload(ctx context.Context) (string, error)
 	// Suggest takes values for constants of the next proposal and returns a
 	// sentence about what will be done with them.
 	Suggest(ctx context.Context, values map[string]search.Value) (string, error)
@@ -120,6 +123,14 @@ func control(c Controller) http.Handler {
 			answer(w, http.StatusOK, reply{})
 		})
 	}
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		message, err := c.Reload(r.Context())
+		if err != nil {
+			answer(w, http.StatusConflict, reply{Error: err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, reply{Message: message})
+	})
 	mux.HandleFunc("POST /v1/suggest", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Set  map[string]search.Value `json:"set"`

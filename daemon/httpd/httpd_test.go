@@ -133,6 +133,9 @@ func (f *fake) Pause(context.Context) error  { return f.do("pause") }
 func (f *fake) Resume(context.Context) error { return f.do("resume") }
 func (f *fake) Cancel(context.Context) error { return f.do("cancel") }
 func (f *fake) Stop(context.Context) error   { return f.do("stop") }
+func (f *fake) Reload(context.Context) (string, error) {
+	return "it holds from the next trial on", f.do("reload")
+}
 func (f *fake) Suggest(_ context.Context, v map[string]search.Value) (string, error) {
 	f.values = v
 	return "trial 8 will try it", f.err

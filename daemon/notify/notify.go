@@ -84,12 +84,21 @@ func (n *Notifier) Reloading() {
 	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
-// Status sets the line that `systemctl status` shows.
+// longest is how many bytes of a status are sent: systemd drops a message of
+// more than 4096.
+const longest = 1000
+
+// Status sets the line that `systemctl status` shows, the last one also when the
+// daemon has ended.
 func (n *Notifier) Status(format string, args ...any) {
 	words := strings.FieldsFunc(strings.ToValidUTF8(fmt.Sprintf(format, args...), "\ufffd"), func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
 	})
-	n.send("STATUS=" + strings.Join(words, " "))
+	line := strings.Join(words, " ")
+	if len(line) > longest {
+		line = strings.ToValidUTF8(line[:longest], "") + "…"
+	}
+	n.send("STATUS=" + line)
 }
 
 // Extend asks for more time to start or to stop: d from now on, and again
