@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,6 +79,34 @@ func offline(name, state string, dialErr error, cmd *cobra.Command) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "no daemon is running; noted for the next start (%s)\n", name)
 	}
 	return err
+}
+
+// reloadCommand is the unit's ExecReload.
+func (g *globals) reloadCommand() *cobra.Command {
+	return &cobra.Command{Use: "reload", Short: "have the running daemon read its configuration again, and say what came of it", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			state, err := g.stateDir()
+			if err != nil {
+				// The daemon cannot be found, but the service manager knows it:
+				// it shall know of the refusal too.
+				if pid, e := strconv.Atoi(os.Getenv("MAINPID")); e == nil && pid > 1 {
+					_ = syscall.Kill(pid, syscall.SIGHUP)
+				}
+				return err
+			}
+			client, err := httpd.Dial(state)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			words, err := client.Reload(ctx)
+			if err != nil {
+				return fmt.Errorf("the configuration was not reloaded; the old one stays in force:\n%w", err)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), words)
+			return nil
+		}}
 }
 
 func (g *globals) suggestCommand() *cobra.Command {

@@ -153,6 +153,8 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 	} else {
 		fault("http", err, "set http.listen to a free address, or to \"\"")
 	}
+	examineLimits(c, ok, note)
+	examineSecrets(c, ok, note)
 	examineModels(ctx, c, ok, note, fault)
 	if c.Notify.Enabled() {
 		if to, err := webhook.Address(c.Notify); err != nil {

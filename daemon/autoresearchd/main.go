@@ -49,6 +49,15 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// EX_CONFIG of sysexits.h: the unit does not start again after it.
+const refusedStatus = 78
+
+// refusedService is an error of a daemon that a service manager started, and
+// that would come back however often it is started.
+type refusedService struct{ error }
+
+func (e refusedService) Unwrap() error { return e.error }
+
 // exitError carries a status of its own; its message was printed already.
 type exitError int
 
@@ -61,6 +70,8 @@ func run(args []string) int {
 	var usage usageError
 	var faults config.Faults
 	var exit exitError
+	var refused refusedService
+	status := 1
 	switch {
 	case err == nil:
 		return 0
@@ -68,14 +79,18 @@ func run(args []string) int {
 		return int(exit)
 	case errors.As(err, &faults):
 		fmt.Fprintln(os.Stderr, faults.Error())
-		return 2
+		status = 2
+	default:
+		fmt.Fprintln(os.Stderr, "autoresearchd:", err)
+		// cobra has no type for a command that it does not know.
+		if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+			status = 2
+		}
 	}
-	fmt.Fprintln(os.Stderr, "autoresearchd:", err)
-	// cobra has no type for a command that it does not know.
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
-		return 2
+	if errors.As(err, &refused) {
+		return refusedStatus
 	}
-	return 1
+	return status
 }
 
 // globals are the flags of every command.
@@ -95,7 +110,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.state, "state", "", "state `DIR` (default [study] state)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(),
-		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"),
+		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"), g.reloadCommand(),
 		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand())
 	for _, c := range root.Commands() {
 		args := c.Args
@@ -155,16 +170,24 @@ func (g *globals) load(overrides []string) (*config.Config, error) {
 	return c, nil
 }
 
-// stateDir is enough for reading commands: --state needs no configuration.
+// stateDir is all that reading commands and those to a running daemon need:
+// --state needs no configuration, and [study] state none that is sound.
 func (g *globals) stateDir() (string, error) {
 	if g.state != "" {
 		return filepath.Abs(g.state)
 	}
-	c, err := g.load(nil)
+	path, err := g.configPath()
 	if err != nil {
 		return "", err
 	}
-	return c.Study.State, nil
+	state, unsound, err := config.State(path, known())
+	if err != nil {
+		return "", usageError{err}
+	}
+	if unsound != nil {
+		fmt.Fprintf(os.Stderr, "autoresearchd: warning: %s is unsound and would be refused at the next start or reload: see `autoresearchd check`\n", path)
+	}
+	return state, nil
 }
 
 // options are the trainer's, from the configuration.
@@ -175,8 +198,8 @@ func options(c *config.Config, folder func(int64) string) (trainer.Options, erro
 	}
 	w := c.Watchdog
 	o := trainer.Options{
-		Python: c.Python(), Cache: cache, Folder: folder, Grace: w.Grace, LogLimit: int64(c.Trial.LogLimit), Quota: int64(c.Trial.Quota),
-		Processes: c.Trial.Processes, Memory: int64(c.Trial.Memory), Owner: supervisor.Owner(c.Study.State),
+		Python: c.Python(), Cache: cache, Folder: folder, Grace: w.Grace, LogLimit: int64(c.Trial.LogLimit), Quota: max(0, int64(c.Trial.Quota)),
+		Processes: c.Trial.Processes, Memory: hostMemory(c), Owner: supervisor.Owner(c.Study.State),
 	}
 	if c.LLM.KeyEnv != "" {
 		o.Secrets = append(o.Secrets, c.LLM.KeyEnv)

@@ -5,10 +5,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/metrics"
 	"autoresearchd/search"
+	"autoresearchd/search/llm/openai"
 )
 
 // source is what a scrape reads: the supervisor, and what models have cost.
@@ -32,6 +34,18 @@ type lateMeter struct {
 }
 
 func (l *lateMeter) set(m *metrics.Metrics) { l.m.Store(m) }
+
+// models has what is counted of a configuration's models begin at 0.
+func (l *lateMeter) models(c config.LLM) {
+	if !c.Enabled {
+		return
+	}
+	var names []string
+	for _, m := range c.Models {
+		names = append(names, m.Name)
+	}
+	l.m.Load().Models(names, openai.Outcomes)
+}
 
 func (l *lateMeter) page() http.Handler { return l.m.Load().Handler() }
 

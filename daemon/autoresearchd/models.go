@@ -16,14 +16,10 @@ import (
 )
 
 // models returns what makes the client of a configuration's model server. All
-// of them count into the same ledger.
-func models(start *config.Config, ledger openai.Ledger, meter openai.Observer, log *slog.Logger) func(*config.Config) (search.Model, error) {
+// of them have the same key and count into the same ledger.
+func models(key *modelserver.Key, ledger openai.Ledger, meter openai.Observer, log *slog.Logger) func(*config.Config) (search.Model, error) {
 	return func(c *config.Config) (search.Model, error) {
-		if c.LLM.KeyEnv != start.LLM.KeyEnv {
-			// The trainer hides the variable that it was started with.
-			return nil, fmt.Errorf("reload cannot change llm.key_env: restart the daemon for that (`systemctl restart autoresearchd`)")
-		}
-		return modelserver.New(c.LLM, modelserver.Options{Ledger: ledger, Observer: meter, Log: log})
+		return modelserver.New(c.LLM, modelserver.Options{Key: key, Ledger: ledger, Observer: meter, Log: log})
 	}
 }
 
@@ -36,6 +32,10 @@ func examineModels(ctx context.Context, c *config.Config, ok func(string, string
 	}
 	if open := modelserver.Open(c.LLM); open != "" {
 		note(part, open, "chmod 600 "+c.LLM.KeyFile)
+	}
+	if c.LLM.KeyCredential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+		note(part, "the key is the unit's credential "+c.LLM.KeyCredential+", which systemd gives to the daemon alone: the server is not asked from here", "`systemctl status autoresearchd` and the log say how requests fare")
+		return
 	}
 	client, err := modelserver.New(c.LLM, modelserver.Options{})
 	if err != nil {

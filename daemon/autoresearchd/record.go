@@ -135,6 +135,9 @@ func printStatus(w io.Writer, now supervisor.Status) {
 			line("claim", "%s", now.Claim.Words)
 		}
 	}
+	if now.Refusal != "" {
+		line("reload", "the last one was refused: %s", now.Refusal)
+	}
 	if r := now.Running; r != nil {
 		line("running", "trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
 	}

@@ -24,6 +24,7 @@ import (
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/daemon/webhook"
+	"autoresearchd/daemon/writable"
 	"autoresearchd/metrics"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/pyembed"
@@ -50,12 +51,12 @@ func (g *globals) runCommand() *cobra.Command {
 			if trials < 0 {
 				return usageError{fmt.Errorf("--trials %d: give a positive number", trials)}
 			}
-			load := func() (*config.Config, error) { return g.load(set) }
-			c, err := load()
-			if err != nil {
-				return err
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
 			}
-			return serve(cmd.Context(), c, load, trials)
+			d := newService(func() (*config.Config, error) { return g.load(set) })
+			return d.ended(d.serve(ctx, trials))
 		},
 	}
 	c.Flags().IntVar(&trials, "trials", 0, "end after `N` more trials")
@@ -64,17 +65,53 @@ func (g *globals) runCommand() *cobra.Command {
 	return c
 }
 
+// service is what says how the loop fares.
+type service struct {
+	load     func() (*config.Config, error)
+	screen   *screen
+	level    slog.LevelVar
+	log      *slog.Logger
+	notifier *notify.Notifier
+}
+
+func newService(load func() (*config.Config, error)) *service {
+	d := &service{load: load, screen: newScreen(os.Stdout, os.Stderr)}
+	d.log = slog.New(slog.NewTextHandler(d.screen.log(), &slog.HandlerOptions{Level: &d.level}))
+	d.notifier = notify.New(d.log)
+	return d
+}
+
+// ended tells a service manager why the daemon ends, and whether it is any use
+// to start it again.
+func (d *service) ended(err error) error {
+	var exit exitError
+	if err == nil || errors.As(err, &exit) || !d.notifier.Enabled() {
+		return err
+	}
+	var faults config.Faults
+	var usage usageError
+	var refusal supervisor.Refusal
+	if errors.As(err, &faults) || errors.As(err, &usage) || errors.As(err, &refusal) || errors.Is(err, lineage.ErrMoved) || errors.Is(err, writable.ErrDenied) {
+		d.notifier.Status("refused to start, and is not started again until this is mended: %v", err)
+		return refusedService{err}
+	}
+	d.notifier.Status("ended: %v", err)
+	return err
+}
+
 // serve is the daemon.
-func serve(ctx context.Context, c *config.Config, load func() (*config.Config, error), trials int) error {
-	if ctx == nil {
-		ctx = context.Background()
+func (d *service) serve(ctx context.Context, trials int) error {
+	c, err := d.load()
+	if err != nil {
+		return err
 	}
 	debug.SetMemoryLimit(memoryGoal)
-	screen := newScreen(os.Stdout, os.Stderr)
-	var level slog.LevelVar
-	setLevel(&level, c.Log.Level, screen)
-	log := slog.New(slog.NewTextHandler(screen.log(), &slog.HandlerOptions{Level: &level}))
-	notifier := notify.New(log)
+	screen, log, notifier := d.screen, d.log, d.notifier
+	setLevel(&d.level, c.Log.Level, screen)
+	key := modelserver.ReadKey(c.LLM)
+	if _, err := key.Get(); err != nil && c.LLM.Enabled {
+		log.Error("models cannot be asked: mend this and reload", "err", err)
+	}
 
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -85,11 +122,11 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	}()
 
 	if err := trainer.CheckVenv(ctx, c.Python()); err != nil {
-		return err
+		return supervisor.Refusal{Err: err}
 	}
 	repo, err := lineage.Open(ctx, c.Study.Workspace)
 	if err != nil {
-		return err
+		return supervisor.Refusal{Err: err}
 	}
 	j, err := journal.Open(c.Study.State)
 	if err != nil {
@@ -106,6 +143,14 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return err
 	}
 	o.Log, o.GPU = log, gpus
+	if notifier.Enabled() {
+		if err := keepCompiled(c, &o, log); err != nil {
+			return err
+		}
+	}
+	if err := hideSecrets(c, &o, log); err != nil {
+		return err
+	}
 	o.Seat = func(id int64, cgroup string) {
 		if err := j.SetSeat(id, supervisor.Seat(cgroup)); err != nil {
 			log.Error("the trial's place could not be recorded", "trial", id, "err", err)
@@ -123,14 +168,14 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	defer programs.Close()
 	head, err := repo.Head(ctx)
 	if err != nil {
-		return err
+		return supervisor.Refusal{Err: err}
 	}
 	prepare, err := repo.ReadFile(ctx, head, "prepare.py")
 	if err != nil {
-		return err
+		return supervisor.Refusal{Err: err}
 	}
 	if err := checkData(prepare, c); err != nil {
-		return err
+		return supervisor.Refusal{Err: err}
 	}
 	meter := &lateMeter{}
 	ledger := modelserver.NewLedger(c.Study.State)
@@ -139,7 +184,7 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	notices := newNotices(hook, c.Notify)
 	s, err := supervisor.New(ctx, supervisor.Options{
 		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Memory: memoryOf(gpus, device), Trials: trials,
-		Start: programs.Start, Model: models(c, ledger, meter, log),
+		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(r journal.Record) { screen.finished(r); notices.finished(r) }, Over: notices.over,
 	})
@@ -150,8 +195,31 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	m := metrics.New(source{s, ledger}, gpus, metrics.Build{Version: version, Python: pyembed.Version()})
 	m.Registry().MustRegister(metrics.Disk(c.Study.State))
 	meter.set(m)
+	meter.models(c.LLM)
 
-	control, err := httpd.Control(c.Study.State, s, log)
+	reload := func() error {
+		next, err := d.load()
+		if err == nil && next.LLM.Enabled {
+			err = key.Reload(next.LLM)
+		}
+		if err != nil {
+			s.ReloadFailed(err)
+		} else {
+			err = s.Reload(next)
+		}
+		if err != nil {
+			log.Error("the configuration was not reloaded; the old one stays in force", "err", err)
+		} else {
+			setLevel(&d.level, next.Log.Level, screen)
+			notices.configure(next.Notify)
+			meter.models(next.LLM)
+			log.Info(willHold)
+		}
+		notifier.Status("%s", statusLine(s.Now()))
+		return err
+	}
+	reloads := make(chan chan error)
+	control, err := httpd.Control(c.Study.State, controller{s, reloads}, log)
 	if err != nil {
 		return err
 	}
@@ -172,26 +240,21 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	defer public.Close()
 	defer view.Close() // first, since the server waits for its streams
 
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	go func() {
-		for range reload {
-			notifier.Reloading()
-			next, err := load()
-			if err != nil {
-				s.ReloadFailed()
-			} else {
-				err = s.Reload(next)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				notifier.Reloading()
+				_ = reload() // who sends a signal reads the log
+				notifier.Ready()
+			case answer := <-reloads: // systemd waits for the command that asks
+				answer <- reload()
 			}
-			if err != nil {
-				log.Error("the configuration was not reloaded; the old one stays in force", "err", err)
-			} else {
-				setLevel(&level, next.Log.Level, screen)
-				notices.configure(next.Notify)
-				log.Info("the configuration was read again; it holds from the next trial on")
-			}
-			notifier.Ready()
 		}
 	}()
 	go notifier.Watch(ctx, 2*time.Minute)
@@ -208,6 +271,9 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 	notifier.Ready()
 	err = s.Run(ctx)
 	screen.end(s)
+	if errors.Is(err, trainer.ErrRestart) && ctx.Err() != nil {
+		err = nil // it was to end in any case, and the trial ends with it
+	}
 	switch {
 	case errors.Is(err, trainer.ErrRestart): // it comes back at once
 	case err != nil && !errors.Is(err, supervisor.ErrEnded):
@@ -227,6 +293,34 @@ func serve(ctx context.Context, c *config.Config, load func() (*config.Config, e
 		return nil
 	}
 	return err
+}
+
+// willHold is what a reload says when it was good.
+const willHold = "the configuration was read again; it holds from the next trial on"
+
+// controller is what the control socket commands.
+type controller struct {
+	*supervisor.Supervisor
+	reloads chan<- chan error
+}
+
+func (c controller) Reload(ctx context.Context) (string, error) {
+	answer := make(chan error, 1)
+	select {
+	case c.reloads <- answer:
+		return willHold, <-answer
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// statusLine is what systemd shows of the study.
+func statusLine(now supervisor.Status) string {
+	line := sentence(now)
+	if now.Refusal != "" {
+		line += "; the last reload was refused: " + now.Refusal
+	}
+	return line
 }
 
 // newPrograms starts what strategies work with, with the secrets and the
@@ -314,7 +408,7 @@ func reportStatus(ctx context.Context, s *supervisor.Supervisor, n *notify.Notif
 		}
 		now := s.Now()
 		screen.draw(now)
-		if line := sentence(now); line != last {
+		if line := statusLine(now); line != last {
 			n.Status("%s", line)
 			last = line
 		}

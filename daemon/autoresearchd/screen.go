@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
@@ -23,6 +25,7 @@ type screen struct {
 	out   *os.File
 	err   io.Writer
 	block *terminal.Block
+	mute  bool // what is logged is read where this would be printed
 
 	mu    sync.Mutex
 	v     *supervisor.Supervisor
@@ -33,7 +36,14 @@ type screen struct {
 
 func newScreen(out, err *os.File) *screen {
 	t := terminal.Open(out)
-	return &screen{Terminal: t, out: out, err: err, block: t.Block()}
+	return &screen{Terminal: t, out: out, err: err, block: t.Block(), mute: journald(out)}
+}
+
+// journald reports whether a file is systemd's journal, where every line of a
+// screen stands beside one of the log that says the same.
+func journald(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
 // log is where log lines go: they never tear the moving lines.
@@ -65,13 +75,21 @@ func (s *screen) begin(v *supervisor.Supervisor, past []journal.Record, budget s
 	if now.Champion != nil {
 		s.best = now.Champion.ValBPB
 	}
+	if s.mute {
+		return
+	}
 	fmt.Fprintf(s.out, "study %s on %s, strategy %s", now.Study.Tag, device, now.Study.Strategy)
 	if address != "" {
 		fmt.Fprintf(s.out, ", metrics at http://%s/metrics", address)
 	}
 	fmt.Fprintln(s.out)
 	if now.Trials.Total > 0 {
-		fmt.Fprintf(s.out, "going on after %d trials; best val_bpb %.6f\n", now.Trials.Total, s.best)
+		fmt.Fprintf(s.out, "going on after %d trials; ", now.Trials.Total)
+		if now.Champion != nil {
+			fmt.Fprintf(s.out, "best val_bpb %.6f\n", s.best)
+		} else {
+			fmt.Fprintln(s.out, "none has a score yet")
+		}
 	}
 }
 
@@ -94,7 +112,9 @@ func (s *screen) finished(r journal.Record) {
 		width, _ = s.Size()
 	}
 	line := trialLine(r, s.best, width)
-	s.best = best
+	if s.best = best; s.mute {
+		return
+	}
 	s.block.Clear()
 	_ = s.Print(line) // who does not watch any more misses nothing
 	s.block.Draw(s.lines)
@@ -119,7 +139,7 @@ func (s *screen) end(v *supervisor.Supervisor) {
 	defer s.mu.Unlock()
 	s.block.Clear()
 	s.lines = nil
-	if now.Champion == nil {
+	if now.Champion == nil || s.mute {
 		return
 	}
 	fmt.Fprintf(s.out, "%s; best val_bpb %.6f by trial %d (%s)", sentence(now), now.Champion.ValBPB, now.Champion.ID, terminal.Inert(now.Champion.Description))

@@ -82,10 +82,10 @@ func (s *Supervisor) begin(ctx context.Context, plan Plan) (journal.Study, error
 		return study, err
 	}
 	if fault := i.Fault(c.Trial.Budget); fault != "" {
-		return study, fmt.Errorf("%s: %s", filepath.Join(c.Study.Workspace, "train.py"), fault)
+		return study, Refusal{fmt.Errorf("%s: %s", filepath.Join(c.Study.Workspace, "train.py"), fault)}
 	}
 	if _, err := search.NewSpace(i.Constants, overrides(c)); err != nil {
-		return study, fmt.Errorf("read the search space out of train.py: %w", err)
+		return study, Refusal{fmt.Errorf("read the search space out of train.py: %w", err)}
 	}
 	prepare, err := s.o.Repo.ReadFile(ctx, study.BaseCommit, "prepare.py")
 	if err != nil {
@@ -276,7 +276,11 @@ func (s *Supervisor) finish(ctx context.Context, r journal.Record) (search.Resul
 		return r.Result, err
 	}
 	r.Stage = search.StageDone
-	s.o.Log.Info("trial ends", "trial", id, "status", r.Outcome.Status, "val_bpb", r.Outcome.ValBPB, "decision", r.Decision.Verdict, "reason", r.Decision.Reason)
+	var score any = "none"
+	if bpb, ok := r.Score(); ok {
+		score = bpb
+	}
+	s.o.Log.Info("trial ends", "trial", id, "status", r.Outcome.Status, "val_bpb", score, "decision", r.Decision.Verdict, "reason", r.Decision.Reason)
 	s.o.Finished(r)
 	return r.Result, nil
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"maps"
+	"slices"
 	"sort"
 	"time"
 
@@ -67,7 +68,11 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 	defer s.mu.Unlock()
 	c := s.config
 	m := s.tally.snapshot()
-	m.Weights, m.ConfigReload, m.ReloadFailed, m.ActiveSince, m.Quarantined = s.weights, s.reloaded, s.reloadFailed, s.active, map[int]bool{}
+	m.Weights, m.ConfigReload, m.ReloadFailed, m.ActiveSince, m.Quarantined = s.weights, s.reloaded, s.refusal != "", s.active, map[int]bool{}
+	m.Strategies = append(slices.Collect(maps.Keys(s.weights)), "baseline", c.Search.Strategy)
+	if c.Judge.Rule == search.Confirm {
+		m.Strategies = append(m.Strategies, search.Confirm)
+	}
 	m.Limit = c.Watchdog.Total
 	if s.study.Budget.Steps == 0 {
 		m.Budget = time.Duration(s.study.Budget.Seconds * float64(time.Second))

@@ -131,7 +131,8 @@ type Status struct {
 	Trials   TrialCounts    `json:"trials"`
 	Rate     float64        `json:"rate_per_hour"`
 	Next     string         `json:"next"`
-	Duty     *float64       `json:"duty,omitempty"` // share of the daemon's time that was counted training
+	Duty     *float64       `json:"duty,omitempty"`           // share of the daemon's time that was counted training
+	Refusal  string         `json:"reload_refused,omitempty"` // why the last reload was refused
 }
 
 // StudyStatus names the study.
@@ -188,7 +189,7 @@ func (s *Supervisor) Now() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Study: StudyStatus{Tag: s.study.Tag, Workspace: s.study.Workspace, Strategy: s.config.Search.Strategy, StartedAt: s.study.StartedAt},
-		State: s.state, Waiting: s.obstacle, Duty: s.duty(), Next: "the next proposal of " + s.config.Search.Strategy,
+		State: s.state, Waiting: s.obstacle, Duty: s.duty(), Refusal: s.refusal, Next: "the next proposal of " + s.config.Search.Strategy,
 	}
 	if s.quarantine != nil {
 		st.Waiting = s.quarantine.Error()
@@ -408,19 +409,21 @@ func (s *Supervisor) Reload(c *config.Config) error {
 	if err == nil {
 		_, _, err = s.plugins(c)
 	}
-	if s.reloadFailed = err != nil; err != nil {
+	if err != nil {
+		s.refusal = err.Error()
 		return err
 	}
+	s.refusal = ""
 	s.next = c
 	s.poke()
 	return nil
 }
 
-// ReloadFailed notes that there was no sound configuration to reload.
-func (s *Supervisor) ReloadFailed() {
+// ReloadFailed notes why there was no sound configuration to reload.
+func (s *Supervisor) ReloadFailed(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reloadFailed = true
+	s.refusal = why.Error()
 }
 
 // reload is the loop's side of Reload.
@@ -436,7 +439,7 @@ func (s *Supervisor) reload() {
 	strategy, judge, err := s.plugins(c)
 	if err != nil {
 		s.o.Log.Error("the new configuration was not put in force", "err", err)
-		s.ReloadFailed()
+		s.ReloadFailed(err)
 		return
 	}
 	for _, r := range done {

@@ -77,28 +77,28 @@ type Supervisor struct {
 	refused   map[int64]bool // suggestions that do not fit the champion any more
 	preparing *preparation   // nil: none
 
-	mu           sync.Mutex
-	wake         chan struct{} // closed and replaced when something below changes
-	next         *config.Config
-	paused       bool
-	ended        bool
-	state        string // what the loop does now, for people
-	obstacle     string // what must be mended before the study goes on; empty: nothing
-	running      *running
-	cancel       context.CancelFunc // of the running trial
-	done         []search.Result    // without sources and curves
-	tally        tally              // of done
-	commits      map[int64]string
-	champion     *journal.Record
-	stands       standing
-	quarantine   *trainer.Quarantine // nil: the device is fit
-	reloaded     time.Time
-	reloadFailed bool // the last reload was refused
-	started      time.Time
-	active       time.Time          // since when trials are to run; zero while paused or over
-	weights      map[string]float64 // what a portfolio makes of its strategies
-	trained      float64            // counted training seconds of this run
-	listed       map[int64]bool     // trials whose row is in results.tsv
+	mu         sync.Mutex
+	wake       chan struct{} // closed and replaced when something below changes
+	next       *config.Config
+	paused     bool
+	ended      bool
+	state      string // what the loop does now, for people
+	obstacle   string // what must be mended before the study goes on; empty: nothing
+	running    *running
+	cancel     context.CancelFunc // of the running trial
+	done       []search.Result    // without sources and curves
+	tally      tally              // of done
+	commits    map[int64]string
+	champion   *journal.Record
+	stands     standing
+	quarantine *trainer.Quarantine // nil: the device is fit
+	reloaded   time.Time
+	refusal    string // why the last reload was refused; empty: it was not
+	started    time.Time
+	active     time.Time          // since when trials are to run; zero while paused or over
+	weights    map[string]float64 // what a portfolio makes of its strategies
+	trained    float64            // counted training seconds of this run
+	listed     map[int64]bool     // trials whose row is in results.tsv
 }
 
 // New opens the study, or begins one.

@@ -221,7 +221,7 @@ func (p *play) commands() map[string]func(string) error {
 		"reload": func(rest string) error {
 			c, err := settings(p.dir, strings.Fields(rest)...)
 			if err != nil {
-				p.super.ReloadFailed()
+				p.super.ReloadFailed(err)
 				return err
 			}
 			return p.super.Reload(c)

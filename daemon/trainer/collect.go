@@ -19,7 +19,8 @@ type ending struct {
 	signal      string           // its name
 	firing      *watchdog.Firing // the watchdog ended it
 	cancelled   bool             // the daemon or a person ended it
-	outOfMemory bool             // the kernel ended it for the host's memory
+	outOfMemory bool             // it was ended for the host's memory
+	memory      int64            // bytes of it that it may take; 0: any
 	quota       bool             // it wrote more than it may
 	flags       []string
 }
@@ -243,7 +244,7 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 			o.Detail += c.evidence()
 		}
 	case end.outOfMemory:
-		o.Status, o.Detail = search.OutOfMemory, "the host's memory limit ended it"
+		o.Status, o.Detail = search.OutOfMemory, fmt.Sprintf("the host's memory limit ended it (trial.memory, %.1f GiB)", float64(end.memory)/(1<<30))
 	case c.exit != nil && (strings.HasSuffix(c.exit.Exception, "OutOfMemoryError") || c.exit.Exception == "MemoryError"):
 		o.Status, o.Detail = search.OutOfMemory, Inert(firstLine(c.exit.Message))
 	case log.failed && (o.ExitCode == 1 || lost) || math.IsNaN(c.loss) || c.loss > 100:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"autoresearchd/daemon/watchdog"
@@ -40,8 +41,16 @@ type InProcess struct {
 // NewInProcess starts CPython in this process.
 func NewInProcess(o Options) (*InProcess, error) {
 	p := &InProcess{options: o, calls: make(chan func(*seat))}
+	var env []string
 	if o.Cache != "" {
-		if err := os.Setenv("AUTORESEARCH_CACHE", o.Cache); err != nil {
+		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
+	}
+	if o.Compiled != "" {
+		env = append(env, Compilers(o.Compiled)...)
+	}
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		if err := os.Setenv(name, value); err != nil {
 			return nil, fmt.Errorf("start CPython: %w", err)
 		}
 	}
@@ -106,7 +115,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 	device, onGPU := CUDAIndex(t.Device)
 	before := r.deviceMemory(device, onGPU)
 	self := []int{os.Getpid()}
-	given := folderSize(o.Folder(t.ID)) // is not the trial's doing
+	given := FolderSize(o.Folder(t.ID)) // is not the trial's doing
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
 	r.watch(dog)
@@ -118,7 +127,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 	}
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
-	var end ending
+	end := ending{memory: o.Memory}
 	var broken error
 	for running := true; running; {
 		select {
@@ -131,14 +140,17 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 		case <-sample.C:
 			r.tell(Event{})
 			r.sample(self, device, before, onGPU)
-			if o.Quota > 0 && folderSize(o.Folder(t.ID))-given > o.Quota {
+			if o.tooMuch(family(self[0])) {
+				end.outOfMemory, running = true, false
+			}
+			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-given > o.Quota {
 				end.quota, running = true, false
 			}
 		}
 	}
 	phase, spent := dog.Stop()
 	r.watch(nil)
-	forced := end.firing != nil || end.cancelled || end.quota
+	forced := end.firing != nil || end.cancelled || end.outOfMemory || end.quota
 	_ = printed.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	if !forced {
 		script.Close()

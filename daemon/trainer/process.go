@@ -95,6 +95,10 @@ func (p *Process) spawn(name string, id int64, dir string, env []string) (*proce
 	defer closeAll(theirs)
 	cmd := exec.Command(p.binary, "trainer")
 	cmd.Args[0] = "autoresearchd"
+	if p.options.Confine {
+		cmd.Args = append(cmd.Args, p.options.Closed...)
+		cmd.Args = append(cmd.Args, confined)
+	}
 	marker := Marker(p.options.Owner, id)
 	cmd.Dir, cmd.Env = dir, append(env, marker)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
@@ -238,13 +242,13 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	if o.Seat != nil {
 		o.Seat(t.ID, seat.group.cgroup)
 	}
-	given := folderSize(o.Folder(t.ID)) // is not the trial's doing
+	given := FolderSize(o.Folder(t.ID)) // is not the trial's doing
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
 	r.watch(dog)
 	events, silent := seat.listen(log.add)
 
-	var end ending
+	end := ending{memory: o.Memory}
 	broken := ""
 	forced := false
 	if err := writeFrame(seat.in, request{Op: "run", Python: o.Python, Run: o.order(t, -1, true)}); err != nil {
@@ -279,10 +283,10 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 			members := seat.group.members()
 			r.sample(members, device, before, onGPU)
 			// The kernel's own limit is faster, where there is one.
-			if o.Memory > 0 && resident(members) > o.Memory {
+			if o.tooMuch(members) {
 				end.outOfMemory, forced, running = true, true, false
 			}
-			if o.Quota > 0 && folderSize(o.Folder(t.ID))-given > o.Quota {
+			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-given > o.Quota {
 				end.quota, forced, running = true, true, false
 			}
 		}

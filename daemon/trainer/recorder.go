@@ -197,9 +197,9 @@ func (q *Quarantine) Lifted(gpu GPU) bool {
 	return ok && returned(used, q.before)
 }
 
-// folderSize adds up the bytes that a folder takes on disk. Links are not
+// FolderSize adds up the bytes that a folder takes on disk. Links are not
 // followed.
-func folderSize(dir string) (total int64) {
+func FolderSize(dir string) (total int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
@@ -210,6 +210,94 @@ func folderSize(dir string) (total int64) {
 		return nil
 	})
 	return total
+}
+
+// tooMuch reports whether processes hold more of the host's memory than a trial
+// may. What they share counts once, and is looked at only where it matters,
+// since the kernel has to walk their tables for it.
+func (o *Options) tooMuch(pids []int) bool {
+	return o.Memory > 0 && resident(pids) > o.Memory && proportional(pids) > o.Memory
+}
+
+// proportional adds up the host memory in bytes that processes hold, with their
+// part of what they share.
+func proportional(pids []int) (total int64) {
+	for _, pid := range pids {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			total += resident([]int{pid})
+			continue
+		}
+		for _, line := range strings.Split(string(data), "\n") {
+			if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "Pss:" {
+				kib, _ := strconv.ParseInt(fields[1], 10, 64)
+				total += kib << 10
+			}
+		}
+	}
+	return total
+}
+
+// family returns a process and all that descend from it.
+func family(pid int) []int {
+	children := map[int][]int{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if child, err := strconv.Atoi(e.Name()); err == nil {
+			if st, ok := stat(child); ok {
+				children[st.parent] = append(children[st.parent], child)
+			}
+		}
+	}
+	out := []int{pid}
+	for i := 0; i < len(out); i++ {
+		out = append(out, children[out[i]]...)
+	}
+	return out
+}
+
+// room is what the machine itself is left: 2 GiB, of a large one a tenth.
+const room = 2 << 30
+
+// HostMemory returns the bytes that a trial may take where nobody has said: what
+// this machine, or the group of processes that the daemon is in, has without
+// room, and half of a small one. 0: that cannot be told.
+func HostMemory() int64 {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	var total int64
+	if fields := strings.Fields(string(data)); len(fields) > 1 && fields[0] == "MemTotal:" {
+		kib, _ := strconv.ParseInt(fields[1], 10, 64)
+		total = kib << 10
+	}
+	for _, limit := range memoryLimits() {
+		total = min(total, limit)
+	}
+	return max(total/2, total-max(room, total/10))
+}
+
+// memoryLimits are those of the control groups that this process is in.
+func memoryLimits() (limits []int64) {
+	for _, h := range [][4]string{{"cgroup2", "", "0::", "memory.max"}, {"cgroup", "memory", ":memory:", "memory.limit_in_bytes"}} {
+		mount, ok := cgroupMount(h[0], h[1])
+		own, err := ownCgroup(h[2])
+		if !ok || err != nil {
+			continue
+		}
+		for dir := filepath.Join("/", own); ; dir = filepath.Dir(dir) {
+			if data, err := os.ReadFile(filepath.Join(mount, dir, h[3])); err == nil {
+				if limit, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil && limit > 0 {
+					limits = append(limits, limit)
+				}
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return limits
 }
 
 // resident adds up the host memory in bytes that processes hold.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/hide"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
 )
@@ -294,10 +296,24 @@ func (s *seat) value(kind string, data []byte) error {
 	return s.tell(e)
 }
 
+// confined ends the arguments of a seat that first confines itself; those
+// before it are the paths that it gives up.
+const confined = "confined"
+
 // Main is the command `autoresearchd trainer`: it serves one request from
 // standard input and ends. The caller has locked it to the process's first
 // thread. It returns the exit status.
 func Main() int {
+	if args := os.Args[2:]; len(args) > 0 && args[len(args)-1] == confined {
+		loadModule()
+		// A thread can give up rights for itself alone: what it execs has one thread.
+		err := hide.Confine(args[:len(args)-1])
+		if err == nil {
+			err = unix.Exec("/proc/self/exe", os.Args[:2], os.Environ())
+		}
+		_ = writeFrame(os.Stdout, event{Kind: "broken", Broken: "start a seat: " + err.Error()})
+		return 1
+	}
 	requests, events, err := privateStreams()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "autoresearchd trainer:", err)
@@ -332,6 +348,14 @@ func privateStreams() (in, out *os.File, err error) {
 		return nil, nil, fmt.Errorf("join standard output to run.log: %w", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "requests"), os.NewFile(uintptr(fds[1]), "events"), nil
+}
+
+// loadModule loads the driver's module where nothing has yet. CUDA does it by a
+// program of root's, which a confined process cannot start.
+func loadModule() {
+	if exists("/dev/nvidiactl") && !exists("/dev/nvidia-uvm") {
+		_ = exec.Command("nvidia-modprobe", "-u", "-c=0").Run() // CUDA says what is missing then
+	}
 }
 
 func serve(requests io.Reader, events io.Writer) error {

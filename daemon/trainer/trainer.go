@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -108,6 +109,9 @@ type Options struct {
 	Processes int                           // process limit of a trial; 0: none
 	Memory    int64                         // host memory limit of a trial in bytes; 0: none
 	Secrets   []string                      // names of environment variables that trials must not see
+	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
+	Closed    []string                      // files and folders that trials must not read
+	Compiled  string                        // where compilers keep what they made; empty: where they like
 	Owner     string                        // identifies this daemon's seats in their environment
 	GPU       GPU                           // nil: none
 	Seat      func(id int64, cgroup string) // told before train.py starts, so that a seat can be found after a SIGKILL
@@ -143,18 +147,29 @@ func Environment(secrets []string) []string {
 		"LISTEN_FDNAMES": true, "INVOCATION_ID": true, "JOURNAL_STREAM": true, "CREDENTIALS_DIRECTORY": true, "PYTHONHOME": true,
 		"PYTHONSTARTUP": true, "AUTORESEARCH_FAULTPOINT": true, "VIRTUAL_ENV": true, "SSH_AUTH_SOCK": true,
 		"GIT_DIR": true, "GIT_WORK_TREE": true, "GIT_INDEX_FILE": true}
-	for _, name := range secrets {
+	for _, name := range SecretVariables(secrets) {
 		hidden[name] = true
 	}
 	var env []string
 	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		if hidden[name] || strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_TOKEN") || strings.HasSuffix(name, "_SECRET") || strings.HasSuffix(name, "PASSWORD") {
-			continue
+		if name, _, _ := strings.Cut(entry, "="); !hidden[name] {
+			env = append(env, entry)
 		}
-		env = append(env, entry)
 	}
 	return env
+}
+
+// SecretVariables adds to names those of the daemon's environment that say of
+// themselves that they are secret.
+func SecretVariables(names []string) []string {
+	names = slices.Clone(names)
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_TOKEN") || strings.HasSuffix(name, "_SECRET") || strings.HasSuffix(name, "PASSWORD") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // environment is what a trial sees.
@@ -167,6 +182,21 @@ func (o *Options) environment(t search.Trial) []string {
 		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+strconv.Itoa(index))
 	} else if t.Device == "cpu" {
 		env = append(env, "CUDA_VISIBLE_DEVICES=")
+	}
+	if o.Compiled != "" {
+		env = append(env, Compilers(o.Compiled)...)
+	}
+	return env
+}
+
+// Compilers returns the variables that keep below dir what Inductor, Triton and
+// CUTLASS compile, by default below /tmp; what is set already stays.
+func Compilers(dir string) []string {
+	var env []string
+	for _, v := range [][2]string{{"TORCHINDUCTOR_CACHE_DIR", "inductor"}, {"TRITON_CACHE_DIR", "triton"}, {"CUTE_DSL_CACHE_DIR", "cutlass"}} {
+		if os.Getenv(v[0]) == "" {
+			env = append(env, v[0]+"="+filepath.Join(dir, v[1]))
+		}
 	}
 	return env
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -391,7 +393,53 @@ while True:
     held.append(bytearray(8 << 20))
     time.sleep(0.01)
 `)
-	if out.Status != search.OutOfMemory {
+	if out.Status != search.OutOfMemory || !strings.Contains(out.Detail, "trial.memory, 0.2 GiB") {
+		t.Errorf("%s: %s", out.Status, out.Detail)
+	}
+}
+
+// TestSharedMemoryCountsOnce has a loader's workers that hold what their parent
+// holds: together they are no more than it.
+func TestSharedMemoryCountsOnce(t *testing.T) {
+	o := options(t)
+	o.Memory = 320 << 20
+	out, _ := play(t, o, training+`
+held = b"x" * (160 << 20)
+for worker in range(3):
+    if os.fork() == 0:
+        time.sleep(3600)
+time.sleep(2.5)
+evaluate_bpb(1.0, None, 4)
+`)
+	if out.Status != search.Completed {
+		t.Errorf("%s: %s", out.Status, out.Detail)
+	}
+}
+
+// TestHostMemoryDefault leaves the machine room, and a small one half.
+func TestHostMemoryDefault(t *testing.T) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		t.Fatal(err)
+	}
+	total := int64(info.Totalram) * int64(info.Unit)
+	if m := HostMemory(); m <= 0 || m > total || total > 4*room && total-m < room && len(memoryLimits()) == 0 {
+		t.Errorf("a trial may take %d of %d bytes", m, total)
+	}
+}
+
+// TestCompilers has compilers keep what they made, where they are not told
+// otherwise.
+func TestCompilers(t *testing.T) {
+	o := options(t)
+	o.Compiled = "/somewhere/compiled"
+	t.Setenv("TRITON_CACHE_DIR", "/mine")
+	out, _ := play(t, o, training+`
+assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/somewhere/compiled/inductor", os.environ
+assert os.environ["TRITON_CACHE_DIR"] == "/mine", os.environ
+evaluate_bpb(1.0, None, 4)
+`)
+	if out.Status != search.Completed {
 		t.Errorf("%s: %s", out.Status, out.Detail)
 	}
 }
