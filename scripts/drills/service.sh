@@ -1,0 +1,358 @@
+#!/usr/bin/env bash
+# Plays the service in a booted systemd: what `systemctl` and `journalctl` show a
+# person, step by step, each with what it expects and ok or FAIL. It ends with 1
+# if one failed.
+#
+#   sudo scripts/drills/service.sh     (Debian 12 or later, Ubuntu; 5 minutes, the first time 10)
+#
+# It builds the binary against /usr/bin/python3, makes a Debian or Ubuntu of this
+# machine's own release in .build/drill/tree, from where this machine's apt has its
+# packages, boots it by systemd-nspawn on an overlay that is thrown away, and
+# installs there by `make install`. Nothing outside of .build/drill is touched, and
+# nothing needs a GPU, torch or a network. KEEP=1 leaves the system running at the
+# end and says how to look at it.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+cd "$root"
+
+[ "$(id -u)" = 0 ] || die "a system is booted and namespaces are entered: run it as root"
+need debootstrap debootstrap
+need systemd-nspawn systemd-container
+drill=$build/drill
+mkdir -p "$drill"
+
+# --- the tree, made once
+
+release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+origin=$(. /etc/os-release && echo "${ID^}")
+if [ "$(cat "$drill/tree.stamp" 2>/dev/null)" != "$release" ]; then
+  # shellcheck disable=SC2016
+  site=$(apt-get indextargets --format '$(REPO_URI)|$(CODENAME)|$(ORIGIN)' 'Created-By: Packages' |
+    awk -F'|' -v o="$origin" -v c="$release" '$3 == o && $2 == c { print $1; exit }')
+  [ -n "$site" ] || die "apt knows no $origin $release here: nothing to make a tree from"
+  say "making $drill/tree, a $origin $release (some minutes, once)"
+  rm -rf "$drill/tree"
+  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,git,make,procps,curl,ca-certificates,python3,python3-dev,python3-venv \
+    "$release" "$drill/tree" "$site" >"$drill/debootstrap.log" 2>&1 || die "debootstrap failed: see $drill/debootstrap.log"
+  echo "$release" >"$drill/tree.stamp"
+fi
+
+# --- the binary, against the Python that the tree has too
+
+say "building against /usr/bin/python3"
+mkdir -p "$drill/src"
+git ls-files -co --exclude-standard -z | while IFS= read -r -d '' f; do if [ -e "$f" ]; then printf '%s\0' "$f"; fi; done |
+  tar -c --null -T - | tar -x -C "$drill/src"
+(cd "$drill/src" && AUTORESEARCH_PYTHON=/usr/bin/python3 scripts/build.sh)
+
+# --- the system
+
+work=$(mktemp -d "$drill/run.XXXXXX")
+mkdir "$work/upper" "$work/work" "$work/root"
+nspawn='' leader=''
+finish() {
+  local status=$?
+  if [ -n "${KEEP:-}" ] && [ -n "$leader" ] && kill -0 "$leader" 2>/dev/null; then
+    say "left running: nsenter -t $leader -a bash; to end it: kill $nspawn, umount $work/root, rm -rf $work"
+    return
+  fi
+  if [ -n "$nspawn" ]; then
+    kill "$nspawn" 2>/dev/null || true # a clean shutdown
+    for _ in $(seq 200); do kill -0 "$nspawn" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$nspawn" 2>/dev/null || true
+    wait "$nspawn" 2>/dev/null || true
+  fi
+  umount -l "$work/root" 2>/dev/null || true
+  rm -rf "$work"
+  exit "$status"
+}
+trap finish EXIT
+mount -t overlay overlay -o "lowerdir=$drill/tree,upperdir=$work/upper,workdir=$work/work" "$work/root"
+mkdir -p "$work/root/root/autoresearchd"
+tar -c -C "$drill/src" --exclude=./.build --exclude=./.git . | tar -x -C "$work/root/root/autoresearchd"
+# nspawn would keep Landlock from what it boots, which a machine does not.
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$work/root" --boot --register=no --keep-unit --private-network --console=pipe \
+  --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" --machine="drill-$$" --hostname=drill </dev/null >"$work/boot.log" 2>&1 &
+nspawn=$!
+for _ in $(seq 100); do
+  read -r leader _ <"/proc/$nspawn/task/$nspawn/children" || true
+  if [ -n "$leader" ] && [[ $(nsenter -t "$leader" -a systemctl is-system-running 2>/dev/null) =~ running|degraded ]]; then break; fi
+  sleep 0.3
+done
+
+# inside COMMAND…: as root in the booted system.
+inside() { nsenter -t "$leader" -a env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"; }
+sh() { inside bash -c "$1"; }
+[[ $(inside systemctl is-system-running 2>&1) =~ running|degraded ]] || { cat "$work/boot.log" >&2; die "the system did not boot"; }
+
+# --- how a step says how it went
+
+failed=0 number=0
+step() { number=$((number + 1)); printf '\n%2d. %s\n' "$number" "$*"; }
+ok() { printf '    ok    %s\n' "$*"; }
+FAIL() {
+  failed=$((failed + 1))
+  printf '    FAIL  %s\n' "$1"
+  if [ -n "${2:-}" ]; then printf '%s\n' "$2" | sed 's/^/          | /'; fi
+}
+# ends STATUS WHAT COMMAND: the status that a command ends with; its words are in $said.
+ends() {
+  local want=$1 what=$2 got=0
+  said=$(sh "$3" 2>&1) || got=$?
+  case $want in
+  "$got") ok "$what ($got)" ;;
+  not0) if [ "$got" != 0 ]; then ok "$what ($got)"; else FAIL "$what: it ended with 0" "$said"; fi ;;
+  *) FAIL "$what: ended with $got, not $want" "$said" ;;
+  esac
+}
+# says WORDS…: all of them stand in $said.
+says() {
+  local w
+  for w in "$@"; do
+    if [[ $said == *"$w"* ]]; then ok "says: $w"; else FAIL "does not say: $w" "$said"; fi
+  done
+}
+silent() {
+  local w
+  for w in "$@"; do
+    if [[ $said == *"$w"* ]]; then FAIL "says: $w" "$said"; else ok "does not say: $w"; fi
+  done
+}
+# becomes WHAT COMMAND WORDS [SECONDS]: what a command prints comes to hold the words.
+becomes() {
+  local deadline=$((SECONDS + ${4:-30}))
+  while :; do
+    said=$(sh "$2" 2>&1) || true
+    if [[ $said == *"$3"* ]]; then ok "$1: $3"; return; fi
+    if [ "$SECONDS" -ge "$deadline" ]; then FAIL "$1: not $3 within ${4:-30} s" "$said"; return; fi
+    sleep 0.2
+  done
+}
+show="systemctl show autoresearchd -p ActiveState,SubState,Result,ExecMainStatus,NRestarts,StatusText"
+state=/var/lib/autoresearch
+config=/etc/autoresearch/autoresearch.toml
+as="runuser -u autoresearch -- env -C $state HOME=$state"
+mark() { sh "install -d -o autoresearch -g autoresearch $state/drill; touch $state/drill/$1"; }
+unmark() { sh "rm -f $state/drill/$1"; }
+set_key() { sh "sed -i 's|^$1 *=.*|$1 = $2|' $config"; }
+# training: a trial is held by its gate.
+training() { becomes "a trial trains" "$show" "in train"; }
+configured() { sh "cp /root/sound.toml $config"; }
+stopped() { sh "systemctl stop autoresearchd; systemctl reset-failed autoresearchd 2>/dev/null; true"; }
+
+step "make install, by root without go"
+ends 0 "make install" "cd /root/autoresearchd && make install"
+says "installed /usr/local/bin/autoresearchd" "init $state"
+ends 0 "the cache stands in the configuration" "grep -q '^cache *= \"/var/cache/autoresearch\"' $config"
+sh "set -e
+cp -r /root/autoresearchd/daemon/trainer/testdata/work $state/workspace
+cp /root/autoresearchd/scripts/drills/workspace/train.py $state/workspace/
+echo '# what to try' >$state/workspace/program.md
+chown -R autoresearch: $state/workspace
+$as git -C workspace init -q -b main
+$as git -C workspace add -A
+$as git -C workspace -c user.name=ada -c user.email=ada@localhost commit -qm start
+$as python3 -m venv --without-pip workspace/.venv
+mkdir -p /etc/systemd/system/autoresearchd.service.d
+printf '[Service]\nRestartSec=1s\n' >/etc/systemd/system/autoresearchd.service.d/drill.conf
+systemctl daemon-reload" >/dev/null
+set_key tag '"drill"'
+set_key budget '"5s"'
+set_key strategy '"evolution"'
+set_key rule '"greedy"'
+sh "sed -i '/^\[pruning\]/,/^\$/s|^rule *=.*|rule = \"off\"|' $config; cp $config /root/sound.toml"
+ends 0 "the configuration is sound" "autoresearchd check"
+
+step "start"
+mark gate
+ends 0 "systemctl enable --now" "systemctl enable --now autoresearchd"
+training
+becomes "the first trial has no score, and no number stands for one" "systemctl status autoresearchd --no-pager" "0 trials"
+silent "0.000000"
+ends 0 "/readyz" "curl -fsS http://127.0.0.1:9797/readyz"
+ends 0 "/metrics" "curl -fsS http://127.0.0.1:9797/metrics"
+says 'watchdog_kills_total{cause="stall",phase="train"} 0' 'trials_total{status="timed out",strategy="evolution"} 0' 'decisions_total{decision="keep"} 0' "process_open_fds"
+
+step "commands outside of the unit, with the installed configuration"
+ends 0 "status, by root" "autoresearchd status"
+says "drill" "running"
+ends 0 "trials, by root" "autoresearchd trials"
+ends 0 "doctor, by root, misses nothing but torch" "autoresearchd doctor >/tmp/said; cat /tmp/said; ! grep '^fault' /tmp/said | grep -v ' torch '"
+says "is sound" "the running daemon has 127.0.0.1:9797" "of this machine's memory"
+ends 0 "pause" "autoresearchd pause"
+ends 0 "resume" "autoresearchd resume"
+sh "id ada >/dev/null 2>&1 || useradd -m ada; id ben >/dev/null 2>&1 || useradd -m -G autoresearch ben"
+ends not0 "status, by a user outside of the group" "runuser -u ada -- autoresearchd status"
+says "member of its group"
+ends 0 "status, by one of the group" "runuser -u ben -- autoresearchd status"
+ends 0 "pause, by one of the group" "runuser -u ben -- autoresearchd pause"
+ends 0 "resume, by one of the group" "runuser -u ben -- autoresearchd resume"
+
+step "a broken [llm] beside a healthy daemon"
+sh "sed -i 's|^enabled *=.*|enabled = true|' $config"
+for command in status trials "status --json" pause resume; do ends 0 "$command" "autoresearchd $command"; done
+says "unsound"
+ends 2 "check" "autoresearchd check"
+configured
+
+step "systemctl reload"
+ends 0 "a good one" "sed -i 's|^level *=.*|level = \"debug\"|' $config && systemctl reload autoresearchd"
+refuse() { # WHAT EDIT WORDS
+  ends not0 "refused: $1" "cp /root/sound.toml $config; $2; systemctl reload autoresearchd"
+  becomes "systemctl status shows why" "systemctl status autoresearchd --no-pager" "the last reload was refused: " 10
+  says "$3" "active (running)"
+}
+refuse "a strategy that is none" "sed -i 's|^strategy *=.*|strategy = \"nobody\"|' $config" nobody
+refuse "an unknown key" "echo 'levl = 1' >>$config" log.levl
+refuse "no TOML" "echo '[llm' >>$config" "is not TOML"
+refuse "a key that needs a restart" "sed -i 's|^budget *=.*|budget = \"6s\"|' $config" "reload cannot change trial.budget: restart"
+refuse "a state that cannot be read" "sed -i 's|^state *=.*|state = 7|' $config" study.state
+configured
+ends 0 "a good one again" "systemctl reload autoresearchd"
+becomes "the refusal is gone" "systemctl show autoresearchd -p StatusText" "trial" 10
+silent "refused"
+ends 0 "by the signal" "systemctl kill -s HUP --kill-whom=main autoresearchd"
+becomes "it is active" "$show" "SubState=running"
+
+step "stop in mid-trial"
+ends 0 "systemctl stop" "systemctl stop autoresearchd"
+becomes "the unit" "$show" "ActiveState=inactive"
+says "Result=success"
+ends 0 "the trial is recorded" "autoresearchd trials"
+says interrupted
+
+step "each trial's end stands once in the journal"
+unmark gate
+mark no-score
+sh "journalctl --rotate -q; journalctl --vacuum-time=1s -q" >/dev/null 2>&1 || true
+sh "systemctl start autoresearchd" || true
+becomes "a trial without a score" "journalctl -u autoresearchd --no-pager -o cat" "trial ends"
+silent "0.000000" "val_bpb=0 "
+unmark no-score
+becomes "a trial with one" "journalctl -u autoresearchd --no-pager -o cat" "decision=keep" 60
+stopped
+ends 0 "the lines" "journalctl -u autoresearchd --no-pager -o cat | grep -E '(msg=\"trial ends\"|^trial )' | grep -cE '^trial ' | grep -qx 0"
+ends 0 "the journal" "journalctl -u autoresearchd --no-pager -o cat | grep -o 'trial ends\" trial=[0-9]*' | sort | uniq -d | wc -l | grep -qx 0"
+
+step "a configuration that is refused at start"
+refused() { # WHAT WORDS…: it is refused for good, and says why
+  ends not0 "$1: systemctl start" "systemctl start autoresearchd"
+  shift
+  sleep 3 # thrice RestartSec
+  ends 0 "the unit" "$show"
+  says "ActiveState=failed" "ExecMainStatus=78" "NRestarts=0"
+  ends not0 "systemctl status" "systemctl status autoresearchd --no-pager --full"
+  says "refused to start" "$@"
+  sh "systemctl reset-failed autoresearchd"
+}
+sh "echo 'levl = 1' >>$config"
+refused "an unknown key" "log.levl"
+configured
+sh "sed -i 's|^workspace *=.*|workspace = \"/srv/nowhere\"|' $config"
+refused "a workspace that is none" "/srv/nowhere"
+configured
+sh "mv $state/workspace/.venv $state/workspace/.away"
+refused "a venv that is missing" ".venv/bin/python"
+sh "mv $state/workspace/.away $state/workspace/.venv"
+
+step "a workspace that the unit cannot write"
+sh "cp -r $state/workspace /srv/study; chown -R root: /srv/study; git config --global --add safe.directory '*'
+sed -i 's|^workspace *=.*|workspace = \"/srv/study\"|; s|^state *=.*|state = \"$state/other\"|' $config"
+refused "another owner, below ProtectSystem" "/srv/study"
+sh "rm -rf /srv/study $state/other"
+configured
+
+step "a used tag in a new state directory"
+sh "sed -i 's|^state *=.*|state = \"$state/other\"|' $config"
+refused "tag drill again" "drill"
+sh "rm -rf $state/other"
+configured
+
+step "the model's key"
+key=sk-drill-0123456789-$RANDOM
+mark gate
+sh "printf '%s' '$key' | rev >$state/drill/spy"
+key_step() { # WHAT LINES-OF-[llm] UNIT-LINES CLOSED…
+  configured
+  sh "sed -i '/^\[llm\]/,/^\[http\]/{s|^enabled *=.*|enabled = true|;s|^base_url *=.*|base_url = \"http://127.0.0.1:1/v1\"|;s|^models *=.*|models = [\"small\"]|;$2}' $config
+printf '[Service]\n%s\n' '$3' >/etc/systemd/system/autoresearchd.service.d/key.conf; systemctl daemon-reload; rm -f $state/drill/spied"
+  ends 0 "$1: start" "systemctl restart autoresearchd"
+  becomes "a trial has looked" "cat $state/drill/spied" "credential:"
+  shift 3
+  silent "own-environment: found" "daemon-environment: found" "daemon-memory: found" "daemon-descriptors: found"
+  for place in "$@"; do silent "$place: found"; done
+  ends 0 "the journal" "journalctl -u autoresearchd --no-pager -o cat"
+  silent "$key" "models cannot be asked"
+  ends 0 "doctor, outside of the unit" "autoresearchd doctor || true"
+  silent "$key" "LoadCredential"
+}
+sh "umask 077; printf '%s\n' '$key' >/etc/autoresearch/credential.key; printf 'DRILL_KEY=%s\n' '$key' >/etc/autoresearch/drill.env
+printf '%s\n' '$key' >/etc/autoresearch/openai.key; chgrp autoresearch /etc/autoresearch/openai.key; chmod 640 /etc/autoresearch/openai.key"
+key_step "by a credential" 's|^key_credential *=.*|key_credential = "openai"|' 'LoadCredential=openai:/etc/autoresearch/credential.key' credential source-of-the-credential
+key_step "by a variable" 's|^key_env *=.*|key_env = "DRILL_KEY"|' 'EnvironmentFile=/etc/autoresearch/drill.env'
+key_step "by a file" 's|^key_file *=.*|key_file = "/etc/autoresearch/openai.key"|' '' key-file
+ends 0 "the key is read again" "printf 'sk-other\n' >/etc/autoresearch/openai.key && systemctl reload autoresearchd"
+ends not0 "a key that is gone" "mv /etc/autoresearch/openai.key /etc/autoresearch/away && systemctl reload autoresearchd"
+stopped
+sh "rm -f /etc/systemd/system/autoresearchd.service.d/key.conf $state/drill/spy /etc/autoresearch/*.key /etc/autoresearch/away /etc/autoresearch/drill.env; systemctl daemon-reload"
+configured
+
+step "compiled code outlives a restart"
+sh "rm -f $state/drill/compiled"
+ends 0 "start" "systemctl start autoresearchd"
+becomes "where it lies" "cat $state/drill/environment" "TORCHINDUCTOR_CACHE_DIR=/var/cache/autoresearch/compiled/inductor"
+training
+ends 0 "restart" "rm $state/drill/compiled && systemctl restart autoresearchd"
+becomes "what the last daemon's trials compiled is there" "cat $state/drill/compiled" "True"
+ends 0 "while /tmp is the unit's own" "grep -qx False $state/drill/temporary"
+stopped
+
+step "a trial that takes too much memory"
+unmark gate
+mark eat
+set_key memory '"256MiB"'
+ends 0 "start" "systemctl start autoresearchd"
+becomes "the record" "autoresearchd trials" "out of memory" 60
+unmark eat
+becomes "the daemon" "$show" "SubState=running"
+says "NRestarts=0"
+stopped
+
+step "in-process"
+configured
+set_key isolation '"inprocess"'
+mark gate
+ends 0 "start" "systemctl start autoresearchd"
+training
+ends 0 "systemctl stop in mid-trial" "systemctl stop autoresearchd"
+becomes "the unit" "$show" "ActiveState=inactive"
+says "Result=success"
+unmark gate
+mark eat
+set_key memory '"256MiB"'
+ends 0 "start with a cap on memory" "systemctl start autoresearchd"
+becomes "the daemon ends with the trial and comes back" "$show" "NRestarts=1" 60
+unmark eat
+ends 0 "the record" "autoresearchd trials | grep -q 'out of memory'"
+stopped
+configured
+
+step "uninstall and install again"
+ends 0 "start" "systemctl start autoresearchd"
+ends 0 "make uninstall" "cd /root/autoresearchd && make uninstall"
+says "kept"
+ends not0 "the unit is gone" "systemctl cat autoresearchd"
+ends 0 "make install" "cd /root/autoresearchd && make install"
+says "enabled"
+ends 0 "start" "systemctl start autoresearchd"
+ends 0 "the study is the same" "autoresearchd status"
+says drill
+stopped
+
+printf '\n'
+if [ "$failed" -gt 0 ]; then
+  sh "journalctl -u autoresearchd --no-pager -n 40" >&2 || true
+  die "$failed of the drill's checks failed"
+fi
+say "the drill went well: $number steps"
