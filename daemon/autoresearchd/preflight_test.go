@@ -271,6 +271,17 @@ func TestUncommittedModules(t *testing.T) {
 			t.Errorf("%d\n%s", code, said)
 		}
 	})
+	t.Run("linked", func(t *testing.T) {
+		s := newStudy(t)
+		s.write("workspace/src/real.py", "V = 1\n")
+		must(t, os.Symlink("src/real.py", s.path("workspace/helper.py")))
+		must(t, os.Symlink("src", s.path("workspace/lib")))
+		s.write("workspace/train.py", "import helper, lib.real\n"+script)
+		s.commit()
+		s.ok("run", "--trials", "1")
+		s.write("workspace/src/real.py", "V = 2\n")
+		s.refusesStart("src/real.py, which train.py imports, differs")
+	})
 	t.Run("told only", func(t *testing.T) {
 		s := with(t, "try:\n    import local\nexcept ImportError:\n    pass\nimport json, os.path\n")
 		s.write("workspace/model.json", "{}\n")

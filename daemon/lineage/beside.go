@@ -97,17 +97,23 @@ func blobName(data []byte, digits int) string {
 	return fmt.Sprintf("%x", sha1.Sum(data))
 }
 
-// Absent says why a file of the work tree is none of the commit's regular
-// files, and what to do, in words that follow its name.
-func (r *Repo) Absent(ctx context.Context, commit, name string) string {
+// Absent says why a trial lacks a file of the work tree that is none of the
+// commit's regular files, and what to do, in words that follow its name. They
+// are empty where it is reached by a link that a trial gets.
+func (r *Repo) Absent(ctx context.Context, commit, name string) (string, error) {
 	for above := name; above != "."; above = filepath.Dir(above) {
 		entries, err := r.tree(ctx, commit, false, above)
 		switch {
-		case err != nil || len(entries) != 1:
-		case entries[0].kind == "commit":
-			return fmt.Sprintf("lies in the submodule %s, whose files no trial gets: commit the file itself", above)
-		case entries[0].mode == "120000":
-			return fmt.Sprintf("is reached by the link %s, which no trial gets: commit the file itself", above)
+		case err != nil:
+			return "", err
+		case len(entries) != 1:
+		case entries[0].mode == modeSubmodule:
+			return fmt.Sprintf("lies in the submodule %s, whose files no trial gets: commit the file itself", above), nil
+		case entries[0].mode == modeLink:
+			if target, err := os.Readlink(filepath.Join(r.workspace, above)); err == nil && staysWithin(above, target) {
+				return "", nil
+			}
+			return fmt.Sprintf("is reached by the link %s, which leads out of the workspace, and no trial gets it: commit the file itself", above), nil
 		}
 	}
 	force := ""
@@ -115,5 +121,5 @@ func (r *Repo) Absent(ctx context.Context, commit, name string) string {
 		force = "-f "
 	}
 	work, file := Quote(r.workspace), Quote(name)
-	return fmt.Sprintf("is not committed: run `git -C %s add %s%s` and `git -C %s commit -m %s`", work, force, file, work, Quote("add "+strings.TrimSuffix(filepath.Base(name), ".py")))
+	return fmt.Sprintf("is not committed: run `git -C %s add %s%s` and `git -C %s commit -m %s`", work, force, file, work, Quote("add "+strings.TrimSuffix(filepath.Base(name), ".py"))), nil
 }

@@ -194,6 +194,23 @@ func TestReserve(t *testing.T) {
 	must(t, r.Stands(ctx, "t", head(t, r), head(t, r)))
 }
 
+// TestAbsent names why a trial lacks a file.
+func TestAbsent(t *testing.T) {
+	dir := workspace(t)
+	put(t, dir, "src/real.py", "V = 1\n")
+	must(t, os.Symlink("src/real.py", filepath.Join(dir, "within.py")))
+	must(t, os.Symlink("/usr/lib", filepath.Join(dir, "out")))
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-q", "-m", "links")
+	put(t, dir, "new.py", "")
+	r := open(t, dir)
+	for name, want := range map[string]string{"within.py": "", "out/x.py": "the link out, which leads out of the workspace", "new.py": "is not committed"} {
+		if got, err := r.Absent(context.Background(), head(t, r), name); err != nil || !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: %q %v, want %q", name, got, err, want)
+		}
+	}
+}
+
 // TestChanged compares a work tree with a commit, line ends and a later commit
 // left aside.
 func TestChanged(t *testing.T) {

@@ -51,7 +51,19 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 	seen := map[string]bool{"train.py": true, "prepare.py": true}
 	for ; len(queue) > 0 && len(seen) < modules; queue = queue[1:] {
 		s := queue[0]
-		committed := slices.Contains(files, s.path)
+		committed, why := slices.Contains(files, s.path), ""
+		if !committed {
+			if why, err = repo.Absent(ctx, commit, s.path); err != nil {
+				return nil, err
+			}
+			if why == "" { // a link: what it leads to is looked at in its place
+				if name := target(repo.Workspace(), s.path); name != "" && !seen[name] {
+					seen[name] = true
+					queue = append(queue, script{name, s.by, s.optional})
+				}
+				continue
+			}
+		}
 		var source []byte
 		if committed {
 			source, err = repo.ReadFile(ctx, commit, s.path)
@@ -64,7 +76,6 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 		at := slices.Index(changed, s.path)
 		switch work := lineage.Quote(repo.Workspace()); {
 		case !committed:
-			why := repo.Absent(ctx, commit, s.path)
 			say(s, why, why+", if trials are to have it")
 		case at >= 0 && s.by != "":
 			changed = slices.Delete(changed, at, at+1)
@@ -107,6 +118,20 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 		notes = append(notes, fmt.Sprintf("the commit %.7s does not hold the content of these, so trials lack it: %s", commit, some(lacking)))
 	}
 	return notes, nil
+}
+
+// target is the file of the workspace that a path with links in it leads to; ""
+// where it leads out.
+func target(workspace, name string) string {
+	real, err := filepath.EvalSymlinks(filepath.Join(workspace, filepath.FromSlash(name)))
+	if err != nil {
+		return ""
+	}
+	rel, err := filepath.Rel(workspace, real)
+	if err != nil || !filepath.IsLocal(rel) {
+		return ""
+	}
+	return filepath.ToSlash(rel)
 }
 
 func rank(optional bool) int {
