@@ -107,7 +107,7 @@ func TestImportOddRows(t *testing.T) {
 		"kept,"+one)
 	s.imports("took over 5 trials of study odd; the champion is TWO with val_bpb 2.005000: more\n"+
 		"note: line 9: the study goes on from here: what was kept after it cannot be taken over\n"+
-		"note: line 9: the branch autoresearch/odd went on from TWO to TIP with the same train.py: the study goes on from there\n"+
+		"note: line 9: the branch autoresearch/odd stands at TIP with the train.py of TWO: the study goes on from there\n"+
 		"note: line 9: trials get the files beside train.py as they are here; since line 2 these changed: helper.py\n"+
 		"left out: line 6: ONE discard \"on top of the last one\": its commit is line 3's: what ran here was not committed\n"+
 		"left out: line 7: ONE keep \"rate up\": it is line 3 again\n"+
@@ -152,16 +152,17 @@ func TestImportRemedies(t *testing.T) {
 
 	s.write("record", header+base+"\t2.01\t1\tkeep\tanother\n"+one+"\t2.00\t1\tkeep\tup\n")
 	s.imports("autoresearchd: take DIR/record over: the state directory DIR/state holds an import of other rows: name an empty one with --state", names, "--results", record, "--tag", "test-2")
-	// Another state directory of the same tag would write the same refs.
+	// Another study of the same tag would write the same refs.
+	s.write("record", header+one+"\t2.00\t1\tkeep\tup\n")
 	s.imports("autoresearchd: take DIR/record over: git keeps trials of an earlier study test-2: give this study a tag of its own with --tag test-2-2, "+
 		"which makes the branch autoresearch/test-2-2 at ONE and leaves the other as it is", names, "--results", record, "--tag", "test-2", "--state", s.path("second"))
-	s.imports(strings.Replace(took, "test-2", "test-2-2", 1), names, "--results", record, "--tag", "test-2-2", "--state", s.path("second"))
+	s.imports(strings.NewReplacer("2 trials", "1 trial", "test-2", "test-2-2").Replace(took), names, "--results", record, "--tag", "test-2-2", "--state", s.path("second"))
 
 	// Where nobody chose the tag, the next free one is taken.
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "tag = \"test\"\n", "", 1))
 	s.git("branch", "-D", "autoresearch/test-2", "autoresearch/test-2-2")
-	s.imports("took over 2 trials of study test-3; the champion is ONE with val_bpb 2.000000: up\n"+
-		"note: the branch autoresearch/test stands at OTHER and not at the last kept row's ONE (line 3): this study is test-3, on a branch of its own",
+	s.imports("took over 1 trial of study test-3; the champion is ONE with val_bpb 2.000000: up\n"+
+		"note: the branch autoresearch/test stands at OTHER and not at the last kept row's ONE (line 2): this study is test-3, on a branch of its own",
 		names, "--results", record, "--state", s.path("third"))
 
 	// Nothing to take over: one message, and the state is as it was.
@@ -181,6 +182,47 @@ func TestImportRemedies(t *testing.T) {
 		t.Errorf("%d %s %s", code, out, fault)
 	}
 	s.imports("took over 1 trial of study fifth; the champion is BASE with val_bpb 2.010000: baseline", names, "--results", record, "--state", s.path("fifth"), "--tag", "fifth")
+}
+
+// A branch called autoresearch leaves no place for the study's.
+func TestImportBesideBranch(t *testing.T) {
+	s := past(t)
+	base := s.short("HEAD")
+	s.git("branch", "autoresearch")
+	s.write("workspace/results.tsv", header+base+"\t2.01\t1\tkeep\tbaseline\n")
+	_, fault, code := s.cli("import", s.path("workspace"))
+	if code != 1 || strings.Count(fault, "\n") != 1 {
+		t.Errorf("%d %s", code, fault)
+	}
+	s.typed(fault)
+	if out := s.ok("import", s.path("workspace")); !strings.HasPrefix(out, "took over 1 trial ") {
+		t.Error(out)
+	}
+}
+
+// An agent that amends a kept commit with the row that names it leaves hashes
+// behind that no branch has any more.
+func TestImportAmendedCommits(t *testing.T) {
+	s := past(t)
+	base := s.short("HEAD")
+	s.git("checkout", "-q", "-b", "autoresearch/mlx")
+	record := header + base + "\t2.01\t1\tkeep\tbaseline\n"
+	one := s.try("0.041")
+	record += one + "\t2.009\t1\tkeep\tup\n"
+	s.write("workspace/results.tsv", record)
+	s.git("add", "-A")
+	s.git("commit", "-q", "--amend", "--no-edit")
+	two := s.try("0.042")
+	s.write("workspace/results.tsv", record+two+"\t2.008\t1\tkeep\tup again\n")
+	s.git("commit", "-q", "-a", "--amend", "--no-edit")
+	tip := s.short("HEAD")
+	s.imports("took over 3 trials of study mlx; the champion is TWO with val_bpb 2.008000: up again\n"+
+		"note: line 4: the branch autoresearch/mlx stands at TIP with the train.py of TWO: the study goes on from there",
+		map[string]string{base: "BASE", one: "ONE", two: "TWO", tip: "TIP"})
+	s.ok("run", "--trials", "1")
+	if s.short("autoresearch/mlx~0") != tip && s.short("autoresearch/mlx~1") != tip {
+		t.Error("the branch lost its tip")
+	}
 }
 
 // A clone without its older files: the command that is named brings them.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -108,6 +109,22 @@ func (r *Repo) TrialRefs(ctx context.Context, tag string) (int, error) {
 	}
 	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname)", "refs/autoresearch/"+tag+"/trial/")
 	return strings.Count(string(out), "\n"), err
+}
+
+// Trials returns the commits that git keeps of a study's trials, by id.
+func (r *Repo) Trials(ctx context.Context, tag string) (map[int64]string, error) {
+	if err := CheckTag(tag); err != nil {
+		return nil, err
+	}
+	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname:lstrip=4) %(objectname)", "refs/autoresearch/"+tag+"/trial/")
+	trials := map[int64]string{}
+	for line := range strings.Lines(string(out)) {
+		name, commit, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if id, err := strconv.ParseInt(name, 10, 64); err == nil {
+			trials[id] = commit
+		}
+	}
+	return trials, err
 }
 
 // Reserve makes the branch autoresearch/<tag> at commit, so that no other

@@ -276,20 +276,14 @@ func (r *Repo) Shallow() bool {
 	return err == nil && info.Size() > 0
 }
 
-// SameOnwards reports whether later descends from commit with the same file.
-func (r *Repo) SameOnwards(ctx context.Context, commit, later, name string) (bool, error) {
-	if _, err := r.git(ctx, nil, "merge-base", "--is-ancestor", commit, later); err != nil {
-		if exitCode(err) == 1 {
-			err = nil
-		}
-		return false, err
-	}
-	a, err := r.tree(ctx, commit, false, name)
+// SameFile reports whether two commits hold the same file under a name.
+func (r *Repo) SameFile(ctx context.Context, a, b, name string) (bool, error) {
+	before, err := r.tree(ctx, a, false, name)
 	if err != nil {
 		return false, err
 	}
-	b, err := r.tree(ctx, later, false, name)
-	return slices.Equal(a, b), err
+	after, err := r.tree(ctx, b, false, name)
+	return len(before) == 1 && slices.Equal(before, after), err
 }
 
 // ChangedBetween lists the workspace's files that differ between two commits.

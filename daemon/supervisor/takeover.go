@@ -103,6 +103,9 @@ func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
 	if err != nil {
 		return out, err
 	}
+	if err := o.Repo.Prove(ctx, o.Tag, int64(len(there))+1); err != nil {
+		return out, full(err)
+	}
 	if err := o.study(ctx, base); err != nil {
 		return out, err
 	}
@@ -145,7 +148,8 @@ func (o *TakeOverOptions) find(ctx context.Context, out *TakenOver) ([]past, err
 		// An agent that did not commit what it tried writes the hash of what it
 		// started from, so a second score of one commit belongs to another program.
 		before, again := first[full]
-		if again && before.Status != search.Crash && (row.Status != search.Keep || before.Status == search.Keep) {
+		rerun := strings.Contains(row.Description, " again, with another seed") // our own record's
+		if again && !rerun && before.Status != search.Crash && (row.Status != search.Keep || before.Status == search.Keep) {
 			if before.Row == row.Row {
 				leave("it is line %d again", before.Line)
 			} else {
@@ -211,24 +215,29 @@ func (o *TakeOverOptions) resolve(ctx context.Context, row lineage.Past, after [
 }
 
 // branch settles the study's tag, so that autoresearch/<tag> is, or can become,
-// a branch that stands at the champion. One that went on from there without
-// touching train.py stands at the champion too; any other is somebody's work
-// and stays as it is.
+// a branch that stands at the champion. One whose train.py is the champion's
+// stands there too: an agent commits its record, or amends the commit with it.
+// Any other is somebody's work and stays as it is.
 func (o *TakeOverOptions) branch(ctx context.Context, rows []past, last int, out *TakenOver) error {
 	champion := &rows[last]
 	usable := func(tag string) (tip string, ok bool, err error) {
 		if tip, err = o.Repo.BranchTip(ctx, tag); err != nil {
 			return "", false, err
 		}
-		if len(o.there) == 0 {
-			if old, err := o.Repo.TrialCommit(ctx, tag, 1); err != nil || old != "" {
+		// Refs that this import would write, or wrote, are no other study's.
+		kept, err := o.Repo.Trials(ctx, tag)
+		for id, commit := range kept {
+			if id > int64(len(rows)) || commit != rows[id-1].commit && (commit != tip || id != int64(last)+1) {
 				return tip, false, err
 			}
+		}
+		if err != nil {
+			return "", false, err
 		}
 		if tip == "" || tip == champion.commit {
 			return tip, true, nil
 		}
-		same, err := o.Repo.SameOnwards(ctx, champion.commit, tip, "train.py")
+		same, err := o.Repo.SameFile(ctx, champion.commit, tip, "train.py")
 		return tip, same, err
 	}
 	tip, ok, err := usable(o.Tag)
@@ -255,7 +264,7 @@ func (o *TakeOverOptions) branch(ctx context.Context, rows []past, last int, out
 		o.Tag, out.Tag = free, free
 	}
 	if tip != "" && tip != champion.commit {
-		out.note(champion.Line, "the branch autoresearch/%s went on from %.7s to %.7s with the same train.py: the study goes on from there", o.Tag, champion.commit, tip)
+		out.note(champion.Line, "the branch autoresearch/%s stands at %.7s with the train.py of %.7s: the study goes on from there", o.Tag, tip, champion.commit)
 		champion.commit = tip
 	}
 	return nil
