@@ -36,16 +36,22 @@ type section struct {
 func (s section) read() (answer, error) {
 	text := strings.Join(s.lines, "\n")
 	a, found, err := parseJSON(text)
-	if !found && err == nil {
-		a, err = parseBlocks(text)
+	if err != nil {
+		return a, err
 	}
-	return a, err
+	b, err := parseBlocks(text)
+	if !found {
+		return b, err
+	}
+	a.description, a.expect = first(a.description, b.description), first(a.expect, b.expect)
+	return a, nil
 }
 
 var (
 	finalHead   = regexp.MustCompile(`(?i)^[\s#*_\-\d.()>]*(?:so,? |and |thus |my |the |here(?:'s| is) (?:my |the )?)*(?:final|revised|corrected|definitive|chosen)(?: \w+){0,2}\s*[:*_#\s]*$|^[\s#*_]*(?:answer|my answer|response|proposal|conclusion)\s*(?::[*_\s]*|\*\*\s*)$|^\s*#{1,6}\s*(?:answer|response|proposal|conclusion)\s*$`)
 	thoughtHead = regexp.MustCompile(`(?i)^[\s#*_\-\d.()>]*(?:my |some |step \d+:? )*(?:thinking|thoughts?|thought process|reasoning|analysis|brainstorm(?:ing)?|rationale|ideas?)\s*[:*_\s]*$`)
 	draftHead   = regexp.MustCompile(`(?i)^[\s#*_\-\d.()>]*(?:my |the |a )*(?:scratch ?pad|(?:first |initial |rough )?drafts?(?: \w+)?|(?:first|initial) (?:attempt|try|idea|proposal|thought)|(?:rejected|discarded|considered|alternatives?)(?: \w+)?|old|before|previous(?:ly)?|current(?:ly)?|existing|baseline|original|current values?|current settings?|(?:old|previous|existing|original|baseline) (?:values?|settings?|constants?|config\w*)|current (?:constants?|config\w*|state))\s*[:*_\s]*$`)
+	changeHead  = regexp.MustCompile(`(?i)^[\s#*_\-\d.()>]*(?:my |the |and )*(?:(?:new|proposed|updated|improved|better|suggested|changed) (?:answer|proposal|version|values?|settings?|constants?|config\w*|suggestion)|new|after|proposed|proposed change)\s*[:*_\s]*$`)
 	optionHead  = regexp.MustCompile(`(?i)^[\s#*_\-()>]*(?:option|proposal|alternative|attempt|candidate|idea|version|variant)\s*#?(?:\d+|[A-E])\b[^=\n]{0,60}$`)
 	headed      = regexp.MustCompile(`[:*]\s*$|^\s*#`)
 	mindChanged = regexp.MustCompile(`(?i)^[\s*_>(-]*(?:but |oh,? |no,? |hmm+,?\.* |ok,? |okay,? |so )*(?:wait\b|hold on\b|actually,? (?:no\b|wait\b|that|this|let me|let's|i\b|scratch|instead|a better|better|maybe|it)|on second thoughts?\b|scratch that|strike that|never ?mind|let me (?:revise|reconsider|rethink|redo|correct|fix that|try again|think again|change)|hmm\b|correction\b|(?:ignore|forget|disregard|discard|drop) (?:that|this|it|the above|my|the (?:previous|first))|instead,? (?:i|let|of that|of the above)|no,? (?:too|that|this|it|wait|leave|not)|leave it\b|i(?:'ll| will) (?:instead|revise)|(?:that|this|which) (?:is|was|would be) (?:too|wrong|not)|too (?:slow|big|large|deep|much|risky)\b)`)
@@ -70,16 +76,14 @@ func final(text string) (answer, error) {
 		if s.mind {
 			last = i
 		}
+		lone := !slices.ContainsFunc(all, func(p proposal) bool { return p.kind == normal })
 		switch {
 		case a.proposes():
-			if a.description == "" && len(all) == 0 {
-				a.description = description
-			}
-			if a.expect == "" && len(all) == 0 {
-				a.expect = expect
+			if lone {
+				a.description, a.expect = first(a.description, description), first(a.expect, expect)
 			}
 			all = append(all, proposal{i, s.kind, a})
-		case len(all) == 0:
+		case lone:
 			description, expect = first(a.description, description), first(a.expect, expect)
 		}
 	}
@@ -200,6 +204,8 @@ func split(text string) []section {
 			begin(thought, false, false)
 		case draftHead.MatchString(line) && headed.MatchString(line):
 			begin(draft, false, false)
+		case changeHead.MatchString(line) && headed.MatchString(line) && now.kind != normal:
+			begin(normal, false, false)
 		case optionHead.MatchString(line) && headed.MatchString(line):
 			begin(normal, false, false)
 		case mindChanged.MatchString(line):

@@ -290,7 +290,7 @@ func jsonConstants(raw map[string]json.RawMessage) ([]setting, error) {
 	}
 	if len(values) == 0 {
 		for name, v := range raw {
-			if upper.MatchString(name) {
+			if upper.MatchString(name) && name != "CONSTANTS" {
 				values[name] = v
 			}
 		}
@@ -409,6 +409,14 @@ func parseBlocks(text string) (answer, error) {
 					continue
 				}
 				line = m[2]
+				if raw, ok := jsonObject(line); ok {
+					all, err := jsonConstants(raw)
+					if err != nil {
+						return a, err
+					}
+					a.constants = append(a.constants, all...)
+					continue
+				}
 			}
 		}
 		if m := pathLine.FindStringSubmatch(line); m != nil && fence == "" {

@@ -30,7 +30,8 @@ var (
 	bracketMark = regexp.MustCompile(`\[(/?)(?:THINK(?:ING)?|THOUGHTS?|REASON(?:ING)?|SCRATCHPAD|ANALYSIS|REFLECTION|DRAFT)\]`)
 	otherMark   = regexp.MustCompile(`(?m)^[ \t]*<([A-Za-z][\w:.-]*)(?:\s[^<>\n]{0,200})?>`)
 	answerName  = regexp.MustCompile(`(?i)^(?:\w+:)?(?:\w+[_-])?(?:` + answerNames + `)`)
-	answerMark  = regexp.MustCompile(`(?i)<\s*(?:final[_ -]?)?(?:answer|response|output|proposal|reply)\s*>`)
+	answerMark  = regexp.MustCompile(`(?i)<\s*((?:final[_ -]?)?(?:answer|response|output|proposal|reply))\s*>`)
+	fields      = regexp.MustCompile(`(?im)^\s*<description>\s*([^<\n]*?)\s*</description>\s*$`)
 	comment     = regexp.MustCompile(`(?s)<!--.*?-->`)
 	harmony     = regexp.MustCompile(`<\|channel\|>\s*([a-z]+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>`)
 	harmonyEnd  = regexp.MustCompile(`<\|(?:end|return|start|channel|call)\|>`)
@@ -70,16 +71,16 @@ func answerOf(text string) (string, error) {
 			break
 		}
 	}
-	if all := answerMark.FindAllStringIndex(text, -1); len(all) > 0 {
+	if all := answerMark.FindAllStringSubmatchIndex(text, -1); len(all) > 0 {
 		if at := all[len(all)-1]; !guard.holds(at[0]) && !spelled(text, at) {
+			close := "</" + text[at[2]:at[3]] + ">"
 			text = text[at[1]:]
-			if end := strings.Index(text, "</"); end >= 0 && !protected(text).holds(end) {
-				if close := strings.IndexByte(text[end:], '>'); close > 0 && answerName.MatchString(text[end+2:]) {
-					text = text[:end]
-				}
+			if end := strings.LastIndex(text, close); end >= 0 && !protected(text).holds(end) {
+				text = text[:end]
 			}
 		}
 	}
+	text = fields.ReplaceAllString(text, "\nDESCRIPTION: $1\n")
 	return text, nil
 }
 

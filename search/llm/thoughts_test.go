@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"autoresearchd/search"
 	"autoresearchd/search/llm/llmtest"
@@ -67,6 +68,10 @@ func TestThoughts(t *testing.T) {
 		"final proposal":           "## Draft\n\nCONSTANTS:\nDEPTH = 12\n\n## Final proposal\n\n" + answer,
 		"draft and answer":         "Draft:\nCONSTANTS:\nDEPTH = 12\n\n" + answer,
 		"what is now":              "Current values:\nDEPTH = 12\nMATRIX_LR = 0.04\n\n" + answer,
+		"old and new":              "DESCRIPTION: only the rate\n\nOld values:\nMATRIX_LR = 0.04\n\nNew values:\nMATRIX_LR = 0.055\n",
+		"ideas before":             "Options considered:\n1. DEPTH = 12: too slow\n2. MATRIX_LR = 0.055\n\n" + answer,
+		"analysis before":          "### Analysis\n\nDEPTH = 12 is slow, wait.\nHmm, the rate then.\n\n### Proposal\n\n" + answer + "\nThis should help.\n",
+		"a fence around all":       "```\n" + answer + "```\n\nThe rate is too low at present.",
 		"the same twice":           answer + "\nSo, once more:\n\n" + answer,
 		"prose before":             "The DEPTH is fine as it is.\nDEPTH = 12 would be too slow.\n\n" + answer,
 		"a quotation":              "> CONSTANTS:\n> DEPTH = 12\n\n" + answer,
@@ -201,7 +206,7 @@ func TestValues(t *testing.T) {
 		"MATRIX_LR = 0.05, instead of 0.04": "MATRIX_LR=0.05", "MATRIX_LR = 0.05;": "MATRIX_LR=0.05", "MATRIX_LR = 0.05,": "MATRIX_LR=0.05", "MATRIX_LR = 5e-2": "MATRIX_LR=5e-2", "MATRIX_LR = −0.05": "MATRIX_LR=-0.05", "MATRIX_LR = .05": "MATRIX_LR=.05",
 		"TOTAL_BATCH_SIZE = 2**18  # halved": "TOTAL_BATCH_SIZE=2**18", "TOTAL_BATCH_SIZE = 524_288": "TOTAL_BATCH_SIZE=524_288", "TOTAL_BATCH_SIZE: 262,144": "TOTAL_BATCH_SIZE=262,144",
 		"ADAM_BETAS = (0.9, 0.95)": "ADAM_BETAS=(0.9, 0.95)", "ADAM_BETAS = 0.9, 0.95": "ADAM_BETAS=0.9, 0.95", "ADAM_BETAS: [0.9, 0.95] (was (0.8, 0.95))": "ADAM_BETAS=[0.9, 0.95]", `WINDOW_PATTERN = "SL"  # short`: `WINDOW_PATTERN="SL"`, "WINDOW_PATTERN = “SL”": `WINDOW_PATTERN="SL"`,
-		"DEPTH = 9, MATRIX_LR = 0.05": "DEPTH=9 MATRIX_LR=0.05", "DEPTH = 9; MATRIX_LR: 0.05 and WEIGHT_DECAY = 0.1": "DEPTH=9 MATRIX_LR=0.05 WEIGHT_DECAY=0.1",
+		"DEPTH = 9, MATRIX_LR = 0.05": "DEPTH=9 MATRIX_LR=0.05", "DEPTH = 9;MATRIX_LR=0.05": "DEPTH=9 MATRIX_LR=0.05", "DEPTH = 9; MATRIX_LR: 0.05 and WEIGHT_DECAY = 0.1": "DEPTH=9 MATRIX_LR=0.05 WEIGHT_DECAY=0.1",
 		"MATRIX_LR (of Muon): 0.05": "MATRIX_LR=0.05", "`MATRIX_LR`: `0.04` ➜ `0.05`": "MATRIX_LR=0.05", "MATRIX_LR: **0.05** [was 0.04]": "MATRIX_LR=0.05", "matrix_lr = 0.05": "matrix_lr=0.05", "- args.depth: 9": "args.depth=9",
 		"| name | value |\n|---|---|\n| depth | 9 |": "depth=9",
 		`"DEPTH": 9,`: "DEPTH=9", "FLAG = true": "FLAG=true", "WEIGHT_DECAY = 50%": "WEIGHT_DECAY=50%",
@@ -221,6 +226,13 @@ func TestValues(t *testing.T) {
 		"JSON, a trailing comma":   {"{\"description\": \"deeper\", \"constants\": {\"DEPTH\": 9,},}", "D:deeper DEPTH=9"},
 		"JSON, comments":           {"```json\n{\n  // why\n  \"constants\": {\"DEPTH\": 9} # one\n}\n```", "DEPTH=9"},
 		"Python":                   {"```python\n{'constants': {'DEPTH': 9, 'ADAM_BETAS': (0.9, 0.95), 'FLAG': True,}}\n```", "ADAM_BETAS=[0.9, 0.95] DEPTH=9 FLAG=true"},
+		"an object on the line":    {"CONSTANTS: {\"DEPTH\": 9, \"ADAM_BETAS\": (0.9, 0.95)}", "ADAM_BETAS=[0.9, 0.95] DEPTH=9"},
+		"labels and JSON":          {"DESCRIPTION: deeper\nCONSTANTS:\n```json\n{\"DEPTH\": 9,}\n```", "D:deeper DEPTH=9"},
+		"tags":                     {"<proposal>\n<description>deeper</description>\n<constants>\nDEPTH = 9\n</constants>\n</proposal>", "D:deeper DEPTH=9"},
+		"two moves":                {"Change `MATRIX_LR` from 0.04 to 0.05 and `DEPTH` from 8 to 9.", "MATRIX_LR=0.05 DEPTH=9"},
+		"what is recommended":      {"| Parameter | Current | Recommended |\n|---|---|---|\n| DEPTH | 8 | 9 |\n", "DEPTH=9"},
+		"a table without a rule":   {"CONSTANTS:\n| NAME | VALUE |\n| DEPTH | 9 |\n", "DEPTH=9"},
+		"a unit, kept for a fault": {"CONSTANTS:\nMATRIX_LR: 0.05\nDEPTH: 9 layers\n", "MATRIX_LR=0.05 DEPTH=9 layers"},
 		"a list of JSON":           {`{"constants": [{"name": "DEPTH", "value": 9}, {"name": "MATRIX_LR", "old": 0.04, "new": 0.05}]}`, "DEPTH=9 MATRIX_LR=0.05"},
 		"old and new in JSON":      {`{"constants": {"DEPTH": {"old": 8, "new": 9}}}`, "DEPTH=9"},
 		"an arrow in JSON":         {`{"constants": {"MATRIX_LR": "0.04 -> 0.05"}}`, `MATRIX_LR="0.05"`},
@@ -269,4 +281,22 @@ func TestValues(t *testing.T) {
 	if v, err := settings([]setting{{name: "DEPTH", text: "8"}, {name: "DEPTH", text: "9"}}, consts); err != nil || !v["DEPTH"].Equal(search.IntValue(9)) {
 		t.Errorf("%v %v", v, err)
 	}
+}
+
+// FuzzThoughts proves that nothing that stands within marks of reasoning runs.
+func FuzzThoughts(f *testing.F) {
+	for _, seed := range []string{"CONSTANTS:\nDEPTH = 12", "DEPTH = 12\n\nFinal answer:\nDEPTH = 10", "{\"DEPTH\": 12}", "Wait, no.", "DESCRIPTION: x\nFILE: train.py", "analysisWe", "Thinking...\n"} {
+		f.Add(seed)
+	}
+	const answer = "DESCRIPTION: only the rate\nCONSTANTS:\nMATRIX_LR = 0.055\n"
+	f.Fuzz(func(t *testing.T, thought string) {
+		if strings.ContainsAny(thought, "<>[◁▷\x00") || !utf8.ValidString(thought) || len(thought) > 10_000 {
+			return // marks of its own
+		}
+		for _, reply := range []string{"<think>\n" + thought + "\n</think>\n" + answer, thought + "\n</think>\n" + answer, "[THINK]" + thought + "[/THINK]\n" + answer} {
+			if a, err := parse(reply); err == nil && summary(a) != "D:only the rate MATRIX_LR=0.055" {
+				t.Errorf("%q runs %s", reply, summary(a))
+			}
+		}
+	})
 }

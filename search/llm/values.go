@@ -22,7 +22,7 @@ func formsOf(name string) lineForms {
 		regexp.MustCompile(item + `(?:(?i:set|use|try)\s+)?` + quoted + `(?:(:)\s*(?:[A-Za-z_][\w.]*(?:\[[\w\[\], .]*\])?\s*)?=|(:=|<-|=>|=|:|->|→|⇒))[*_]{0,2}\s*(\S.*?)\s*$`),
 		regexp.MustCompile(item + `(?:(?i:set|change|increase|decrease|raise|lower|reduce|adjust|update|move|bump|drop|double|halve|grow|shrink|cut|use)d?\s+)?(?:the\s+)?` +
 			"[*_`\"']{0,3}(" + name + ")[*`\"']{0,3}" + `\s*(?:\(|:)?\s*((?:from\s+|to\s+)?\S.*?)\s*$`),
-		regexp.MustCompile(`([,;]\s+(?:and\s+)?|\s+and\s+)` + "[*_`\"']{0,3}" + name + "[*`\"']{0,3}" + `\s*(?:=|:)\s*`),
+		regexp.MustCompile(`([,;]\s*(?:and\s+)?|\s+and\s+)` + "[*_`\"']{0,3}" + name + "[*`\"']{0,3}" + `\s*(?:=|:|from\s|to\s)\s*`),
 	}
 }
 
@@ -58,7 +58,7 @@ func assignments(line string, section bool) (all []setting, sure bool) {
 	var parts []string
 	for rest := line; ; {
 		at := forms.several.FindStringSubmatchIndex(rest)
-		if at == nil || !forms.assignment.MatchString(rest[:at[0]]) {
+		if at == nil || !forms.assignment.MatchString(rest[:at[0]]) && !forms.moved.MatchString(rest[:at[0]]) {
 			parts = append(parts, rest)
 			break
 		}
@@ -87,7 +87,7 @@ func (f lineForms) assign(line string, section bool) (setting, bool) {
 			return setting{}, true
 		case plain:
 			return s, true
-		case section && upper.MatchString(s.name) && (m[3] == "=" || m[2] != "" || m[3] == ":="):
+		case section && upper.MatchString(s.name) && (m[3] == "=" || m[2] != "" || m[3] == ":=" || figure.MatchString(m[4])):
 			return setting{name: m[1], text: strings.Trim(m[4], " \t`*,;")}, true
 		}
 		return setting{}, false
@@ -154,7 +154,7 @@ func value(text string) (s setting, plain, kept bool) {
 		if m == "" {
 			return s, false, false
 		}
-		s, rest = setting{text: strings.TrimRight(m, " \t")}, text[len(m):]
+		s, rest = setting{text: strings.TrimRight(m, " \t.")}, text[len(m):]
 		if list := more.FindString(rest); list != "" { // a tuple without its brackets, or thousands
 			s.text, rest = s.text+list, rest[len(list):]
 		} else if p := percent.FindString(rest); p != "" {
@@ -217,7 +217,7 @@ type table struct {
 var (
 	tableRule = regexp.MustCompile(`^[\s|:+-]+$`)
 	nameHead  = regexp.MustCompile(`(?i)^(?:constants?|names?|(?:hyper)?-?param(?:eter)?s?|variables?|settings?|keys?)$`)
-	newHead   = regexp.MustCompile(`(?i)^(?:(?:new|proposed|changed|updated|suggested|target)(?: values?| settings?)?|to|after|proposal|change to)$`)
+	newHead   = regexp.MustCompile(`(?i)^(?:(?:new|proposed|changed|updated|suggested|recommended|target)(?: values?| settings?)?|to|after|proposal|change to)$`)
 	valueHead = regexp.MustCompile(`(?i)^(?:values?|settings?)$`)
 )
 
@@ -233,7 +233,7 @@ func (t *table) row(line string, section bool) (s setting, row, sure bool) {
 	case tableRule.MatchString(text) && len(t.cells) > 1:
 		t.ruled = true
 		return s, true, false
-	case !t.ruled:
+	case !t.ruled && (len(t.cells) == 0 || t.name < 0 || t.value < 0): // its head
 		*t = table{cells: cells, name: -1, value: -1}
 		for i, c := range cells {
 			switch {

@@ -177,6 +177,8 @@ func TestRefusals(t *testing.T) {
 		{"MiniMax in 200", 200, `{"choices":null,"base_resp":{"status_code":1004,"status_msg":"login fail: token not valid"}}`, 2, []string{"login fail"}},
 		{"message deep", 400, `{"error":{"message":{"error":{"message":"deep down"}}}}`, 1, []string{"deep down"}},
 		{"errors by field", 400, `{"error":{"code":3,"errors":{"message":"by field"}}}`, 1, []string{"by field"}},
+		{"Go's own", 500, `{"error":"request exceeded its time: context deadline exceeded"}`, 4, []string{"the server failed (500)"}},
+		{"a token of a grammar", 400, `{"error":"invalid token in grammar"}`, 1, []string{"the server refuses the request (400)"}},
 		{"plain text", 418, "I'm a teapot\x1b[31m\u202e", 1, []string{"the server refuses the request (418): I'm a teapot"}},
 		{"no words", 400, "", 1, []string{"the server refuses the request (400)"}},
 		{"number", 500, "7", 4, []string{"the server failed (500)"}},

@@ -41,7 +41,7 @@ func (f *fault) Error() string { return f.text }
 // What a server's words are about, where its status leaves that open.
 var (
 	aboutMoney   = regexp.MustCompile(`insufficient[_ ](quota|balance|credits?|funds)|credit balance|exceeded your (current )?quota|out of credits|no (more )?credits|more credits|payment required|can only afford|billing|spend(ing)? limit`)
-	aboutKey     = regexp.MustCompile(`(invalid|incorrect|missing|no|expired|wrong|malformed|provide an?|valid) (api|access|auth)[- _]?(key|token)|(invalid|incorrect|missing|expired)[_ ](api[_ ]key|token|credential)|api key (not|is not|is) (valid|invalid|missing|required|expired)|unauthorized|authentication`)
+	aboutKey     = regexp.MustCompile(`(invalid|incorrect|missing|no|expired|wrong|malformed|provide an?|valid) (api|access|auth)[- _]?(key|token)|(invalid|incorrect|missing|expired)[_ ](api[_ ]key|credential|(?:access|auth|bearer) token)|api key (not|is not|is) (valid|invalid|missing|required|expired)|unauthorized|authentication`)
 	aboutContext = regexp.MustCompile(`context[_ ](length|window|size)[_ ]?exceeded|exceed_context_size|(exceeds?|exceeded|longer than|larger than|greater than|over|beyond|too (long|large) for)[^.]{0,80}(context|maximum (input|prompt|number of tokens)|input token|max(imum)? (sequence|model) len)|(maximum|max) (model |input |prompt )?(context|prompt|input) ?(length|size)?[^.]{0,60}(exceed|however|\d)|context (length|window|size|limit)[^.]{0,80}(exceed|too|overflow|not enough|only|reached)|(prompt|inputs?|messages?|conversation|request) (is |are |was )?too (long|large|many tokens)|reduce (the length|your (message|prompt|input))|context (the )?overflow|too many (input )?tokens|must have less than \d+ tokens|<= \d+\. given|n_ctx`)
 	aboutModel   = regexp.MustCompile(`(model|deployment)\b.{0,80}\b(not (be )?found|does ?n[o']t exist|not exist|not available|not supported|not loaded|not a valid|unknown|decommissioned|deprecated|no longer)|(unknown|invalid|no such|unsupported|nonexistent|not a valid) model|no models? (is |are )?(loaded|found|running|named|called)|\bno model\b|model_not_found|(?m:^model: )|deploymentnotfound|pull(ing)? it|not a valid model|model not exist`)
 	aboutPath    = regexp.MustCompile(`unexpected endpoint|(no|unknown|invalid|unsupported) (such )?(path|endpoint|route|url|api)\b|invalid url|(path|endpoint|route|url|page)\b.{0,60}\b(not found|does ?n[o']t exist|unknown|invalid)|cannot (post|get) /|method not allowed|(?m:^not found$)|404 page not found|resource not found`)
@@ -58,7 +58,11 @@ func (c *Client) explain(ctx, limit context.Context, err error, n *note, key str
 		f := &fault{outcome: "bad_request", text: "the server answers with a redirection: set llm.base_url to where it leads", tries: 1, lasting: true}
 		var to *redirection
 		if errors.As(err, &to) {
-			f.text += ": " + line(to.where)
+			where := to.where
+			for _, end := range []string{"/chat/completions", "/models"} {
+				where = strings.TrimSuffix(where, end)
+			}
+			f.text += ": " + line(where)
 		}
 		return f
 	case errors.As(err, &r):
@@ -182,7 +186,7 @@ func (r *refusal) about() string {
 // tooLong reports whether the prompt does not fit, as far as the words tell.
 func (r *refusal) tooLong() bool {
 	about := r.about()
-	if r.status == 429 || r.status == 401 {
+	if r.status == 429 || r.status == 401 || strings.Contains(about, "context deadline") || strings.Contains(about, "context cancel") {
 		return false
 	}
 	return r.status == 413 || aboutContext.MatchString(about)
