@@ -21,13 +21,9 @@ const maxPatterns = 64 // strings on a pattern's grid
 // for what cannot be searched sensibly. Names are hints, no more: they tell
 // shares from sizes, and identities (seeds, vocabularies) from knobs.
 func natural(name string, v Value, c Constant) *Dimension {
+	parts := words(c.Name)
 	has := func(words ...string) bool {
-		for _, w := range strings.FieldsFunc(c.Name, func(r rune) bool { return r == '_' }) {
-			if slices.Contains(words, strings.TrimRight(w, "0123456789")) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(parts, func(w string) bool { return slices.Contains(words, strings.TrimRight(w, "0123456789")) })
 	}
 	if has("SEED", "SEEDS", "VOCAB", "FLOPS", "BUDGET", "EVAL", "PORT", "VERSION") {
 		return nil
@@ -69,6 +65,13 @@ func natural(name string, v Value, c Constant) *Dimension {
 		d.Scale, d.Low, d.High = Log, digits(x/10, 3), digits(x*10, 3)
 	}
 	return d.ready()
+}
+
+// words are the parts of a name, in capitals: MATRIX and LR of "MATRIX_LR", of
+// "--matrix-lr" and of "Settings.matrix_lr", whose class is none.
+func words(name string) []string {
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	return strings.FieldsFunc(strings.ToUpper(name), func(r rune) bool { return r == '_' || r == '-' })
 }
 
 func naturalInt(name string, v Value, c Constant, steps bool) *Dimension {

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNoDimension means that train.py has no constant that may be searched.
-var ErrNoDimension = errors.New("there is nothing to search: train.py has no top-level UPPER_CASE number, flag or pattern that [search.space] does not fix")
+var ErrNoDimension = errors.New("there is nothing to search: train.py has no constant that is a hyperparameter and that [search.space] does not fix: see `autoresearchd check`")
 
 // ErrExhausted means that a strategy found no constants that have not been tried.
 var ErrExhausted = errors.New("the search space is used up: every proposal has been tried already; widen [search.space] or stop the study")

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,10 +59,21 @@ type Dimension struct {
 type Space struct {
 	dims   []Dimension
 	consts []Constant
+	left   []Unsearched
+}
+
+// Unsearched is a constant, or an element of a tuple, that is not searched.
+type Unsearched struct {
+	Name   string   // "SEED", "ADAM_BETAS[0]"
+	Value  Value    // what the champion has
+	Line   int      // of train.py
+	Why    string   // in words
+	TakeIn Override // by which it would be searched; a text's choices have "..." for those to be named
 }
 
 // NewSpace reads a search space out of train.py's constants, narrowed or
-// changed by overrides. Its error joins every fault of the overrides; the
+// changed by overrides. A constant that is no hyperparameter is searched only
+// where an override names it. Its error joins every fault of the overrides; the
 // Space is usable all the same, without the faulty ones, so that a champion
 // that has lost an overridden constant need not end a study.
 func NewSpace(consts []Constant, overrides map[string]Override) (Space, error) {
@@ -71,14 +83,25 @@ func NewSpace(consts []Constant, overrides map[string]Override) (Space, error) {
 	for i, c := range consts {
 		o, given := overrides[c.Name]
 		used[c.Name] = true
-		if isSeed(c.Name) && !given {
-			continue
-		}
 		add := func(name string, v Value, c Constant, element int, o Override, given bool) {
+			why := ""
 			d, err := newDimension(name, v, c, o, given)
 			if err != nil {
 				faults = append(faults, err)
 				d = natural(name, v, c)
+			}
+			switch {
+			case given && o.Fixed:
+				why = "[search.space] fixes it"
+			case given:
+				why = "[search.space] leaves it one value"
+			case c.Why != "":
+				d, why = nil, c.Why
+			case isSeed(c.Name):
+				d, why = nil, "it is a seed by its name: the host imposes the trial's"
+			}
+			if d == nil {
+				s.left = append(s.left, Unsearched{name, v, c.Line, cmp.Or(why, unnatural(v)), takeIn(name, v, c)})
 			}
 			s.add(d, i, element)
 		}
@@ -106,10 +129,57 @@ func NewSpace(consts []Constant, overrides map[string]Override) (Space, error) {
 	return s, errors.Join(faults...)
 }
 
+// unnatural says why a value has no range of its own.
+func unnatural(v Value) string {
+	switch v.Kind() {
+	case String:
+		return "it is a text: give its choices"
+	case Int:
+		if v.Whole() <= 0 {
+			return "a whole number that is not above 0 has no range of its own: give one"
+		}
+	}
+	return "its name or value gives no range: give one"
+}
+
+// takeIn is an override that has a constant searched: its natural range, else
+// four times more and less.
+func takeIn(name string, v Value, c Constant) Override {
+	if d := natural(name, v, c); d != nil {
+		if d.Scale == Grid && !d.Ordered {
+			if len(d.Choices) <= 2 {
+				return Override{Choices: d.Choices}
+			}
+			return Override{Choices: []Value{v, StringValue("...")}}
+		}
+		low, high := d.ends()
+		return Override{Low: &low, High: &high, Log: d.Scale == Log}
+	}
+	switch v.Kind() {
+	case String:
+		return Override{Choices: []Value{v, StringValue("...")}}
+	case Int, Float:
+		x := v.Number()
+		low, high := min(x/4, 4*x), max(x/4, 4*x)
+		if v.Kind() == Int {
+			low, high = math.Floor(low), math.Ceil(high)
+		}
+		if low == high {
+			high = low + 1
+		}
+		return Override{Low: &low, High: &high}
+	}
+	return Override{}
+}
+
+// Unsearched returns the constants that are not searched, in the order of
+// train.py. Do not change them.
+func (s Space) Unsearched() []Unsearched { return s.left }
+
 // isSeed reports whether a constant is a seed by its name: the host imposes the
 // trial's, and a lucky one is no gain.
 func isSeed(name string) bool {
-	return slices.Contains(strings.Split(strings.ToUpper(name), "_"), "SEED")
+	return slices.Contains(words(name), "SEED")
 }
 
 func (s *Space) add(d *Dimension, position, element int) {

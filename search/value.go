@@ -237,4 +237,6 @@ type Constant struct {
 	Start   int    `json:"start"`             // first byte of the literal
 	End     int    `json:"end"`               // the byte after it
 	Comment string `json:"comment,omitempty"` // the trailing comment, without "#"
+	Why     string `json:"why,omitempty"`     // why it is no hyperparameter, from its uses; empty: it is one
+	Held    bool   `json:"held,omitempty"`    // a score means something else once it is changed
 }

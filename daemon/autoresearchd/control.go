@@ -197,7 +197,7 @@ func parseLiteral(s string) (search.Value, error) {
 }
 
 func (g *globals) checkCommand() *cobra.Command {
-	return &cobra.Command{Use: "check", Short: "validate the configuration: every fault at once", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "check", Short: "validate the configuration, and say what is searched in train.py and what is not", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := g.load(nil)
 			if err != nil {
@@ -231,9 +231,8 @@ func (g *globals) checkCommand() *cobra.Command {
 			if len(faults) > 0 {
 				return usageError{errors.Join(faults...)}
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound\n", c.File())
-			return nil
-		}}
+			return g.checkSpace(cmd, c)
+		}})
 }
 
 func (g *globals) strategiesCommand() *cobra.Command {

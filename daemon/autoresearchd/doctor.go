@@ -109,6 +109,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		fault("workspace", err, "")
 	} else {
 		ok("workspace", "%s is at commit %.7s", c.Study.Workspace, head)
+		examineSpace(ctx, c, ok, note, fault)
 		if prepare, err := repo.ReadFile(ctx, head, "prepare.py"); err != nil {
 			fault("data", err, "")
 		} else if err := checkData(prepare, c); err != nil {
@@ -162,6 +163,25 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		} else {
 			ok("notices", "%s go to %s", strings.Join(c.Notify.Events, ", "), webhook.Redact(to))
 		}
+	}
+}
+
+// examineSpace says how much of train.py is searched.
+func examineSpace(ctx context.Context, c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	r, faults, err := readSpace(ctx, c)
+	switch {
+	case err != nil:
+		note("constants", fmt.Sprintf("train.py was not read: %v", err), "")
+	case faults != nil:
+		fault("constants", faults, "correct [search.space]")
+	case r.err() != nil:
+		fault("constants", r.err(), r.nothing())
+	case r.Fault != "":
+		note("constants", "train.py cannot be a trial: "+r.Fault, "")
+	case len(r.Searched) == 0:
+		note("constants", r.nothing(), "`autoresearchd check` says why of each name")
+	default:
+		ok("constants", "%d are searched, %d are not: `autoresearchd check` lists them", len(r.Searched), len(r.Unsearched))
 	}
 }
 

@@ -366,6 +366,30 @@ func (c *Config) Options(name string) func(any) error {
 	}
 }
 
+// Overrides are the axes of [search.space].
+func (s *Search) Overrides() map[string]search.Override {
+	out := map[string]search.Override{}
+	for name, a := range s.Space {
+		out[name] = search.Override{Low: a.Low, High: a.High, Log: a.Log, Integer: a.Integer, Choices: a.Choices, Fixed: a.Fixed}
+	}
+	return out
+}
+
+// Edits reports whether the strategy can change code, and so has something to
+// propose where train.py has no constant to search.
+func (c *Config) Edits() bool {
+	switch c.Search.Strategy {
+	case "agent":
+		return true
+	case "llm":
+		return c.LLM.Enabled
+	case "portfolio":
+		arms, given := c.Search.Tables["portfolio"]["arms"].([]any)
+		return c.LLM.Enabled && (!given || slices.Contains(arms, any("llm"))) || slices.Contains(arms, any("agent"))
+	}
+	return false
+}
+
 // Diff returns the names of the top-level tables in which two configurations
 // differ, in the file's order.
 func Diff(old, new *Config) []string {

@@ -27,7 +27,7 @@ var (
 	deviceForm     = regexp.MustCompile(`^cuda:(0|[1-9][0-9]?)$`)
 	variableForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	credentialForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$`)
-	nameForm       = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+	nameForm       = regexp.MustCompile(`^(--?)?[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_]*)?(\[[0-9]+\])?$`) // DEPTH, BETAS[0], Settings.depth, --depth
 )
 
 // Validate checks every value and returns all Faults, those of Load included.
@@ -213,7 +213,7 @@ func (v *validator) search(s Search, known Known) {
 
 func (v *validator) axis(path []string, a Axis) {
 	if !nameForm.MatchString(path[2]) {
-		v.fail(path, nil, "is not the name of a constant", "constants are UPPER_CASE")
+		v.fail(path, nil, "is not the name of a constant", `write it as "autoresearchd check" does: DEPTH, "BETAS[0]", "Settings.depth" or --depth`)
 	}
 	whole := func(f *float64) bool { return *f == math.Trunc(*f) }
 	for _, f := range v.faults {

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/pyembed"
@@ -259,13 +258,4 @@ func describe(from []search.Constant, values map[string]search.Value) string {
 		}
 	}
 	return search.Describe(from, to)
-}
-
-// overrides are the axes of [search.space].
-func overrides(c *config.Config) map[string]search.Override {
-	out := map[string]search.Override{}
-	for name, a := range c.Search.Space {
-		out[name] = search.Override{Low: a.Low, High: a.High, Log: a.Log, Integer: a.Integer, Choices: a.Choices, Fixed: a.Fixed}
-	}
-	return out
 }

@@ -84,9 +84,14 @@ func (s *Supervisor) begin(ctx context.Context, plan Plan) (journal.Study, error
 	if fault := i.Fault(c.Trial.Budget); fault != "" {
 		return study, Refusal{fmt.Errorf("%s: %s", filepath.Join(c.Study.Workspace, "train.py"), fault)}
 	}
-	if _, err := search.NewSpace(i.Constants, overrides(c)); err != nil {
+	space, err := i.Space(c.Search.Overrides())
+	if err != nil {
 		return study, Refusal{fmt.Errorf("read the search space out of train.py: %w", err)}
 	}
+	if err := canPropose(c, space, i.Others); err != nil {
+		return study, Refusal{err}
+	}
+	s.saySpace(space, i.Others)
 	prepare, err := s.o.Repo.ReadFile(ctx, study.BaseCommit, "prepare.py")
 	if err != nil {
 		return study, err

@@ -267,7 +267,7 @@ func (s *Supervisor) History() search.History {
 	if s.champion != nil {
 		h.Champion = s.champion.Trial
 		// What the loop has complained of already is left out.
-		h.Space, _ = search.NewSpace(s.champion.Trial.Constants, overrides(s.config))
+		h.Space, _ = search.NewSpace(s.champion.Trial.Constants, s.config.Search.Overrides())
 	}
 	return h
 }

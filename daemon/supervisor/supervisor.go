@@ -362,7 +362,7 @@ type proposed struct {
 func (s *Supervisor) history(champion *journal.Record) search.History {
 	// A kept edit may have dropped a constant that an override names: the rest
 	// of the space is sound, and the study goes on in it.
-	space, err := search.NewSpace(champion.Trial.Constants, overrides(s.config))
+	space, err := search.NewSpace(champion.Trial.Constants, s.config.Search.Overrides())
 	if err != nil && err.Error() != s.complaint {
 		s.complaint = err.Error()
 		s.o.Log.Warn("some of [search.space] does not fit the champion any more", "err", err)

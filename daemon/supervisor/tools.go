@@ -47,10 +47,16 @@ func (s *Supervisor) check(ctx context.Context, c *config.Config, source []byte)
 	s.mu.Lock()
 	champion := s.champion
 	s.mu.Unlock()
-	all := overrides(c)
+	all := c.Search.Overrides()
 	for _, k := range i.Constants {
 		o, ok := all[k.Name]
 		switch {
+		case !ok && k.Held && champion != nil:
+			for _, old := range champion.Trial.Constants {
+				if old.Name == k.Name && !old.Value.Equal(k.Value) {
+					return nil, fmt.Errorf("%s = %s: leave it at %s: %s, so scores could not be compared", k.Name, k.Value, old.Value, k.Why)
+				}
+			}
 		case !ok:
 			continue
 		case !o.Fixed:
@@ -171,7 +177,7 @@ func (s *Supervisor) prepare(ctx context.Context, t search.Trial) {
 	if champion != nil {
 		h = s.history(champion)
 	} else { // the baseline runs: what comes next will start from it
-		space, _ := search.NewSpace(t.Constants, overrides(s.config))
+		space, _ := search.NewSpace(t.Constants, s.config.Search.Overrides())
 		h = search.History{Champion: t, Space: space}
 	}
 	h.Pending = []search.Trial{t}

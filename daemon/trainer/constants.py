@@ -2,8 +2,9 @@
 
 A constant is a literal number, text or tuple that a name in capitals is set to
 once, at the top of the module. Where a class of settings or argparse holds more
-of what can be searched, their defaults are constants too; where there is nothing
-else, so are literals of other names.
+of what can be searched, their defaults are constants too. Where there is nothing
+else, literals of other names are found, but not searched unasked: such a name may
+as well be a count or a result.
 """
 
 import ast
@@ -28,7 +29,7 @@ def find(tree, source):
     if settings.searched() > finder.searched() or not finder.searched():
         finder.constants += settings.constants
         finder.others += settings.others
-    if not finder.searched():
+    if not finder.constants:
         finder.lower()
     order = lambda c: c["line"]  # noqa: E731
     return sorted(finder.constants, key=lambda c: c["start"]), sorted(finder.others, key=order)
@@ -156,10 +157,12 @@ class Finder:
                 self.keep(name, value, line, [("name", module, name)])
 
     def lower(self):
-        """Literals of names that are not in capitals: of a script that has no others."""
+        """Literals of names that are not in capitals."""
         known = len(self.others)
         self.module(lambda name: not name.startswith("_") and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name))
         self.others[known:] = [o for o in self.others[known:] if "may set it" in o["why"]]
+        for c in self.constants:
+            c["why"] = c["why"] or "its name is not in capitals: it is searched where [search.space] names it"
 
     def bare(self, binding):
         """An annotation without a value."""
@@ -236,7 +239,7 @@ class Finder:
                 return "it is a dict or a set"
             case ast.Constant(value=None):
                 return "it is None"
-            case ast.Constant(value=int() | float()):
+            case ast.Constant(value=int() | float()) | ast.BinOp() if not names:
                 return "it is no finite number of 64 bits"
             case ast.Constant():
                 return "it is no number, text or tuple"
@@ -270,21 +273,35 @@ class Finder:
                 case ast.Call(func=ast.Name(id="exec"), args=args):
                     if len(args) < 2 or self.is_namespace(args[1], dicts, modules):
                         found.append((None, node, "runs code that may set it"))
-                case ast.Subscript(value=v, slice=key, ctx=ast.Store() | ast.Del()) if self.is_namespace(v, dicts, modules):
+                case ast.Subscript(value=v, slice=key, ctx=ast.Store() | ast.Del()) if self.is_namespace(
+                    v, dicts, modules
+                ):
                     name = key.value if isinstance(key, ast.Constant) else None
                     found.append((name, node, "sets it by globals()" if name else "may set it by globals()"))
-                case ast.Call(func=ast.Attribute(value=v, attr="update" | "setdefault" | "pop" | "__setitem__" | "clear")):
+                case ast.Call(
+                    func=ast.Attribute(value=v, attr="update" | "setdefault" | "pop" | "__setitem__" | "clear")
+                ):
                     if self.is_namespace(v, dicts, modules):
                         if node.keywords and not node.args and all(k.arg for k in node.keywords):
                             found += [(k.arg, node, "sets it by globals()") for k in node.keywords]
                         else:
                             found.append((None, node, "may set it by globals()"))
-                case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[of, key, *_]) if self.is_module(of, modules):
+                case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[of, key, *_]) if self.is_module(
+                    of, modules
+                ):
                     name = key.value if isinstance(key, ast.Constant) else None
                     found.append((name, node, "sets it by setattr()" if name else "may set it by setattr()"))
                 case ast.Attribute(value=v, attr=name, ctx=ast.Store() | ast.Del()) if self.is_module(v, modules):
                     found.append((name, node, "sets it in the module"))
-                case ast.Call(func=f, args=args) if uses.last(f) not in ("exec", "eval", "len", "sorted", "list", "dict", "print"):
+                case ast.Call(func=f, args=args) if uses.last(f) not in (
+                    "exec",
+                    "eval",
+                    "len",
+                    "sorted",
+                    "list",
+                    "dict",
+                    "print",
+                ):
                     if any(self.is_namespace(a, set(), modules) for a in args):
                         found.append((None, node, "hands on globals(), which may set it"))
         return found
@@ -303,7 +320,9 @@ class Finder:
 
     def is_module(self, node, modules):
         match node:
-            case ast.Subscript(value=ast.Attribute(attr="modules"), slice=ast.Name(id="__name__") | ast.Constant(value="__main__")):
+            case ast.Subscript(
+                value=ast.Attribute(attr="modules"), slice=ast.Name(id="__name__") | ast.Constant(value="__main__")
+            ):
                 return True
             case ast.Call(func=f, args=[ast.Name(id="__name__") | ast.Constant(value="__main__")]):
                 return uses.last(f) in ("import_module", "__import__")
@@ -405,7 +424,7 @@ class Finder:
         for read in self.program.loads.get((self.program.module, node.name), []):
             parent = self.program.parent[read]
             if isinstance(parent, ast.Call) and parent.func is read:
-                for field, _ in zip(names, parent.args):
+                for field, _ in zip(names, parent.args, strict=False):
                     given.setdefault(field, read.lineno)
                 for k in parent.keywords:
                     if k.arg is None:
@@ -415,7 +434,16 @@ class Finder:
                 if any(isinstance(a, ast.Starred) for a in parent.args):
                     handed = handed or read.lineno
             elif isinstance(parent, ast.Call):
-                reads = ("cli", "parse", "HfArgumentParser", "ArgumentParser", "fields", "isinstance", "asdict", "add_arguments")
+                reads = (
+                    "cli",
+                    "parse",
+                    "HfArgumentParser",
+                    "ArgumentParser",
+                    "fields",
+                    "isinstance",
+                    "asdict",
+                    "add_arguments",
+                )
                 if uses.last(parent.func) not in reads:
                     handed = handed or read.lineno
             elif isinstance(parent, (ast.ClassDef, ast.Dict, ast.List, ast.Tuple, ast.Return)):
@@ -423,7 +451,9 @@ class Finder:
         return given, handed
 
     def arguments(self, stored, loose):
-        parsed = [n for n in self.nodes if isinstance(n, ast.Call) and uses.last(n.func) in ("parse_args", "parse_known_args")]
+        parsed = [
+            n for n in self.nodes if isinstance(n, ast.Call) and uses.last(n.func) in ("parse_args", "parse_known_args")
+        ]
         own = next((n for n in parsed if n.args and not (isinstance(n.args[0], ast.List) and not n.args[0].elts)), None)
         seen = {}
         for node in self.nodes:

@@ -9,8 +9,8 @@ import _autoresearchd_constants
 def read(source):
     """Reads train.py without running it.
 
-    Returns JSON {"error", "constants", "imports", "modules", "evaluates"}; spans
-    are byte offsets into the source.
+    Returns JSON {"error", "constants", "others", "imports", "modules",
+    "evaluates"}; spans are byte offsets into the source.
     """
     try:
         tree = ast.parse(source)
@@ -19,7 +19,7 @@ def read(source):
         line = getattr(fault, "lineno", None)
         message = getattr(fault, "msg", None) or str(fault)
         return _answer(error=f"line {line}: {message}" if line else message)
-    constants = _autoresearchd_constants.find(tree, source)
+    constants, others = _autoresearchd_constants.find(tree, source)
     imports = _taken(tree)
     names = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     names |= {n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
@@ -31,7 +31,7 @@ def read(source):
         if alias.name == "evaluate_bpb" and alias.asname
     }
     evaluates = "evaluate_bpb" in names or bool(renamed & names)
-    return _answer(constants=constants, imports=imports, modules=_modules(tree), evaluates=evaluates)
+    return _answer(constants=constants, others=others, imports=imports, modules=_modules(tree), evaluates=evaluates)
 
 
 def _modules(tree):
@@ -95,10 +95,11 @@ def _taken(tree):
     return list(dict.fromkeys(names))
 
 
-def _answer(error="", constants=(), imports=(), modules=(), evaluates=False):
+def _answer(error="", constants=(), others=(), imports=(), modules=(), evaluates=False):
     answer = {
         "error": error,
         "constants": list(constants),
+        "others": list(others),
         "imports": list(imports),
         "modules": list(modules),
         "evaluates": evaluates,

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -31,12 +32,15 @@ var (
 
 // readers read a script before there is a trial. The later import the earlier.
 var (
+	//go:embed uses.py
+	usesReader string
 	//go:embed constants.py
 	constantsReader string
 	//go:embed read.py
 	reader string
 
 	readers = []struct{ module, source, file string }{
+		{"_autoresearchd_uses", usesReader, "<autoresearchd/uses.py>"},
 		{"_autoresearchd_constants", constantsReader, "<autoresearchd/constants.py>"},
 		{"_autoresearchd_read", reader, "<autoresearchd/read.py>"},
 	}
@@ -97,6 +101,9 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 }
 
 func (s *seat) inspect(source []byte) (Inspection, error) {
+	if at := bytes.IndexByte(source, 0); at >= 0 { // Python refuses it too, and C ends the text there
+		return Inspection{Error: fmt.Sprintf("line %d: a NUL byte: train.py must be text in UTF-8", 1+bytes.Count(source[:at], []byte("\n")))}, nil
+	}
 	for _, r := range readers {
 		if err := s.python.Load(r.module, r.source, r.file); err != nil {
 			return Inspection{}, err

@@ -2,8 +2,10 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,9 +34,35 @@ type Trainer interface {
 type Inspection struct {
 	Error     string            `json:"error,omitempty"` // why it cannot run: "line 3: '(' was never closed"
 	Constants []search.Constant `json:"constants"`
+	Others    []Other           `json:"others"`  // what looks like a constant and is none
 	Imports   []string          `json:"imports"` // names it takes from prepare
 	Modules   []Module          `json:"modules"` // what it imports
 	Evaluates bool              `json:"evaluates"`
+}
+
+// Other is a name that is set in train.py and cannot be searched: what is written
+// there need not be what runs.
+type Other struct {
+	Name string `json:"name"`
+	Line int    `json:"line"`
+	Why  string `json:"why"`
+}
+
+// Space reads the search space out of the constants. Its error joins every fault
+// of the overrides, as search.NewSpace's does.
+func (i Inspection) Space(overrides map[string]search.Override) (search.Space, error) {
+	var faults []error
+	left := maps.Clone(overrides)
+	for _, name := range slices.Sorted(maps.Keys(overrides)) {
+		constant, _, _ := strings.Cut(name, "[")
+		at := slices.IndexFunc(i.Others, func(o Other) bool { return o.Name == constant })
+		if at >= 0 && !slices.ContainsFunc(i.Constants, func(c search.Constant) bool { return c.Name == constant }) {
+			faults = append(faults, fmt.Errorf("search.space.%s: it cannot be searched as train.py stands: %s (%s in line %d): change train.py or remove the line", name, i.Others[at].Why, constant, i.Others[at].Line))
+			delete(left, name)
+		}
+	}
+	space, err := search.NewSpace(i.Constants, left)
+	return space, errors.Join(append(faults, err)...)
 }
 
 // Module is a module that a script imports, or a name in one.

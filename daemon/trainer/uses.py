@@ -13,7 +13,15 @@ import re
 # whatever else it does: a search could gain by it without a better model.
 TRAINS = "trains"
 CLOCK, SEED, TIME, BOUND, EVERY = "clock", "seed", "time", "bound", "every"
-EVALUATES, PAUSES, LOADS, FILES, RUNS, CHECKS, PRINTS = "evaluates", "pauses", "loads", "files", "runs", "checks", "prints"
+EVALUATES, PAUSES, LOADS, FILES, RUNS, CHECKS, PRINTS = (
+    "evaluates",
+    "pauses",
+    "loads",
+    "files",
+    "runs",
+    "checks",
+    "prints",
+)
 DECISIVE = (CLOCK, SEED, TIME, BOUND, EVERY)
 HELD = (CLOCK, SEED, TIME, EVALUATES)  # a proposal that changes them changes what a score means
 BESIDE = (EVALUATES, PAUSES, LOADS, FILES, RUNS, CHECKS, PRINTS)
@@ -56,13 +64,14 @@ _EVALUATION = (
 _REPORT = r"_*(print|log|plot|report|summar\w+|format|save|dump|write|describe|banner)\w*"
 _KEYWORDS = {
     SEED: r"(random_)?seed|random_state|generator_seed",
-    LOADS: r"num_workers|workers|prefetch\w*|pin_memory|persistent_workers|num_proc|buffer_size|cache_size|num_shards|shards?",
+    LOADS: r"num_workers|workers|prefetch\w*|pin_memory|persistent_workers|num_proc|buffer_size"
+    r"|cache_size|(num_)?shards?",
     FILES: r"\w*(path|dir|file|filename|folder|url)|repo|repo_id|repo_type|revision|project|entity|name|tags|group",
-    RUNS: r"device|devices|device_type|accelerator|port|host|rank|world_size|backend|dynamic|fullgraph|mode|verbose|timeout"
-    r"|non_blocking|num_threads|n_jobs|max_workers|gpu|daemon",
+    RUNS: r"device|devices|device_type|accelerator|port|host|world_size|backend|dynamic|fullgraph|mode|verbose|timeout"
+    r"|non_blocking|local_rank|num_threads|n_jobs|max_workers|gpu|daemon",
     EVALUATES: r"(eval|val|valid|test)_\w+|num_eval\w*|n_eval\w*",
-    EVERY: r"(log|logging|eval|evaluation|val|save|print|report|checkpoint)_(every|interval|freq|frequency|steps|period)(_\w+)?"
-    r"|\w*_every_n_steps",
+    EVERY: r"(log|logging|eval|evaluation|val|save|print|report|checkpoint)_(every|interval|freq|frequency|steps)"
+    r"(_\w+)?|\w+_period|\w*_every_n_steps",
     PRINTS: r"desc|description|title|label|end|sep|flush|ncols|unit|help|metavar",
     BOUND: r"(max|num|n|total|train)_(steps|epochs|iters|iterations|train_steps|train_epochs)|epochs|max_time",
 }
@@ -73,30 +82,32 @@ _NAMES = {
     TIME: r"BUDGET|MINUTES|SECONDS|SECS|TIMEOUT|DEADLINE|HOURS",
     BOUND: r"EPOCHS|(MAX|NUM|TOTAL|TRAIN|TRAINING)_((TRAIN|TRAINING|SCHEDULED|EXTENSION)_)?(STEPS|ITERS|ITERATIONS)"
     r"|EARLY_STOP\w*|PATIENCE|(MIN_DELTA|STOP_\w+)",
-    EVERY: r"(LOG|PRINT|EVAL|VAL|SAVE|CHECKPOINT|CKPT|REPORT|CHECK|SYNC|GC)_(EVERY|INTERVAL|FREQ|FREQUENCY|STEPS|PERIOD)",
-    EVALUATES: r"EVAL|EVALUATION|VAL|VALID|VALIDATION|TEST",
-    PAUSES: r"SLEEP|THERMAL|TEMP_(LIMIT|MAX|PAUSE|RESUME|ABORT)|(GPU|MAX)_TEMP|WATTS?|POWER_LIMIT|FAN|COOLDOWN_SLEEP"
-    r"|VRAM|MEMORY_(LIMIT|FRACTION|GB|MB)",
+    EVERY: r"(LOG|PRINT|EVAL|VAL|SAVE|CHECKPOINT|CKPT|REPORT|CHECK|SYNC|GC)_(EVERY|INTERVAL|FREQ|STEPS|PERIOD)",
+    EVALUATES: r"EVAL|EVALUATION|VALID|VALIDATION|TEST"
+    r"|VAL_(BATCH\w*|TOKENS|STEPS|ITERS|SPLIT|FRAC\w*|SIZE|SAMPLES|SEQ\w*)",
+    PAUSES: r"SLEEP|THERMAL|TEMP_(LIMIT|MAX|PAUSE|RESUME|ABORT)|(GPU|MAX)_TEMP|WATTS?|POWER_LIMIT|VRAM"
+    r"|MEMORY_(LIMIT|FRACTION|GB|MB)",
     LOADS: r"SHARDS?|WORKERS|PREFETCH|DOWNLOAD|DATASET|CACHE|VOCAB|BOS|EOS|PAD|UNK|TOKENIZER",
-    FILES: r"SAVE|CHECKPOINT|CKPT|PATH|DIR|FILE|FILENAME|FOLDER|URL|REPO",
-    RUNS: r"PORT|(LOCAL|GLOBAL|DDP|NODE)_RANK|WORLD_SIZE|THREADS|PROCS|RETRY|RETRIES|ATTEMPTS|VERSION|PROFILE|PROFILER|BENCHMARK|DEBUG|VERBOSE"
-    r"|AUTOTUNE|COMPILE|TORCH_COMPILE|DEVICE_(ID|INDEX|COUNT)|NUM_(GPUS|DEVICES)",
+    FILES: r"SAVE|CHECKPOINT|CKPT|FILES?",
+    RUNS: r"PORT|(LOCAL|GLOBAL|DDP|NODE)_RANK|WORLD_SIZE|THREADS|PROCS|RETRY|RETRIES|ATTEMPTS|VERSION|PROFILER?"
+    r"|BENCHMARK|DEBUG|VERBOSE|AUTOTUNE|COMPILE|TORCH_COMPILE|DEVICE_(ID|INDEX|COUNT)|NUM_(GPUS|DEVICES)",
     PRINTS: r"FLOPS|TFLOPS|PRINT|WANDB",
 }
 _LENGTH = r"SEQ|SEQUENCE|SEQLEN|CONTEXT|CTX|BLOCK_SIZE|BLOCK"
 _PASSED = (
-    "min max int float abs round len range sum str repr bool tuple list dict set frozenset sorted divmod pow zip enumerate"
-    " map filter reversed iter next getattr format vars asdict deepcopy copy replace SimpleNamespace namedtuple ceil floor"
-    " sqrt log2 log10 exp cos sin isclose isinstance partial any all hasattr type Namespace update items values get keys"
-    " lower upper split strip startswith endswith item clamp prod gcd lcm isnan isfinite isinf next_multiple_of_n"
+    "min max int float abs round len range sum str repr bool tuple list dict set frozenset sorted divmod pow "
+    "zip enumerate map filter reversed iter next getattr format vars asdict deepcopy copy replace "
+    "SimpleNamespace namedtuple ceil floor sqrt log2 log10 exp cos sin isclose isinstance partial any all "
+    "hasattr type Namespace update items values get keys lower upper split strip startswith endswith item "
+    "clamp prod gcd lcm isnan isfinite isinf next_multiple_of_n"
 ).split()
-_TIMES = r"time|perf_counter|monotonic|time_ns|perf_counter_ns|monotonic_ns|process_time|default_timer|elapsed_time|now|utcnow|total_seconds"
+_TIMES = r"(time|perf_counter|monotonic|process_time)(_ns)?|default_timer|elapsed_time|now|utcnow|total_seconds"
 _ENDS = r"exit|_exit|quit|abort"
 _STEPS = r"step|minimize|apply_gradients|fit|optimizer_step|train_step"
 _QUIET = (
-    r"eval|train|synchronize|collect|empty_cache|disable|enable|flush|append|extend|add|pop|clear|barrier|item|cpu|keys|values"
-    r"|items|get|state_dict|(named_)?parameters|modules|numel|size|dim|detach|float|clone|to|tolist|numpy|no_grad"
-    r"|inference_mode|autocast|mean|is_available|max_memory_\w+|reset_peak_memory_stats|memory_\w+|now|strftime|append|read|strip"
+    r"eval|train|synchronize|collect|empty_cache|disable|enable|flush|append|extend|add|pop|clear|barrier|item|cpu|keys"
+    r"|values|items|get|state_dict|(named_)?parameters|modules|numel|size|dim|detach|float|clone|to|tolist|numpy|no_grad"
+    r"|inference_mode|autocast|mean|is_available|(max_)?memory_\w+|reset_peak_memory_stats|strftime|read|strip"
 )
 
 
@@ -229,6 +240,8 @@ class Program:
             scope.bound.discard(name)
             self.module.bound.add(name)
             self.bindings.setdefault((self.module, name), []).extend(nodes)
+        for nodes in self.bindings.values():
+            nodes.sort(key=lambda n: (n.lineno, n.col_offset) if hasattr(n, "lineno") else (0, 0))
         for node in ast.walk(self.tree):
             match node:
                 case ast.Name(id=name, ctx=ast.Load()):
@@ -263,7 +276,9 @@ class Program:
     def _times(self):
         """Finds what holds a time, and the clocks among them: what adds times up, or was read off a clock."""
         self.timed, self.clocks = set(), set()
-        stores = [n for n in ast.walk(self.tree) if isinstance(n, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and n.value]
+        stores = [
+            n for n in ast.walk(self.tree) if isinstance(n, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and n.value
+        ]
         size = -1
         while size != len(self.timed):
             size = len(self.timed)
@@ -275,7 +290,9 @@ class Program:
                         self.timed.add(key)
         for node in stores:
             for key in self._stored(node):
-                if key in self.timed and (isinstance(node, ast.AugAssign) or self._reads(node.value, key) or self._ticks(node.value)):
+                if key in self.timed and (
+                    isinstance(node, ast.AugAssign) or self._reads(node.value, key) or self._ticks(node.value)
+                ):
                     self.clocks.add(key)
 
     def _stored(self, node):
@@ -307,7 +324,9 @@ class Program:
             case ast.BinOp(left=a, op=ast.Add() | ast.Sub(), right=b):
                 return self.is_time(a) or self.is_time(b)
             case ast.BinOp(left=a, op=ast.Mult(), right=b):
-                return self.is_time(a) and isinstance(b, ast.Constant) or isinstance(a, ast.Constant) and self.is_time(b)
+                return (
+                    self.is_time(a) and isinstance(b, ast.Constant) or isinstance(a, ast.Constant) and self.is_time(b)
+                )
             case ast.BinOp(left=a, op=ast.Div() | ast.FloorDiv(), right=ast.Constant()):
                 return self.is_time(a)
             case ast.IfExp(body=a, orelse=b):
@@ -317,18 +336,15 @@ class Program:
     # ---- plain values ----
 
     def _plains(self):
-        """Finds what holds numbers that the script works out itself, such as counts and times; a loss is none of them."""
+        """Finds what holds numbers that the script works out itself: counts, times. A loss is none of them."""
         values = {}  # variable or label: [expression, or None for what is not known]
         for node in ast.walk(self.tree):
             match node:
                 case ast.Assign() | ast.AugAssign() | ast.AnnAssign() | ast.NamedExpr() if node.value is not None:
                     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                        if (key := self._key(target)) is not None:
-                            values.setdefault(key, []).append(node.value)
-                        else:
-                            for part in ast.walk(target):
-                                if (key := self._key(part)) is not None:
-                                    values.setdefault(key, []).append(None)
+                        for part, value in self._pairs(target, node.value):
+                            if (key := self._key(part)) is not None:
+                                values.setdefault(key, []).append(value)
                 case ast.For(target=target, iter=iterable) | ast.comprehension(target=target, iter=iterable):
                     counts = isinstance(iterable, ast.Call) and last(iterable.func) in ("range", "count", "trange")
                     first = isinstance(iterable, ast.Call) and last(iterable.func) == "enumerate"
@@ -350,6 +366,14 @@ class Program:
         while size != len(self.plain):
             size = len(self.plain)
             self.plain -= {k for k in self.plain if any(v is None or not self.is_plain(v) for v in values[k])}
+
+    def _pairs(self, target, value):
+        """The (part, value) of an assignment; None for a value that is not written down."""
+        if not isinstance(target, (ast.Tuple, ast.List)):
+            return [(target, value)]
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts):
+            return [p for t, v in zip(target.elts, value.elts, strict=True) for p in self._pairs(t, v)]
+        return [(part, None) for part in ast.walk(target)]
 
     def is_plain(self, node):
         match node:
@@ -383,7 +407,7 @@ class Program:
             elif isinstance(self.scope[definition].node, ast.ClassDef) and isinstance(call.func, ast.Attribute):
                 bound = 0 if any(dotted(d) == "staticmethod" for d in definition.decorator_list) else 1
             args = definition.args
-            out += zip([*args.posonlyargs, *args.args][bound:], call.args)
+            out += zip([*args.posonlyargs, *args.args][bound:], call.args, strict=False)
             named = {a.arg: a for a in parameters(args)}
             out += [(named[k.arg], k.value) for k in call.keywords if k.arg in named]
         return out
@@ -402,7 +426,7 @@ class Program:
                     case ast.Return():
                         out.add("returns")
                     case ast.Raise():
-                        out.add("raises")
+                        out.add("ends" if "SystemExit" in ast.dump(node) else "raises")
                     case ast.Assign() | ast.AugAssign() | ast.AnnAssign():
                         if any(key in self.clocks for key in self._stored(node)):
                             out.add(CLOCK)
@@ -434,7 +458,7 @@ class Program:
         while left:
             node = left.pop()
             yield node
-            if not isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            if not isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Raise)):
                 left += ast.iter_child_nodes(node)
 
     def own(self, call):
@@ -480,7 +504,13 @@ def constructor(definition):
 
 
 def parameters(args):
-    return [*args.posonlyargs, *args.args, *([args.vararg] if args.vararg else []), *args.kwonlyargs, *([args.kwarg] if args.kwarg else [])]
+    return [
+        *args.posonlyargs,
+        *args.args,
+        *([args.vararg] if args.vararg else []),
+        *args.kwonlyargs,
+        *([args.kwarg] if args.kwarg else []),
+    ]
 
 
 def dotted(node):
@@ -568,7 +598,7 @@ class Flow:
         return []
 
     def results(self, function):
-        """The calls of a function whose result is in question. One that is handed on as a value may be called anywhere."""
+        """The calls of a function whose result is in question. One that is handed on may be called anywhere."""
         if isinstance(function, ast.Lambda):
             return [function]
         name, scope = function.name, self.p.scope[function]
@@ -627,7 +657,14 @@ class Flow:
                         return
                     if not self.argument(call, child, node, whole):
                         return
-                    whole = whole or last(call.func) in ("dict", "SimpleNamespace", "Namespace", "asdict", "vars", "replace")
+                    whole = whole or last(call.func) in (
+                        "dict",
+                        "SimpleNamespace",
+                        "Namespace",
+                        "asdict",
+                        "vars",
+                        "replace",
+                    )
                     node = call
                 case ast.Attribute():
                     grand = self.p.parent[node]
@@ -667,8 +704,12 @@ class Flow:
                 case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                     pass
                 case ast.comprehension():
-                    self.targets(node.target, False)
-                    node = self.p.parent[node]
+                    made = self.p.parent[node]
+                    if self.counts(child) and FILES in self.p.effects([ast.Expr(made)]):
+                        self.note(FILES, made)  # so many names of files
+                        return
+                    self.each(node.target)
+                    node = made
                 case ast.NamedExpr():
                     self.targets(node.target, whole)
                 case ast.Assign() | ast.AugAssign() | ast.AnnAssign():
@@ -683,7 +724,7 @@ class Flow:
                         self.add(("result", function))
                     return
                 case ast.For() | ast.AsyncFor():
-                    self.targets(node.target, False)
+                    self.each(node.target)
                     self.loop(node)
                     return
                 case ast.withitem():
@@ -704,6 +745,12 @@ class Flow:
                     return
                 case _:
                     return
+
+    def each(self, target):
+        """A loop's variable: how far it goes says nothing of what it decides."""
+        faint, self.faint = self.faint, True
+        self.targets(target, False)
+        self.faint = faint
 
     def targets(self, target, whole):
         """A value is stored in a target."""
@@ -744,22 +791,30 @@ class Flow:
         for node in self.p.bindings.get(key, []):
             parent = self.p.parent.get(node)
             value = getattr(parent, "value", None)
-            if isinstance(value, (ast.Dict, ast.List)) or isinstance(value, ast.Call) and last(value.func) in ("dict", "list", "defaultdict"):
+            if (
+                isinstance(value, (ast.Dict, ast.List))
+                or isinstance(value, ast.Call)
+                and last(value.func) in ("dict", "list", "defaultdict")
+            ):
                 return True
         return False
 
     def default(self, args, child):
         inner = self.p.inner[self.p.parent[args]]
         plain = [*args.posonlyargs, *args.args]
-        pairs = list(zip(reversed(plain), reversed(args.defaults))) + list(zip(args.kwonlyargs, args.kw_defaults))
-        for arg, value in pairs:
+        late = plain[len(plain) - len(args.defaults) :]
+        for arg, value in zip([*late, *args.kwonlyargs], [*args.defaults, *args.kw_defaults], strict=True):
             if value is child:
                 self.add(("name", inner, arg.arg))
 
     def argument(self, call, child, keyword, whole=False):
         """A value is an argument of a call. Reports whether the call's result depends on it as a value does."""
         name = last(call.func)
-        if name in ("dict", "SimpleNamespace", "Namespace", "replace", "_replace") and keyword is not None and keyword.arg:
+        if (
+            name in ("dict", "SimpleNamespace", "Namespace", "replace", "_replace")
+            and keyword is not None
+            and keyword.arg
+        ):
             self.add(("label", keyword.arg))
             return True
         if own := self.p.own(call):
@@ -820,7 +875,9 @@ class Flow:
 
     def field(self, definition, call, child, keyword):
         """An argument of a class without __init__: a field of a dataclass, or the base's business."""
-        fields = [n.target.id for n in definition.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+        fields = [
+            n.target.id for n in definition.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
+        ]
         if keyword is not None and keyword.arg:
             self.add(("label", keyword.arg))
             return True
@@ -836,7 +893,12 @@ class Flow:
         """A value stands in the test of an if."""
         done = self.p.effects([*node.body, *node.orelse])
         every = self.modulus(test)
-        counted = compared and any(isinstance(n, (ast.Name, ast.Attribute)) and not dotted(n).isupper() for n in ast.walk(node.test))
+        derived = len(self.seen) > 1 and not self.faint
+        counted = (
+            derived
+            or compared
+            and any(isinstance(n, (ast.Name, ast.Attribute)) and not dotted(n).isupper() for n in ast.walk(node.test))
+        )
         training = any(self.trains_in(loop) for loop in self.loops(node))
         beside = done & {PRINTS, FILES, EVALUATES, PAUSES}
         if every and beside and "steps" not in done:
@@ -856,7 +918,7 @@ class Flow:
                 if kind in done:
                     self.note(kind, node)
                     break
-        if done & {TRAINS, "steps"} or not done & {PAUSES, EVALUATES}:
+        if done & {TRAINS, "steps"} or not done & {PAUSES, EVALUATES, RUNS}:
             self.depends([*node.body, *node.orelse])
         if "leaves" in done and not training:
             self.faint = True
@@ -877,7 +939,9 @@ class Flow:
 
     def counts(self, node):
         """Whether a loop goes over numbers up to a bound, and not over what a list holds."""
-        return any(isinstance(n, ast.Call) and last(n.func) in ("range", "count", "trange", "islice") for n in ast.walk(node))
+        return any(
+            isinstance(n, ast.Call) and last(n.func) in ("range", "count", "trange", "islice") for n in ast.walk(node)
+        )
 
     def trains_in(self, loop):
         return "steps" in self.p.effects(loop.body)
@@ -890,9 +954,10 @@ class Flow:
         if "steps" in done or isinstance(node, ast.While) and CLOCK in done:
             self.note(BOUND, node)
             return
-        if EVALUATES in done:
-            self.note(EVALUATES, node)
-            return
+        for kind in (EVALUATES, FILES):
+            if kind in done:
+                self.note(kind, node)
+                return
         self.depends(node.body)
         for kind in (PAUSES, TRAINS):
             if kind in done:

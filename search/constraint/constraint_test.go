@@ -212,6 +212,10 @@ func TestDuplicates(t *testing.T) {
 	edit := trial(t, s.h, 9, nil)
 	edit.Source = []byte(strings.ReplaceAll(string(edit.Source), "import prepare\n", "# prepare\n\nimport prepare  # it\n"))
 	edit.Proposal.Source = edit.Source
+	var err error
+	if edit.Constants, err = simulate.Read(edit.Source); err != nil {
+		t.Fatal(err)
+	}
 	changed := trial(t, s.h, 9, nil)
 	changed.Source = append(changed.Source, "prepare.more()\n"...)
 	changed.Proposal.Source = changed.Source

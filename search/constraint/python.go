@@ -12,15 +12,8 @@ import (
 // lines, layout, docstrings and the values of its constants: two sources with
 // the same Skeleton and the same constants do the same.
 func Skeleton(source []byte, consts []search.Constant) uint64 {
-	names := make(map[string]bool, len(consts))
-	for _, c := range consts {
-		names[c.Name] = true
-	}
 	h := fnv.New64a()
-	for _, statement := range statements(string(source)) {
-		if len(statement.tokens) > 2 && statement.depth == 0 && statement.tokens[1] == "=" && names[statement.tokens[0]] {
-			statement.tokens = statement.tokens[:2]
-		}
+	for _, statement := range statements(valueless(source, consts)) {
 		_, _ = h.Write([]byte{byte(statement.depth), 0xff})
 		for _, t := range statement.tokens {
 			_, _ = h.Write([]byte(t))
@@ -28,6 +21,21 @@ func Skeleton(source []byte, consts []search.Constant) uint64 {
 		}
 	}
 	return h.Sum64()
+}
+
+// valueless is a source without its constants' literals and byte order mark.
+func valueless(source []byte, consts []search.Constant) string {
+	spans := slices.SortedFunc(slices.Values(consts), func(a, b search.Constant) int { return a.Start - b.Start })
+	var out strings.Builder
+	last := 0
+	for _, c := range spans {
+		if c.Start >= last && c.End <= len(source) && string(source[c.Start:c.End]) == c.Text {
+			out.Write(source[last:c.Start])
+			last = c.End
+		}
+	}
+	out.Write(source[last:])
+	return strings.TrimPrefix(out.String(), "\ufeff")
 }
 
 // statement is a logical line.

@@ -1,6 +1,7 @@
 package constraint_test
 
 import (
+	"regexp"
 	"testing"
 
 	"autoresearchd/search"
@@ -24,13 +25,27 @@ func TestSkeletonIgnoresWhatHasNoEffect(t *testing.T) {
 		"line ends":       {"a()\r\nb()\r\n", "a()\nb()\n"},
 		"a semicolon":     {"a();\n", "a()\n"},
 		"constants":       {"LR = 0.1\nf(LR)\n", "LR = 0.2 # higher\nf(LR)\n"},
+		"annotated":       {"LR: float = 0.1\nf(LR)\n", "LR: float = 0.2\nf(LR)\n"},
+		"a field":         {"class C:\n    lr: float = 0.1\n", "class C:\n    lr: float = 0.2\n"},
+		"an argument":     {"p.add_argument('--lr', default=0.1)\n", "p.add_argument('--lr', default=0.2)\n"},
+		"a byte order":    {"\ufeffLR = 0.1\n", "LR = 0.1\n"},
 		"a long constant": {"BETAS = (0.1, 0.2)\nf()\n", "BETAS = (\n  0.8,\n  0.9)\nf()\n"},
 	} {
-		consts := []search.Constant{{Name: "LR"}, {Name: "BETAS"}}
-		if constraint.Skeleton([]byte(pair[0]), consts) != constraint.Skeleton([]byte(pair[1]), consts) {
+		if skeleton(pair[0]) != skeleton(pair[1]) {
 			t.Errorf("%s: %q and %q differ", name, pair[0], pair[1])
 		}
 	}
+}
+
+var constants = regexp.MustCompile(`(?m)(?:^\x{feff}?(?:LR|BETAS)(?:: \w+)? = |default=|^    lr: float = )(\([^)]*\)|[0-9.]+)`)
+
+// skeleton is a source's, whose constants stand at the top, in a class or in a call.
+func skeleton(source string) uint64 {
+	var consts []search.Constant
+	for _, m := range constants.FindAllStringSubmatchIndex(source, -1) {
+		consts = append(consts, search.Constant{Text: source[m[2]:m[3]], Start: m[2], End: m[3]})
+	}
+	return constraint.Skeleton([]byte(source), consts)
 }
 
 func TestSkeletonSeesWhatHas(t *testing.T) {
@@ -52,6 +67,7 @@ func TestSkeletonSeesWhatHas(t *testing.T) {
 		"braces doubled":       {"f(f'{{a}}' + c)\n", "f(f'{{a}}' + d)\n"},
 		"an f-string alone":    {"f'{a()}'\n", "f'{b()}'\n"},
 		"a constant's use":     {"LR = 0.1\nf(LR)\n", "LR = 0.1\nf(2 * LR)\n"},
+		"after a constant":     {"LR = 1; f(a)\n", "LR = 1; f(b)\n"},
 		"a constant in a def":  {"def f():\n    LR = 1\n", "def f():\n    LR = 2\n"},
 		"no constant":          {"lr = 1\n", "lr = 2\n"},
 		"two statements":       {"a(); b()\n", "a(); c()\n"},
@@ -59,8 +75,7 @@ func TestSkeletonSeesWhatHas(t *testing.T) {
 		"an open triple":       {"x = '''a\n", "x = '''b\n"},
 		"an open bracket":      {"f(a\ng(b)\n", "f(a\ng(c)\n"},
 	} {
-		consts := []search.Constant{{Name: "LR"}}
-		if constraint.Skeleton([]byte(pair[0]), consts) == constraint.Skeleton([]byte(pair[1]), consts) {
+		if skeleton(pair[0]) == skeleton(pair[1]) {
 			t.Errorf("%s: %q and %q are the same", name, pair[0], pair[1])
 		}
 	}
