@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"autoresearchd/search"
+	"autoresearchd/search/constraint"
 )
 
 // candidate is a proposal that waits for the GPU.
@@ -187,8 +188,7 @@ func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, 
 			return errors.New("the constants of the reply have these values already: it changes nothing")
 		}
 	}
-	final, err := search.Patch(source, consts, c.values)
-	if err != nil {
+	if _, err := search.Patch(source, consts, c.values); err != nil {
 		return err
 	}
 	resolved := slices.Clone(consts)
@@ -197,7 +197,7 @@ func (s *strategy) resolve(ctx context.Context, h search.History, c *candidate, 
 			resolved[i].Value = v
 		}
 	}
-	c.print = identity(final, resolved)
+	c.print = 31*constraint.Skeleton(source, consts) ^ search.Fingerprint(resolved) // identity of the patched source
 	if c.print == base {
 		return errors.New("it changes nothing that runs")
 	}
