@@ -231,6 +231,8 @@ func TestValues(t *testing.T) {
 		"tags":                     {"<proposal>\n<description>deeper</description>\n<constants>\nDEPTH = 9\n</constants>\n</proposal>", "D:deeper DEPTH=9"},
 		"two moves":                {"Change `MATRIX_LR` from 0.04 to 0.05 and `DEPTH` from 8 to 9.", "MATRIX_LR=0.05 DEPTH=9"},
 		"what is recommended":      {"| Parameter | Current | Recommended |\n|---|---|---|\n| DEPTH | 8 | 9 |\n", "DEPTH=9"},
+		"a cell with a remark":     {"| Constant | Old | New |\n|---|---|---|\n| DEPTH | 4 | 5 |\n| MATRIX_LR | 0.04 | **0.05** (was 0.04) |\n", "DEPTH=5 MATRIX_LR=0.05"},
+		"a cell, kept for a fault": {"| Constant | Old | New |\n|---|---|---|\n| DEPTH | 4 | 5 |\n| MATRIX_LR | 0.04 | a bit more |\n", "DEPTH=5 MATRIX_LR=a bit more"},
 		"a table without a rule":   {"CONSTANTS:\n| NAME | VALUE |\n| DEPTH | 9 |\n", "DEPTH=9"},
 		"a unit, kept for a fault": {"CONSTANTS:\nMATRIX_LR: 0.05\nDEPTH: 9 layers\n", "MATRIX_LR=0.05 DEPTH=9 layers"},
 		"a list of JSON":           {`{"constants": [{"name": "DEPTH", "value": 9}, {"name": "MATRIX_LR", "old": 0.04, "new": 0.05}]}`, "DEPTH=9 MATRIX_LR=0.05"},

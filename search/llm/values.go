@@ -225,9 +225,10 @@ var (
 // it sets nothing.
 func (t *table) row(line string, section bool) (s setting, row, sure bool) {
 	text := strings.TrimSpace(line)
-	var cells []string
-	for _, c := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(text, "|"), "|"), "|") {
-		cells = append(cells, strings.Trim(strings.TrimSpace(c), "*`_ "))
+	written := strings.Split(strings.TrimSuffix(strings.TrimPrefix(text, "|"), "|"), "|")
+	cells := make([]string, len(written))
+	for i, c := range written {
+		cells[i] = strings.Trim(c, "*`_ \t")
 	}
 	switch {
 	case tableRule.MatchString(text) && len(t.cells) > 1:
@@ -255,13 +256,13 @@ func (t *table) row(line string, section bool) (s setting, row, sure bool) {
 	if t.value < 0 || t.value == t.name || t.name >= len(cells) || t.value >= len(cells) || !anyNamed.MatchString(cells[t.name]) || !section && !upper.MatchString(cells[t.name]) {
 		return s, true, false
 	}
-	one, plain, kept := value(cells[t.value])
+	one, plain, kept := value(written[t.value])
 	one.name = cells[t.name]
 	switch {
 	case cells[t.value] == "" || cells[t.value] == "-" || cells[t.value] == "—" || kept || keepsWhole.MatchString(cells[t.value]):
 		return s, true, false
 	case !plain:
-		return setting{name: one.name, text: cells[t.value]}, true, false
+		return setting{name: one.name, text: cells[t.value]}, true, t.sure
 	}
 	return one, true, t.sure
 }
