@@ -138,7 +138,7 @@ timing() {
   "$root/scripts/venv.sh"
   # shellcheck source=/dev/null
   . "$build/env"
-  AUTORESEARCH_TEST_VENV=$build/venv go test -count=1 -timeout 20m "${timed[@]}"
+  AUTORESEARCH_TEST_VENV=$build/venv go test -count=1 -timeout 40m "${timed[@]}"
   real
   prometheus
   page

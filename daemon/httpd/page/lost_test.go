@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"autoresearchd/daemon/httpd/page"
 )
@@ -21,6 +22,9 @@ func TestDaemonComesBack(t *testing.T) {
 	mux.Handle("/", p)
 	start := func(address string) (*http.Server, string) {
 		l, err := net.Listen("tcp", address)
+		for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			l, err = net.Listen("tcp", address) // somebody's connection may have had its port meanwhile
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
