@@ -219,7 +219,7 @@ func TestAScoreBeforeTheEnd(t *testing.T) {
 		"the last one counts":               {early + "train(2)\nevaluate_bpb(1.5, None, 4)", search.Completed, "", "evaluated 2 times"},
 		"twice at the end, then fails":      {"train(11)\nevaluate_bpb(1.5, None, 4)\nevaluate_bpb(0.5, None, 4)\nsys.exit(3)", search.Completed, "", "exit status 3 after its score"},
 		"fails in its summary":              {early + "raise KeyError('mfu')", search.Completed, "", "exit status 1 after its score"},
-		"draws ahead, fails in its summary": {"budget = time.time() + 1.1\nwhile time.time() < budget:\n    train(1); time.sleep(0.01)\nevaluate_bpb(0.5, None, 4)\nnext(batches)\nraise KeyError('mfu')", search.Completed, "", "exit status 1 after its score"},
+		"draws ahead, fails in its summary": {"train(11)\nnow, spent = 0, time.time() + 1.05\nwhile now < spent: # so that a step begins after it\n    now = time.time(); train(1); time.sleep(0.01)\nevaluate_bpb(0.5, None, 4)\nnext(batches)\nraise KeyError('mfu')", search.Completed, "", "exit status 1 after its score"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
