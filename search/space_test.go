@@ -251,3 +251,50 @@ func TestEncodeAForeignTrial(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsearched holds that what is no hyperparameter is searched only where an
+// override names it, and that the override that is offered does it.
+func TestUnsearched(t *testing.T) {
+	consts := []search.Constant{
+		{Name: "LR", Value: search.FloatValue(0.04), Line: 1},
+		{Name: "SKIPPED", Value: search.IntValue(10), Line: 2, Why: "the clock"},
+		{Name: "BATCH", Value: search.IntValue(64), Line: 3, Why: "scored"},
+		{Name: "PAIR", Value: search.TupleValue(search.FloatValue(0.8), search.FloatValue(0)), Line: 4, Why: "printed"},
+		{Name: "FLAG", Value: search.BoolValue(true), Line: 5, Why: "only checked"},
+		{Name: "NONE", Value: search.IntValue(-1), Line: 6},
+		{Name: "--vocab-size", Value: search.IntValue(8192), Line: 7},
+		{Name: "Settings.weight_decay", Value: search.FloatValue(0), Line: 8},
+		{Name: "SEED", Value: search.IntValue(1), Line: 9},
+	}
+	space, err := search.NewSpace(consts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(space); got != "LR Settings.weight_decay" {
+		t.Errorf("searched are %s", got)
+	}
+	if d := space.Dimensions()[1]; d.High != 0.2 {
+		t.Errorf("a field's decay ends at %g", d.High)
+	}
+	left := space.Unsearched()
+	if len(left) != 8 {
+		t.Fatalf("%d are not searched: %v", len(left), left)
+	}
+	for _, u := range left {
+		if u.Why == "" || u.Line == 0 {
+			t.Errorf("%+v says too little", u)
+		}
+		space, err := search.NewSpace(consts, map[string]search.Override{u.Name: u.TakeIn})
+		if err != nil || !strings.Contains(" "+names(space)+" ", " "+u.Name+" ") {
+			t.Errorf("%s with %+v: searched are %s, %v", u.Name, u.TakeIn, names(space), err)
+		}
+	}
+}
+
+func names(s search.Space) string {
+	var all []string
+	for _, d := range s.Dimensions() {
+		all = append(all, d.Name)
+	}
+	return strings.Join(all, " ")
+}

@@ -85,12 +85,13 @@ func TestCommandsOnARecord(t *testing.T) {
 		"2 keep, 2 discard, 1 crash":           {"status"},
 		"population = 16":                      {"strategies"},
 		"is sound":                             {"check"},
+		"searched in train.py at commit":       {"check"},
 	} {
 		if got := s.ok(command...); !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q:\n%s", command, want, got)
 		}
 	}
-	for _, command := range [][]string{{"show", "3", "--json"}, {"diff", "3", "--json"}, {"strategies", "--json"}, {"log", "3", "--json"}} {
+	for _, command := range [][]string{{"show", "3", "--json"}, {"diff", "3", "--json"}, {"strategies", "--json"}, {"log", "3", "--json"}, {"check", "--json"}} {
 		var any any
 		if err := json.Unmarshal([]byte(s.ok(command...)), &any); err != nil {
 			t.Errorf("%q: %v", command, err)

@@ -411,8 +411,9 @@ class Finder:
                         value = next((k.value for k in value.keywords if k.arg == "default"), None)
                     if value is not None and literal(value) is not None or self.from_environment(value):
                         out.append((name, value))
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) if literal(value) is not None:
-                    out.append((name, value))
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    if literal(value) is not None or self.from_environment(value):
+                        out.append((name, value))
         return out
 
     def from_environment(self, value):

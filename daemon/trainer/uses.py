@@ -908,7 +908,7 @@ class Flow:
         elif "leaves" in done and training and not done & {TRAINS, "steps"}:
             self.note(BOUND, node)
         elif "ends" in done and not done & {TRAINS, "steps"}:
-            self.note(BOUND, node)
+            self.note(BOUND if training else CHECKS, node)
         elif "raises" in done and not done & {TRAINS, "steps"}:
             self.note(CHECKS, node)
         elif TRAINS in done or "steps" in done:
