@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -208,11 +209,17 @@ func options(c *config.Config, folder func(int64) string) (trainer.Options, erro
 	return o, nil
 }
 
+// usualPlace finds upstream's CACHE_DIR in a prepare.py, and the starter's.
+var usualPlace = regexp.MustCompile(`(?m)^CACHE_DIR\b.*=.*\.cache["'/, ]+autoresearch["')/]*\s*(#.*)?$`)
+
 // checkData returns an error where upstream's layout of data and tokenizer is
 // expected and not there.
 func checkData(prepare []byte, c *config.Config) error {
 	if !strings.Contains(string(prepare), "tokenizer.pkl") {
 		return nil // a prepare.py with a layout of its own
+	}
+	if given, err := c.GivenCache(); given == "" && err == nil && !usualPlace.Match(prepare) {
+		return nil // or with a place of its own
 	}
 	cache, err := c.CacheDir()
 	if err != nil {

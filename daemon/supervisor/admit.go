@@ -59,11 +59,11 @@ func (s *Supervisor) admit(ctx context.Context, p proposed) (search.Trial, error
 	if source, err = search.Patch(source, constants, p.Values); err != nil {
 		return search.Trial{}, fmt.Errorf("proposal %q of %s: %w: %w", p.Description, p.Strategy, errUnfit, err)
 	}
-	i, err := s.o.Trainer.Inspect(ctx, source)
+	i, fault, err := Examine(ctx, s.o.Repo, s.o.Trainer.Inspect, s.study.BaseCommit, source, s.config.Trial.Budget)
 	if err != nil {
 		return search.Trial{}, err
 	}
-	if fault := i.Fault(s.config.Trial.Budget); fault != "" {
+	if fault != "" {
 		return search.Trial{}, fmt.Errorf("train.py cannot be a trial: %s", fault)
 	}
 	id, err := s.o.Journal.NextID()

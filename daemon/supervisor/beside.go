@@ -86,6 +86,9 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 		if err != nil {
 			return nil, fmt.Errorf("read the imports of %s: %w", s.path, err)
 		}
+		if s.path == "prepare.py" && i.Unscored != "" {
+			return nil, refusal(fmt.Errorf("%s: %s", filepath.Join(repo.Workspace(), s.path), i.Unscored))
+		}
 		slices.SortStableFunc(i.Modules, func(a, b trainer.Module) int { // what is needed before what is not
 			return cmp.Compare(rank(a.Optional), rank(b.Optional))
 		})

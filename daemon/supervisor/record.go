@@ -77,11 +77,11 @@ func (s *Supervisor) begin(ctx context.Context, plan Plan) (journal.Study, error
 	if err != nil {
 		return study, err
 	}
-	i, err := s.o.Trainer.Inspect(ctx, source)
+	i, fault, err := Examine(ctx, s.o.Repo, s.o.Trainer.Inspect, study.BaseCommit, source, c.Trial.Budget)
 	if err != nil {
 		return study, err
 	}
-	if fault := i.Fault(c.Trial.Budget); fault != "" {
+	if fault != "" {
 		return study, Refusal{fmt.Errorf("%s: %s", filepath.Join(c.Study.Workspace, "train.py"), fault)}
 	}
 	space, err := i.Space(c.Search.Overrides())

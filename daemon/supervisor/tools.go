@@ -37,11 +37,11 @@ func (s *Supervisor) tools(c *config.Config) (search.Tools, error) {
 // check says of a train.py what admission would say, and holds it to what
 // [search.space] fixes.
 func (s *Supervisor) check(ctx context.Context, c *config.Config, source []byte) ([]search.Constant, error) {
-	i, err := s.o.Trainer.Inspect(ctx, source)
+	i, fault, err := Examine(ctx, s.o.Repo, s.o.Trainer.Inspect, s.study.BaseCommit, source, c.Trial.Budget)
 	if err != nil {
 		return nil, err
 	}
-	if fault := i.Fault(c.Trial.Budget); fault != "" {
+	if fault != "" {
 		return nil, errors.New(fault)
 	}
 	s.mu.Lock()

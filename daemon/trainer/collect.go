@@ -240,7 +240,7 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		o.Status, o.Detail = search.Diverged, fmt.Sprintf("evaluate_bpb returned %s, which is no score", c.score)
 	case end.firing != nil:
 		o.Status, o.Detail = search.TimedOut, end.firing.String()
-		if end.firing.Phase == search.Startup || end.firing.Phase == search.Compile || end.firing.Phase == search.Train {
+		if end.firing.Phase == search.Compile || end.firing.Phase == search.Train {
 			o.Detail += c.evidence()
 		}
 	case end.outOfMemory:

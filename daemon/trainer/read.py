@@ -3,14 +3,17 @@
 import ast
 import json
 
+import _autoresearchd_boundary
 import _autoresearchd_constants
+import _autoresearchd_contract
 
 
 def read(source):
     """Reads train.py without running it.
 
     Returns JSON {"error", "constants", "others", "imports", "modules",
-    "evaluates"}; spans are byte offsets into the source.
+    "evaluates", "claims", "unscored"}; spans are byte offsets into the source. Of prepare.py
+    only "unscored" is of interest, and what it imports.
     """
     try:
         tree = ast.parse(source)
@@ -26,12 +29,20 @@ def read(source):
     renamed = {
         alias.asname
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "prepare"
+        if isinstance(node, ast.ImportFrom) and _autoresearchd_contract.is_prepare(node.module)
         for alias in node.names
         if alias.name == "evaluate_bpb" and alias.asname
     }
     evaluates = "evaluate_bpb" in names or bool(renamed & names)
-    return _answer(constants=constants, others=others, imports=imports, modules=_modules(tree), evaluates=evaluates)
+    return _answer(
+        constants=constants,
+        others=others,
+        imports=imports,
+        modules=_modules(tree),
+        evaluates=evaluates,
+        claims=_autoresearchd_contract.claims(tree),
+        unscored=_autoresearchd_contract.prepare_fault(tree, _autoresearchd_boundary.score_name),
+    )
 
 
 def _modules(tree):
@@ -82,8 +93,9 @@ def _taken(tree):
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            modules |= {alias.asname for alias in node.names if alias.name == "prepare" and alias.asname}
-        elif isinstance(node, ast.ImportFrom) and node.module == "prepare":
+            prepares = [alias for alias in node.names if _autoresearchd_contract.is_prepare(alias.name)]
+            modules |= {alias.asname for alias in prepares if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and _autoresearchd_contract.is_prepare(node.module):
             names += [alias.name for alias in node.names]
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
@@ -95,7 +107,7 @@ def _taken(tree):
     return list(dict.fromkeys(names))
 
 
-def _answer(error="", constants=(), others=(), imports=(), modules=(), evaluates=False):
+def _answer(error="", constants=(), others=(), imports=(), modules=(), evaluates=False, claims=(), unscored=""):
     answer = {
         "error": error,
         "constants": list(constants),
@@ -103,5 +115,7 @@ def _answer(error="", constants=(), others=(), imports=(), modules=(), evaluates
         "imports": list(imports),
         "modules": list(modules),
         "evaluates": evaluates,
+        "claims": list(claims),
+        "unscored": unscored,
     }
     return json.dumps(answer).encode()

@@ -36,12 +36,15 @@ var (
 	usesReader string
 	//go:embed constants.py
 	constantsReader string
+	//go:embed contract.py
+	contractReader string
 	//go:embed read.py
 	reader string
 
 	readers = []struct{ module, source, file string }{
 		{"_autoresearchd_uses", usesReader, "<autoresearchd/uses.py>"},
 		{"_autoresearchd_constants", constantsReader, "<autoresearchd/constants.py>"},
+		{"_autoresearchd_contract", contractReader, "<autoresearchd/contract.py>"},
 		{"_autoresearchd_read", reader, "<autoresearchd/read.py>"},
 	}
 )

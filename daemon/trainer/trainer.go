@@ -38,6 +38,29 @@ type Inspection struct {
 	Imports   []string          `json:"imports"` // names it takes from prepare
 	Modules   []Module          `json:"modules"` // what it imports
 	Evaluates bool              `json:"evaluates"`
+	Claims    []Claim           `json:"claims"`   // what it decides itself
+	Unscored  string            `json:"unscored"` // why it cannot be a prepare.py that gives scores; "": it may
+}
+
+// Claim is something that a script does not take from prepare, although the
+// study decides it: when training ends, or what the score is.
+type Claim struct {
+	Name   string `json:"name"` // prepare's: "evaluate_bpb", "TIME_BUDGET", "STEP_BUDGET"
+	Line   int    `json:"line"`
+	What   string `json:"what"`   // in words: "TIME_BUDGET comes from constants (line 3)"
+	Module string `json:"module"` // where it is taken from instead; "": the script's own
+}
+
+// Stands reports whether a trial with a budget cannot have the claim.
+func (c Claim) Stands(budget search.Budget) bool {
+	return c.Name == "evaluate_bpb" || (c.Name == "STEP_BUDGET") == (budget.Steps > 0)
+}
+
+func (c Claim) String() string {
+	if c.Name == "evaluate_bpb" {
+		return c.What + ", but only prepare's evaluate_bpb gives a score: end with val_bpb = evaluate_bpb(model, tokenizer, batch_size) from prepare"
+	}
+	return fmt.Sprintf("%s, but trial.budget reaches a script through prepare alone: write `from prepare import %s` and let training end by that", c.What, c.Name)
 }
 
 // Other is a name that is set in train.py and cannot be searched: what is written
@@ -78,12 +101,13 @@ func (i Inspection) Fault(budget search.Budget) string {
 		return i.Error
 	case !i.Evaluates:
 		return "it never calls evaluate_bpb, so it has no score: end it with val_bpb = evaluate_bpb(model, tokenizer, batch_size) from prepare"
-	case budget.Steps > 0:
-		for _, name := range i.Imports {
-			if name == "STEP_BUDGET" {
-				return ""
-			}
+	}
+	for _, c := range i.Claims {
+		if c.Stands(budget) {
+			return c.String()
 		}
+	}
+	if budget.Steps > 0 && !slices.Contains(i.Imports, "STEP_BUDGET") && !slices.Contains(i.Imports, "*") {
 		return `it does not take STEP_BUDGET from prepare, so a budget in steps cannot reach it: use a budget in seconds, such as "300s"`
 	}
 	return ""

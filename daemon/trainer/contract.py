@@ -1,0 +1,261 @@
+"""Finds what a script decides itself although the study decides it: when training ends, and what the score is.
+
+A claim is {"name", "line", "what", "module"}: the name of prepare's that is not
+taken from it, where, in words, and the module that it is taken from instead;
+"" where the script is itself to blame.
+"""
+
+import ast
+import re
+
+
+def claims(tree):
+    """The claims of a parsed script."""
+    names = _Names(tree)
+    return _evaluation(tree, names) + _budget(tree, names, "TIME_BUDGET") + _budget(tree, names, "STEP_BUDGET")
+
+
+def _claim(name, node, what, module=""):
+    return {"name": name, "line": node.lineno, "what": what, "module": module}
+
+
+def is_prepare(module):
+    return "prepare" in (module or "").split(".")
+
+
+class _Names:
+    """What a script knows of prepare, and of the other modules that it imports."""
+
+    def __init__(self, tree):
+        self.modules = {"prepare"}  # names of prepare itself
+        self.others = {}  # names of other modules: {name: module}
+        self.taken = {}  # names of prepare's names: {name: prepare's}
+        self.foreign = {}  # names from other modules: {name: (node, module)}
+        self.all = False  # of prepare's names are taken
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    bound = alias.asname or alias.name
+                    if is_prepare(alias.name):
+                        self.modules.add(bound)
+                    else:
+                        self.others[bound] = alias.name
+            elif isinstance(node, ast.ImportFrom):
+                module = "." * node.level + (node.module or "")
+                for alias in node.names:
+                    bound = alias.asname or alias.name
+                    if alias.name == "prepare":
+                        self.modules.add(bound)
+                    elif is_prepare(node.module) and alias.name == "*":
+                        self.all = True
+                    elif is_prepare(node.module):
+                        self.taken[bound] = alias.name
+                    else:
+                        self.foreign[bound] = node, module
+        for node in ast.walk(tree):  # ours = prepare.theirs
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                for theirs in ("evaluate_bpb", "TIME_BUDGET", "STEP_BUDGET"):
+                    if name != theirs and self.is_taken(node.value, theirs):
+                        self.taken[name] = theirs
+
+    def is_taken(self, node, name):
+        """Whether an expression is prepare's name, and nothing else."""
+        match node:
+            case ast.Name(id=bound):
+                return self.taken.get(bound) == name or self.all and bound == name
+            case ast.Attribute(attr=attr, value=value):
+                return attr == name and ast.unparse(value) in self.modules
+            case ast.Call(func=ast.Name(id="getattr"), args=[module, ast.Constant(value=text), *_]):
+                return text == name and ast.unparse(module) in self.modules
+        return False
+
+    def speaks_of(self, node, name):
+        """Whether prepare's name is anywhere in a piece of code."""
+        return any(self.is_taken(n, name) for n in ast.walk(node))
+
+
+def _bound(node, name):
+    """Whether a statement binds a name."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name == name
+        case ast.Import() | ast.ImportFrom():
+            return any((alias.asname or alias.name) == name for alias in node.names)
+        case ast.Assign(targets=targets):
+            return any(isinstance(n, ast.Name) and n.id == name for t in targets for n in ast.walk(t))
+        case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr()) | ast.AugAssign(target=ast.Name(id=target)):
+            return target == name
+    return False
+
+
+def _bindings(tree, name):
+    """The statements that decide what a script's global name is: the last at the top, else all in branches."""
+    top = [node for node in tree.body if _bound(node, name)]
+    if top:
+        return top[-1:]
+    found, left = [], list(tree.body)
+    while left:
+        node = left.pop()
+        if _bound(node, name):
+            found.append(node)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            left += ast.iter_child_nodes(node)
+        elif any(isinstance(n, ast.Global) and name in n.names for n in ast.walk(node)):
+            left += ast.iter_child_nodes(node)
+    return found
+
+
+def _own(tree, names, name):
+    """Claims on a name of prepare's that the script binds itself."""
+    found = []
+    for node in _bindings(tree, name):
+        if isinstance(node, ast.ImportFrom):
+            if name not in names.foreign or names.foreign[name][0] is not node:
+                return []
+            module = names.foreign[name][1]
+            found.append(_claim(name, node, f"{name} comes from {module} (line {node.lineno})", module))
+        elif names.speaks_of(getattr(node, "value", node), name):
+            return []
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.append(_claim(name, node, f"{name} is defined in line {node.lineno}"))
+        else:
+            found.append(_claim(name, node, f"{name} is set in line {node.lineno} ({_short(node)})"))
+    return found
+
+
+def _short(node):
+    text = ast.unparse(node).split("\n")[0]
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _evaluation(tree, names):
+    name = "evaluate_bpb"
+    found, functions = [], {}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            functions[node.name] = node
+    for node in ast.walk(tree):
+        value = None
+        match node:
+            case ast.Assign(targets=[ast.Attribute(attr="evaluate_bpb", value=module)], value=value):
+                pass
+            case ast.Call(func=ast.Name(id="setattr"), args=[module, ast.Constant(value="evaluate_bpb"), value]):
+                pass
+        if value is None or ast.unparse(module) not in names.modules:
+            continue
+        made = functions.get(value.id, value) if isinstance(value, ast.Name) else value
+        if not names.speaks_of(made, name):
+            found.append(_claim(name, node, f"prepare's evaluate_bpb is replaced in line {node.lineno}"))
+    own = _own(tree, names, name)
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    rebound = bool(own)
+    if any(names.is_taken(f, name) and not (rebound and isinstance(f, ast.Name) and f.id == name) for f in calls):
+        return found  # prepare's own is called somewhere
+    if any(isinstance(f, ast.Name) and f.id == name for f in calls):
+        found += own
+    for f in calls:
+        match f:
+            case ast.Attribute(attr="evaluate_bpb", value=module) if ast.unparse(module) in names.others:
+                module = names.others[ast.unparse(module)]
+                found.append(_claim(name, f, f"evaluate_bpb comes from {module} (line {f.lineno})", module))
+            case ast.Name(id=bound) if bound != name and bound in names.foreign:
+                node, module = names.foreign[bound]
+                if any(alias.name == name and alias.asname == bound for alias in node.names):
+                    found.append(_claim(name, node, f"{name} comes from {module} (line {node.lineno})", module))
+    return found
+
+
+_LIMIT = {"MAX", "LIMIT", "TOTAL", "TRAIN", "TRAINING", "WALL", "WALLCLOCK", "BUDGET", "NUM", "RUN", "N"}
+_TIME = {"TIME", "SECONDS", "SECS", "SEC", "MINUTES", "MINS", "HOURS", "DURATION", "BUDGET"}
+_COUNT = {"ITERS", "ITER", "ITERATIONS", "STEPS", "UPDATES", "EPOCHS"}
+_OTHER = {"STEP", "TOKEN", "TOKENS", "PARAM", "PARAMS", "MEMORY", "FLOPS", "FLOP", "VRAM", "EVAL", "WARMUP", "LOG"}
+
+
+def _budget(tree, names, name):
+    own = _own(tree, names, name)
+    if own or name == "STEP_BUDGET" or any(names.is_taken(node, name) for node in ast.walk(tree)):
+        return own
+    # It does not take the budget at all: what else does it stop by?
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare():
+                wanted = _TIME
+            case ast.For(iter=ast.Call(func=ast.Name(id="range" | "trange" | "count"))) if _trains(node):
+                wanted = _COUNT
+            case _:
+                continue
+        for part in ast.walk(node if isinstance(node, ast.Compare) else node.iter):
+            words = part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else ""
+            tokens = set(re.split(r"[_\d]+", words.upper()))
+            limits = tokens & wanted and tokens & _LIMIT and not tokens & _OTHER
+            if limits and isinstance(getattr(part, "ctx", None), ast.Load) and _set_here(tree, part, words):
+                what = f"training ends by {ast.unparse(part)} (line {part.lineno})"
+                return [_claim(name, part, what)]
+    return []
+
+
+def _trains(loop):
+    """Whether the body of a loop takes optimizer steps."""
+    calls = (n.func for n in ast.walk(loop) if isinstance(n, ast.Call))
+    return any(isinstance(f, ast.Attribute) and f.attr in ("step", "backward") for f in calls)
+
+
+def _set_here(tree, part, words):
+    """Whether a limit is a constant of the script, an argument of its command line, or its environment's."""
+    if isinstance(part, ast.Attribute):
+        flags = {"--" + words, "--" + words.replace("_", "-")}
+        return any(
+            isinstance(n, ast.Call) and any(isinstance(a, ast.Constant) and a.value in flags for a in n.args)
+            for n in ast.walk(tree)
+        )
+    return any(_bound(node, words) and not isinstance(node, (ast.Import, ast.ImportFrom)) for node in tree.body)
+
+
+# ---- prepare -------------------------------------------------------------------------------------------------------
+
+
+def prepare_fault(tree, score_name):
+    """Why a prepare.py cannot give a score, as far as it can be read; "" if it may."""
+    found = _bindings(tree, "evaluate_bpb")
+    if not found:
+        dynamic = any(
+            isinstance(n, ast.ImportFrom) and n.names[0].name == "*" or _bound(n, "__getattr__") for n in ast.walk(tree)
+        )
+        text = any(isinstance(n, ast.Constant) and n.value == "evaluate_bpb" for n in ast.walk(tree))
+        return "" if dynamic or text else "it has no evaluate_bpb, which gives every trial its score"
+    for node in found:
+        if isinstance(node, ast.AsyncFunctionDef):
+            return f"evaluate_bpb (line {node.lineno}) is asynchronous: it must return bits per byte when it is called"
+        if isinstance(node, ast.FunctionDef):
+            if words := _unscored(node, score_name):
+                return f"evaluate_bpb (line {node.lineno}) {words}"
+    return ""
+
+
+def _unscored(function, score_name):
+    inner = {n for f in ast.walk(function) if f is not function and _scope(f) for n in ast.walk(f)}
+    body = [n for n in ast.walk(function) if n not in inner]
+    if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in body):
+        return "is a generator: it must return bits per byte"
+    returns = [n for n in body if isinstance(n, ast.Return)]
+    raises = any(isinstance(n, ast.Raise) for n in body)
+    if not any(n.value is not None for n in returns):
+        return "" if raises else "returns nothing: it must return bits per byte"
+    for node in returns:
+        match node.value:
+            case ast.Dict(keys=[*keys]) if all(isinstance(k, ast.Constant) for k in keys):
+                parts = [str(k.value) for k in keys]
+            case ast.Call(func=ast.Name(id="dict"), args=[], keywords=[*keywords]) if all(k.arg for k in keywords):
+                parts = [k.arg for k in keywords]
+            case ast.JoinedStr() | ast.Constant(value=str() | bytes() | bool()):
+                return f"returns {ast.unparse(node.value)} (line {node.lineno}): it must return bits per byte, a number"
+            case _:
+                continue
+        if score_name(parts) is None:
+            return f"returns a dict of {', '.join(parts) or 'nothing'}: none of these is named val_bpb or bpb"
+    return ""
+
+
+def _scope(node):
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef))

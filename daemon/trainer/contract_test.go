@@ -1,0 +1,105 @@
+package trainer
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"autoresearchd/search"
+)
+
+// What a script decides itself is said before it runs, with the line; what
+// only looks like it is let through.
+func TestWhatAScriptDecidesItself(t *testing.T) {
+	p := newProcess(t, options(t))
+	const ends = "\nfrom prepare import evaluate_bpb\nevaluate_bpb(1, 2, 3)\n"
+	const budget = "from prepare import TIME_BUDGET\n"
+	const loop = "\nwhile time.time() - begin < TIME_BUDGET:\n    opt.step()\n"
+	for source, want := range map[string]string{
+		// The budget.
+		budget + loop + ends:                                                                                                                                 "",
+		"from constants import TIME_BUDGET" + loop + ends:                                                                                                    "TIME_BUDGET comes from constants (line 1)",
+		"from .constants import TIME_BUDGET" + loop + ends:                                                                                                   "TIME_BUDGET comes from .constants (line 1)",
+		"TIME_BUDGET = 600" + loop + ends:                                                                                                                    "TIME_BUDGET is set in line 1 (TIME_BUDGET = 600)",
+		"TIME_BUDGET: int = 600" + loop + ends:                                                                                                               "TIME_BUDGET is set in line 1 (TIME_BUDGET: int = 600)",
+		budget + "TIME_BUDGET = 600" + loop + ends:                                                                                                           "TIME_BUDGET is set in line 2 (TIME_BUDGET = 600)",
+		budget + "TIME_BUDGET *= 2" + loop + ends:                                                                                                            "TIME_BUDGET is set in line 2 (TIME_BUDGET *= 2)",
+		budget + "def f():\n    global TIME_BUDGET\n    TIME_BUDGET = 9" + loop + ends:                                                                       "",
+		"import os\nTIME_BUDGET = int(os.environ.get('T', '300'))" + loop + ends:                                                                             "TIME_BUDGET is set in line 2",
+		budget + "import os\nT = float(os.environ.get('T', TIME_BUDGET))" + loop + ends:                                                                      "",
+		"import prepare\nTIME_BUDGET = prepare.TIME_BUDGET" + loop + ends:                                                                                    "",
+		"import prepare as p\nTIME_BUDGET = min(600, getattr(p, 'TIME_BUDGET', 300))" + loop + ends:                                                          "",
+		"from prepare import TIME_BUDGET as FULL\nTIME_BUDGET = FULL if FULL > 10 else 10" + loop + ends:                                                     "",
+		"from prepare import TIME_BUDGET as FULL\nTIME_BUDGET = 10" + loop + ends:                                                                            "TIME_BUDGET is set in line 2",
+		"from prepare import *" + loop + ends:                                                                                                                "",
+		"from src.prepare import TIME_BUDGET" + loop + ends:                                                                                                  "",
+		"try:\n    from prepare import TIME_BUDGET\nexcept ImportError:\n    TIME_BUDGET = 300" + loop + ends:                                                "",
+		"MAX_SECONDS = 600\nwhile time.time() - begin < MAX_SECONDS:\n    opt.step()" + ends:                                                                 "training ends by MAX_SECONDS (line 2)",
+		"a.add_argument('--time-limit', default=9)\nwhile time.time() < begin + args.time_limit:\n    opt.step()" + ends:                                     "training ends by args.time_limit (line 2)",
+		"a.add_argument('--max_iters', default=9)\nfor n in range(args.max_iters):\n    opt.step()" + ends:                                                   "training ends by args.max_iters (line 2)",
+		budget + "a.add_argument('--max_iters', default=9)\nfor n in range(args.max_iters):\n    if time.time() > TIME_BUDGET: break\n    opt.step()" + ends: "",
+		"EVAL_SECONDS = 3\nwhile time.time() < EVAL_SECONDS:\n    pass" + ends:                                                                               "",
+		"NUM_STEPS = 3\nfor n in range(NUM_STEPS):\n    print(n)" + ends:                                                                                     "",
+		// The score.
+		"def evaluate_bpb(m):\n    return 1.0\nevaluate_bpb(1)\n":                                                             "evaluate_bpb is defined in line 1",
+		"from prepare import evaluate_bpb\ndef evaluate_bpb(m):\n    return 1.0\nevaluate_bpb(1)\n":                           "evaluate_bpb is defined in line 2",
+		"class evaluate_bpb:\n    pass\nevaluate_bpb()\n":                                                                     "evaluate_bpb is defined in line 1",
+		"evaluate_bpb = lambda *a: 0.5\nevaluate_bpb(1)\n":                                                                    "evaluate_bpb is set in line 1",
+		"from metrics import evaluate_bpb\nevaluate_bpb(1)\n":                                                                 "evaluate_bpb comes from metrics (line 1)",
+		"from nanochat.loss_eval import evaluate_bpb\nevaluate_bpb(1)\n":                                                      "evaluate_bpb comes from nanochat.loss_eval (line 1)",
+		"from metrics import evaluate_bpb as score\nscore(1)\n# evaluate_bpb()\nx.evaluate_bpb(1)\n":                          "evaluate_bpb comes from metrics (line 1)",
+		"import metrics\nmetrics.evaluate_bpb(1)\n":                                                                           "evaluate_bpb comes from metrics (line 2)",
+		"import prepare\ndef own(*a):\n    return 0.5\nprepare.evaluate_bpb = own\nprepare.evaluate_bpb(1)\n":                 "prepare's evaluate_bpb is replaced in line 4",
+		"import prepare\nsetattr(prepare, 'evaluate_bpb', lambda *a: 0)\nprepare.evaluate_bpb(1)\n":                           "prepare's evaluate_bpb is replaced in line 2",
+		"import prepare\nold = prepare.evaluate_bpb\nprepare.evaluate_bpb = lambda *a: old(*a)\nprepare.evaluate_bpb(1)\n":    "",
+		"import prepare\nprepare.evaluate_bpb(1)\n":                                                                           "",
+		"import src.prepare\nsrc.prepare.evaluate_bpb(1)\n":                                                                   "",
+		"from src import prepare as p\np.evaluate_bpb(1)\n":                                                                   "",
+		"from prepare import evaluate_bpb\n@torch.no_grad()\ndef evaluate():\n    return evaluate_bpb(1)\nevaluate()\n":       "",
+		"from prepare import evaluate_bpb as theirs\ndef evaluate_bpb(*a):\n    return theirs(*a)\nevaluate_bpb(1)\n":         "",
+		"import prepare\nclass T:\n    def evaluate_bpb(self):\n        return prepare.evaluate_bpb(1)\nT().evaluate_bpb()\n": "",
+		"from prepare import evaluate_bpb\nevaluate_bpb = torch.no_grad()(evaluate_bpb)\nevaluate_bpb(1)\n":                   "",
+		"from prepare import evaluate_bpb as full\ndef quick(m):\n    return 1\nquick(1)\nfull(1)\n":                          "",
+	} {
+		i, err := p.Inspect(context.Background(), []byte(source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := i.Fault(search.Budget{Seconds: 300})
+		if want == "" && got != "" || !strings.HasPrefix(got, want) || want != "" && !strings.Contains(got, "from prepare") {
+			t.Errorf("%s\ngot  %q\nwant %q", source, got, want)
+		}
+	}
+}
+
+func TestWhatIsWrongWithAPrepare(t *testing.T) {
+	p := newProcess(t, options(t))
+	for source, want := range map[string]string{
+		"def evaluate_bpb(m):\n    return 1.0\n":                                     "",
+		"def evaluate_bpb(m):\n    return m, 2.5\n":                                  "",
+		"def evaluate_bpb(m):\n    return {'val_bpb': 1, 'loss': 2}\n":               "",
+		"def evaluate_bpb(m):\n    out = {'loss': 2}\n    return out\n":              "",
+		"from score import evaluate_bpb\n":                                           "",
+		"from score import *\n":                                                      "",
+		"if x:\n    def evaluate_bpb(m):\n        return 1.0\n":                      "",
+		"evaluate_bpb = functools.partial(f, 1)\n":                                   "",
+		"globals()['evaluate_bpb'] = f\n":                                            "",
+		"def evaluate_bpb(m):\n    raise NotImplementedError\n":                      "",
+		"def evaluate(m):\n    return 1.0\n":                                         "it has no evaluate_bpb, which gives every trial its score",
+		"def evaluate_bpb(m):\n    print(m)\n":                                       "evaluate_bpb (line 1) returns nothing: it must return bits per byte",
+		"async def evaluate_bpb(m):\n    return 1.0\n":                               "evaluate_bpb (line 1) is asynchronous: it must return bits per byte when it is called",
+		"def evaluate_bpb(m):\n    yield 1.0\n":                                      "evaluate_bpb (line 1) is a generator: it must return bits per byte",
+		"X = 1\ndef evaluate_bpb(m):\n    return {'loss': 1, 'ppl': 2}\n":            "evaluate_bpb (line 2) returns a dict of loss, ppl: none of these is named val_bpb or bpb",
+		"def evaluate_bpb(m):\n    return dict(loss=1)\n":                            "evaluate_bpb (line 1) returns a dict of loss: none of these is named val_bpb or bpb",
+		"def evaluate_bpb(m):\n    return f'{m:.3f}'\n":                              "evaluate_bpb (line 1) returns f'{m:.3f}' (line 2): it must return bits per byte, a number",
+		"def evaluate_bpb(m):\n    def g():\n        yield 1\n    return sum(g())\n": "",
+	} {
+		i, err := p.Inspect(context.Background(), []byte(source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.Unscored != want {
+			t.Errorf("%s\ngot  %q\nwant %q", source, i.Unscored, want)
+		}
+	}
+}
