@@ -93,11 +93,11 @@ func readSpace(ctx context.Context, c *config.Config) (r spaceReport, faults err
 		return r, nil, err
 	}
 	defer p.Close()
-	i, err := p.Inspect(ctx, source)
-	if err != nil {
+	var i trainer.Inspection
+	if i, r.Fault, err = supervisor.Examine(ctx, repo, p.Inspect, r.Commit, source, c.Trial.Budget); err != nil {
 		return r, nil, err
 	}
-	if r.Fault = i.Fault(c.Trial.Budget); i.Error != "" {
+	if i.Error != "" {
 		return r, nil, nil
 	}
 	space, faults := i.Space(c.Search.Overrides())
