@@ -12,14 +12,6 @@ import (
 	"autoresearchd/daemon/trainer"
 )
 
-// hostMemory is what a trial may take of the host's memory in bytes, 0 for any.
-func hostMemory(c *config.Config) int64 {
-	if c.Trial.Memory == 0 {
-		return trainer.HostMemory()
-	}
-	return max(0, int64(c.Trial.Memory))
-}
-
 // mostCompiled is how many bytes of compiled code are kept; beyond it a start
 // empties them, and the first trial compiles anew.
 const mostCompiled = 20 << 30
@@ -49,9 +41,12 @@ func keepCompiled(c *config.Config, o *trainer.Options, log *slog.Logger) error 
 
 // examineLimits says what a trial may take, and what of it is kept.
 func examineLimits(c *config.Config, ok func(string, string, ...any), note func(string, string, string)) {
-	if m := hostMemory(c); m > 0 {
-		ok("memory", "a trial may take %.1f GiB of this machine's memory", float64(m)/(1<<30))
-	} else {
+	switch most, _ := trainer.HostMemory(); {
+	case c.Trial.Memory > 0:
+		ok("memory", "a trial may take %.1f GiB of this machine's memory", float64(c.Trial.Memory)/(1<<30))
+	case c.Trial.Memory == 0:
+		ok("memory", "a trial may take %.1f GiB of this machine's memory, so that it has room itself", float64(most)/(1<<30))
+	default:
 		note("memory", "a trial may take all of this machine's memory", `trial.memory = "" leaves the machine room`)
 	}
 	dir := compiled(c)

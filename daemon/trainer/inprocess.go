@@ -140,7 +140,8 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 		case <-sample.C:
 			r.tell(Event{})
 			r.sample(self, device, before, onGPU)
-			if o.tooMuch(family(self[0])) {
+			if limit, over := o.tooMuch(family(self[0])); over {
+				end.memory = limit
 				end.outOfMemory, running = true, false
 			}
 			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-given > o.Quota {

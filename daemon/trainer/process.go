@@ -283,7 +283,8 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 			members := seat.group.members()
 			r.sample(members, device, before, onGPU)
 			// The kernel's own limit is faster, where there is one.
-			if o.tooMuch(members) {
+			if limit, over := o.tooMuch(members); over {
+				end.memory = limit
 				end.outOfMemory, forced, running = true, true, false
 			}
 			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-given > o.Quota {

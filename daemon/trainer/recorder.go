@@ -213,10 +213,17 @@ func FolderSize(dir string) (total int64) {
 }
 
 // tooMuch reports whether processes hold more of the host's memory than a trial
-// may. What they share counts once, and is looked at only where it matters,
-// since the kernel has to walk their tables for it.
-func (o *Options) tooMuch(pids []int) bool {
-	return o.Memory > 0 && resident(pids) > o.Memory && proportional(pids) > o.Memory
+// may, and how many bytes those are. What they share counts once, and is looked
+// at only where it matters, since the kernel has to walk their tables for it.
+func (o *Options) tooMuch(pids []int) (limit int64, over bool) {
+	limit = o.Memory
+	if o.Room {
+		var short bool
+		if limit, short = HostMemory(); !short {
+			return 0, false
+		}
+	}
+	return limit, limit > 0 && resident(pids) > limit && proportional(pids) > limit
 }
 
 // proportional adds up the host memory in bytes that processes hold, with their
@@ -261,21 +268,33 @@ const room = 2 << 30
 
 // HostMemory returns the bytes that a trial may take where nobody has said: what
 // this machine, or the group of processes that the daemon is in, has without
-// room, and half of a small one. 0: that cannot be told.
-func HostMemory() int64 {
+// room, and half of a small one; 0: that cannot be told. short reports whether
+// less than room is left: a virtual machine may look small until its memory is
+// used, and then grows.
+func HostMemory() (limit int64, short bool) {
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	var total int64
-	if fields := strings.Fields(string(data)); len(fields) > 1 && fields[0] == "MemTotal:" {
-		kib, _ := strconv.ParseInt(fields[1], 10, 64)
-		total = kib << 10
+	kib := map[string]int64{}
+	for _, line := range strings.Split(string(data), "\n") {
+		if fields := strings.Fields(line); len(fields) > 1 {
+			kib[fields[0]], _ = strconv.ParseInt(fields[1], 10, 64)
+		}
 	}
-	for _, limit := range memoryLimits() {
-		total = min(total, limit)
+	return spare(kib["MemTotal:"]<<10, kib["MemAvailable:"]<<10, memoryLimits())
+}
+
+// spare is HostMemory of a machine with so many bytes, so many of them left, and
+// limits of the groups.
+func spare(total, left int64, limits []int64) (limit int64, short bool) {
+	group := total
+	for _, l := range limits {
+		group = min(group, l)
 	}
-	return max(total/2, total-max(room, total/10))
+	without := func(bytes int64) int64 { return max(bytes/2, bytes-max(room, bytes/10)) }
+	limit = without(group)
+	return limit, group < total || left < total-without(total)
 }
 
 // memoryLimits are those of the control groups that this process is in.

@@ -160,6 +160,7 @@ type Options struct {
 	Quota     int64                         // bytes that a trial may write into its folder; 0: no limit
 	Processes int                           // process limit of a trial; 0: none
 	Memory    int64                         // host memory limit of a trial in bytes; 0: none
+	Room      bool                          // end a trial that leaves the host no room instead: see HostMemory
 	Secrets   []string                      // names of environment variables that trials must not see
 	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
 	Closed    []string                      // files and folders that trials must not read
