@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all build demo test repeat bench bench-search soak install uninstall clean
+.PHONY: all build demo test drill repeat bench bench-search soak install uninstall clean
 
 all: build
 
@@ -22,6 +22,10 @@ repeat:
 # The slow forms of what make test does in short.
 soak:
 	@AUTORESEARCH_SOAK=500 scripts/test.sh soak
+
+# The service in a booted systemd; as root on Debian or Ubuntu.
+drill:
+	@scripts/drills/service.sh
 
 bench: build
 	@scripts/bench.sh
