@@ -32,8 +32,10 @@ func Dir(dir string) error {
 	return Explain(errors.Join(err, f.Close(), os.Remove(f.Name())), dir, dir)
 }
 
-// Files opens each regular file that lies directly in dir for writing, and
-// changes none. Other users' files are what a run by sudo leaves behind.
+// Files asks of each regular file that lies directly in dir whether it can be
+// written. Other users' files are what a run by sudo leaves behind. None is
+// opened: closing a file lets go of all locks that the process has on it, and
+// SQLite's on the journal are such locks.
 func Files(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -43,15 +45,10 @@ func Files(dir string) error {
 		if !e.Type().IsRegular() {
 			continue
 		}
-		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_WRONLY|unix.O_NOFOLLOW, 0)
-		if errors.Is(err, fs.ErrNotExist) { // it went meanwhile
-			continue
-		}
-		if err == nil {
-			err = f.Close()
-		}
-		if err != nil {
-			return Explain(err, filepath.Join(dir, e.Name()), dir)
+		path := filepath.Join(dir, e.Name())
+		err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it went meanwhile
+			return Explain(&fs.PathError{Op: "write", Path: path, Err: err}, path, dir)
 		}
 	}
 	return nil
