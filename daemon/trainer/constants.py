@@ -353,8 +353,23 @@ class Finder:
             match node:
                 case ast.Attribute(attr=label, ctx=ast.Store() | ast.Del()):
                     stored.setdefault(label, node.lineno)
-                case ast.Call(func=ast.Name(id="setattr"), args=[_, ast.Constant(value=label), *_]):
+                case ast.Call(
+                    func=ast.Name(id="setattr") | ast.Attribute(attr="__setattr__"),
+                    args=[*_, ast.Constant(value=str(label)), _],
+                ):
                     stored.setdefault(label, node.lineno)
+                case ast.Subscript(value=of, slice=key, ctx=ast.Store() | ast.Del()) if self.attributes(of):
+                    if isinstance(key, ast.Constant):
+                        stored.setdefault(key.value, node.lineno)
+                    else:
+                        loose = loose or node.lineno
+                case ast.Call(func=ast.Attribute(value=of, attr="update"), args=args, keywords=keywords) if (
+                    self.attributes(of)
+                ):
+                    if args or any(k.arg is None for k in keywords):
+                        loose = loose or node.lineno
+                    for k in keywords:
+                        stored.setdefault(k.arg, node.lineno)
                 case ast.Call(func=ast.Name(id="setattr"), args=[of, *_]) if self.holds_settings(of):
                     loose = loose or node.lineno
                 case ast.Call(func=f, keywords=keywords) if uses.last(f) in ("replace", "_replace", "set_defaults"):
@@ -365,6 +380,22 @@ class Finder:
                             loose = loose or node.lineno
         self.fields(stored, loose)
         self.arguments(stored, loose)
+
+    @staticmethod
+    def gives(call):
+        """Whether a parse_args is given arguments, or an object that may hold values already."""
+        given = [*call.args, *(k.value for k in call.keywords)]
+        return any(
+            not (isinstance(v, ast.List) and not v.elts) and not (isinstance(v, ast.Constant) and v.value is None)
+            for v in given
+        )
+
+    def attributes(self, node):
+        """The object whose attributes an expression is the dictionary of; None for all else."""
+        match node:
+            case ast.Call(func=ast.Name(id="vars"), args=[of]) | ast.Attribute(value=of, attr="__dict__"):
+                return of if self.holds_settings(of) else None
+        return None
 
     def holds_settings(self, node):
         """Whether an object may be one of settings: by its name, or since it is made of a class or by argparse."""
@@ -455,18 +486,14 @@ class Finder:
         parsed = [
             n for n in self.nodes if isinstance(n, ast.Call) and uses.last(n.func) in ("parse_args", "parse_known_args")
         ]
-        own = next((n for n in parsed if n.args and not (isinstance(n.args[0], ast.List) and not n.args[0].elts)), None)
+        own = next((n for n in parsed if self.gives(n)), None)
         seen = {}
         for node in self.nodes:
             if isinstance(node, ast.Call) and uses.last(node.func) == "add_argument" and parsed:
-                keywords = {k.arg: k.value for k in node.keywords}
-                options = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-                long = next((o for o in options if o.startswith("--")), options[0] if options else "")
-                dest = long.lstrip("-").replace("-", "_")
-                if isinstance(keywords.get("dest"), ast.Constant):
-                    dest = keywords["dest"].value
-                if dest and "default" in keywords:
-                    seen.setdefault(dest, []).append((long, keywords["default"], node.lineno))
+                default = next((k.value for k in node.keywords if k.arg == "default"), None)
+                name, dest = uses.option(node)
+                if dest and default is not None:
+                    seen.setdefault(dest, []).append((name, default, node.lineno))
         for dest, found in seen.items():
             name, value, line = found[0]
             if len(found) > 1:

@@ -209,3 +209,47 @@ func TestSpansAgainstAST(t *testing.T) {
 		t.Errorf("too few were compared: %s", fmt.Sprint(counts))
 	}
 }
+
+// TestSettingsSetAgain holds that no default is believed that a later line may replace.
+func TestSettingsSetAgain(t *testing.T) {
+	p := newProcess(t, options(t))
+	argument := "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--lr', default=0.04)\nargs = parser.parse_args(%s)\n"
+	class := "class Settings:\n    lr: float = 0.04\n%sargs = Settings()\n"
+	for _, c := range []struct {
+		form, inside, after string
+		keeps               bool
+	}{
+		{argument, "", "", true},
+		{argument, "[]", "", true},
+		{argument, "args=None", "", true},
+		{argument, "['--lr', '0.1']", "", false},
+		{argument, "args=['--lr', '0.1']", "", false},
+		{argument, "namespace=given", "", false},
+		{argument, "", "vars(args).update(given)", false},
+		{argument, "", "vars(args).update(other=1)", true},
+		{argument, "", "vars(args).update(lr=1)", false},
+		{argument, "", "vars(args)['lr'] = 1", false},
+		{argument, "", "vars(args)[key] = 1", false},
+		{argument, "", "vars(args)['other'] = 1", true},
+		{argument, "", "args.__dict__['lr'] = 1", false},
+		{argument, "", "setattr(args, key, 1)", false},
+		{argument, "", "print(vars(args)['lr'])", true},
+		{class, "", "", true},
+		{class, "", "args.__dict__.update(given)", false},
+		{class, "    def __post_init__(self):\n        object.__setattr__(self, 'lr', 1)\n", "", false},
+		{class, "    def __post_init__(self):\n        self.lr = 1\n", "", false},
+		{class, "    def __post_init__(self):\n        object.__setattr__(self, 'other', 1)\n", "", true},
+	} {
+		source := fmt.Sprintf(c.form, c.inside) + c.after + "\nfrom prepare import evaluate_bpb\nevaluate_bpb(args.lr, None, 2)\n"
+		i, err := p.Inspect(context.Background(), []byte(source))
+		if err != nil || i.Error != "" {
+			t.Fatalf("%s: %v %s", source, err, i.Error)
+		}
+		is := func(name string) bool { return name == "--lr" || name == "Settings.lr" }
+		found := slices.ContainsFunc(i.Constants, func(c search.Constant) bool { return is(c.Name) })
+		said := slices.ContainsFunc(i.Others, func(o Other) bool { return is(o.Name) && o.Why != "" })
+		if found != c.keeps || said == c.keeps {
+			t.Errorf("%s: a constant %t, said %t, want %t", source, found, said, c.keeps)
+		}
+	}
+}

@@ -45,7 +45,8 @@ _WORDS = {
 _FUNCTIONS = {
     PRINTS: r"print\w*|log|log_\w+|log0|info|debug|warning|warn|error|exception|critical|add_scalars?|add_text|writerow"
     r"|writelines?|write|dumps?|pprint|set_description|set_postfix|secho|echo|notify|report|track|log_metrics?",
-    SEED: r"(manual_)?seed(_all|_everything)?|set_seed|Random|RandomState|default_rng|PRNGKey|initial_seed",
+    SEED: r"(manual_)?seed(_all|_everything)?|set_seed|Random|RandomState|default_rng|PRNGKey|initial_seed|SeedSequence"
+    r"|PCG64(DXSM)?|MT19937|Philox|SFC64",
     PAUSES: r"sleep|alarm|setitimer|nvidia_smi|wait",
     FILES: r"open|exists|isfile|isdir|makedirs|mkdir|listdir|glob|rglob|Path|expanduser|expandvars|abspath|dirname"
     r"|basename|load|save|savez?|memmap|fromfile|tofile|loadtxt|savetxt|read_\w+|to_csv|to_json|remove|unlink|rename"
@@ -54,7 +55,7 @@ _FUNCTIONS = {
     RUNS: r"device|set_device|compile|jit|set_num_threads|set_num_interop_threads|set_float32_matmul_precision"
     r"|init_process_group|getenv|putenv|setdefault|setenv|setrlimit|nice|set_default_device|set_memory_limit"
     r"|set_cache_limit|set_per_process_memory_fraction|set_wired_limit|signal|setLevel|basicConfig|check_call|check_output"
-    r"|Popen|profile|add_argument|freeze",
+    r"|Popen|profile|add_argument|freeze|cuda|exit|_exit|quit|abort",
     LOADS: r"list_\w*files|iter_parquet|download\w*|Thread|ThreadPoolExecutor|ProcessPoolExecutor|Pool|Queue",
 }
 _EVALUATION = (
@@ -90,7 +91,7 @@ _NAMES = {
     LOADS: r"SHARDS?|WORKERS|PREFETCH|DOWNLOAD|DATASET|CACHE|VOCAB|BOS|EOS|PAD|UNK|TOKENIZER",
     FILES: r"SAVE|CHECKPOINT|CKPT|FILES?",
     RUNS: r"PORT|(LOCAL|GLOBAL|DDP|NODE)_RANK|WORLD_SIZE|THREADS|PROCS|RETRY|RETRIES|ATTEMPTS|VERSION|PROFILER?"
-    r"|BENCHMARK|DEBUG|VERBOSE|AUTOTUNE|COMPILE|TORCH_COMPILE|DEVICE_(ID|INDEX|COUNT)|NUM_(GPUS|DEVICES)",
+    r"|BENCHMARK|DEBUG|VERBOSE|AUTOTUNE|COMPILE|TORCH_COMPILE|DEVICE(_ID|_INDEX|_COUNT|$)|NUM_(GPUS|DEVICES)",
     PRINTS: r"FLOPS|TFLOPS|PRINT|WANDB",
 }
 _LENGTH = r"SEQ|SEQUENCE|SEQLEN|CONTEXT|CTX|BLOCK_SIZE|BLOCK"
@@ -276,28 +277,31 @@ class Program:
     def _times(self):
         """Finds what holds a time, and the clocks among them: what adds times up, or was read off a clock."""
         self.timed, self.clocks = set(), set()
-        stores = [
-            n for n in ast.walk(self.tree) if isinstance(n, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and n.value
-        ]
+        stores = []  # (variable or label, the value that it is set to or that is added to it, whether it adds up)
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.Assign(targets=targets, value=value):
+                    pairs = [pair for target in targets for pair in self._pairs(target, value)]
+                    stores += [(self._key(part), v, v and self._reads(v, self._key(part))) for part, v in pairs]
+                case ast.AnnAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
+                    stores.append((self._key(target), value, False))
+                case ast.AugAssign(target=target, op=ast.Add() | ast.Sub(), value=value):
+                    stores.append((self._key(target), value, True))
+                case ast.Call(func=ast.Attribute(value=of, attr="append"), args=[value]):
+                    stores.append((self._key(of), value, False))
+                case ast.Call():
+                    for arg, value in self.passed(node):
+                        stores.append(((self.inner[self.function(arg)], arg.arg), value, False))
+        stores = [store for store in stores if store[0] is not None and store[1] is not None]
         size = -1
         while size != len(self.timed):
             size = len(self.timed)
-            for node in stores:
-                if self.is_time(node.value) and not (
-                    isinstance(node, ast.AugAssign) and not isinstance(node.op, (ast.Add, ast.Sub))
-                ):
-                    for key in self._stored(node):
-                        self.timed.add(key)
-        for node in stores:
-            for key in self._stored(node):
-                if key in self.timed and (
-                    isinstance(node, ast.AugAssign) or self._reads(node.value, key) or self._ticks(node.value)
-                ):
-                    self.clocks.add(key)
+            self.timed |= {key for key, value, _ in stores if self.is_time(value)}
+        self.clocks = {k for k, value, adds in stores if k in self.timed and (adds or self._ticks(value))}
 
     def _stored(self, node):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return [key for t in targets if (key := self._key(t)) is not None]
+        return [key for t in targets for part, _ in self._pairs(t, None) if (key := self._key(part)) is not None]
 
     def _key(self, node):
         match node:
@@ -311,10 +315,16 @@ class Program:
         return any(self._key(n) == key for n in ast.walk(expression))
 
     def _ticks(self, node):
+        """Whether a value is read off a clock: the time, or a time from now on."""
+        match node:
+            case ast.BinOp(left=a, op=ast.Add(), right=b):
+                return self._ticks(a) or self._ticks(b)
         return isinstance(node, ast.Call) and _is(_TIMES, last(node.func)) and not node.args
 
     def is_time(self, node):
         match node:
+            case ast.Subscript(value=of, slice=ast.Slice()):
+                return self.is_time(of)
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return self._key(node) in self.timed
             case ast.Call(func=f, args=args):
@@ -324,13 +334,27 @@ class Program:
             case ast.BinOp(left=a, op=ast.Add() | ast.Sub(), right=b):
                 return self.is_time(a) or self.is_time(b)
             case ast.BinOp(left=a, op=ast.Mult(), right=b):
-                return (
-                    self.is_time(a) and isinstance(b, ast.Constant) or isinstance(a, ast.Constant) and self.is_time(b)
-                )
+                return self.is_time(a) and self._counts(b) or self._counts(a) and self.is_time(b)
             case ast.BinOp(left=a, op=ast.Div() | ast.FloorDiv(), right=ast.Constant()):
                 return self.is_time(a)
             case ast.IfExp(body=a, orelse=b):
                 return self.is_time(a) or self.is_time(b)
+        return False
+
+    def _counts(self, node):
+        """Whether a time that is multiplied by a value is still one: by a number, or by whether it counts."""
+        match node:
+            case ast.Constant() | ast.Compare():
+                return True
+            case ast.UnaryOp(op=ast.Not(), operand=a) | ast.Call(func=ast.Name(id="int" | "float" | "bool"), args=[a]):
+                return self._counts(a)
+            case ast.BoolOp(values=several):
+                return all(map(self._counts, several))
+            case ast.Name(id=name):
+                found = [self.parent.get(n) for n in self.bindings.get((self.scope[node].find(name), name), [])]
+                return bool(found) and all(
+                    isinstance(getattr(n, "value", None), (ast.Compare, ast.Constant)) for n in found
+                )
         return False
 
     # ---- plain values ----
@@ -416,7 +440,7 @@ class Program:
 
     def effects(self, statements, seen=()):
         """What statements do, their calls of the script's own functions included: a set of kinds, and "steps", "ends"
-        (the run), "leaves" (the loop) and "returns" besides."""
+        (the run), "leaves" (the loop), "returns", "raises" and "restores" (a model's state) besides."""
         out = set()
         for statement in statements:
             for node in self._inside(statement):
@@ -448,6 +472,8 @@ class Program:
                                 out |= self._effects[definition]
                         elif name == "append" and node.args and self.is_time(node.args[0]):
                             out.add(CLOCK)
+                        elif name == "load_state_dict":
+                            out.add("restores")
                         elif not self.passes(node) and not _is(_QUIET, name) and not _is(_TIMES, name):
                             out.add(self.foreign(node))
         return out
@@ -486,6 +512,10 @@ class Program:
             return EVALUATES
         if whole.startswith(("wandb.", "mlflow.")):
             return PRINTS
+        if whole.startswith("subprocess.") or whole == "os.system":
+            return RUNS
+        if whole.endswith("random.key"):
+            return SEED
         if name == "join":
             return FILES
         return _kind(_FUNCTIONS, name) or TRAINS
@@ -527,6 +557,14 @@ def last(node):
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def option(call):
+    """The (option, attribute) of an add_argument; empty texts where it names none."""
+    names = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    name = next((n for n in names if n.startswith("--")), names[0] if names else "")
+    given = next((k.value for k in call.keywords if k.arg == "dest"), None)
+    return name, given.value if isinstance(given, ast.Constant) else name.lstrip("-").replace("-", "_")
 
 
 class Use:
@@ -644,6 +682,8 @@ class Flow:
         compared = False
         while True:
             child, node = node, self.p.parent.get(node)
+            if isinstance(child, ast.expr):
+                tested = child
             match node:
                 case ast.Call():
                     if child is node.func:
@@ -699,7 +739,13 @@ class Flow:
                     self.faint = self.faint or not self.p.is_plain(other)
                 case ast.IfExp() | ast.BoolOp() | ast.UnaryOp() | ast.JoinedStr() | ast.FormattedValue():
                     pass
-                case ast.Tuple() | ast.List() | ast.Set() | ast.Starred() | ast.Slice() | ast.Await() | ast.Lambda():
+                case ast.Slice(lower=lower):
+                    of = self.p.parent[node]
+                    total = self.p.parent[of]
+                    if child is lower and isinstance(total, ast.Call) and last(total.func) == "sum":
+                        if self.p.is_time(of.value):
+                            self.note(CLOCK, node)
+                case ast.Tuple() | ast.List() | ast.Set() | ast.Starred() | ast.Await() | ast.Lambda():
                     pass
                 case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                     pass
@@ -732,14 +778,16 @@ class Flow:
                         self.targets(node.optional_vars, whole)
                     return
                 case ast.If():
-                    self.decides(node, compared, child)
+                    self.decides(node, compared, tested)
                     return
                 case ast.While():
                     self.loop(node)
                     return
-                case ast.Match() | ast.match_case():
-                    self.note(TRAINS, child)
+                case ast.Match():
+                    self.decides(node, compared, tested)
                     return
+                case ast.match_case():
+                    pass
                 case ast.Assert() | ast.Raise():
                     self.note(CHECKS, node)
                     return
@@ -804,8 +852,19 @@ class Flow:
         plain = [*args.posonlyargs, *args.args]
         late = plain[len(plain) - len(args.defaults) :]
         for arg, value in zip([*late, *args.kwonlyargs], [*args.defaults, *args.kw_defaults], strict=True):
-            if value is child:
+            if value is child and not self.always_given(inner.node, arg):
                 self.add(("name", inner, arg.arg))
+
+    def always_given(self, function, arg):
+        """Whether each call of a function sets a parameter, so that its default never runs."""
+        if isinstance(function, ast.Lambda) or isinstance(self.p.scope[function].node, ast.ClassDef):
+            return False
+        reads = self.p.loads.get((self.p.scope[function], function.name), [])
+        calls = [self.p.parent[read] for read in reads]
+        return bool(calls) and all(
+            isinstance(call, ast.Call) and call.func is read and any(a is arg for a, _ in self.p.passed(call))
+            for call, read in zip(calls, reads, strict=True)
+        )
 
     def argument(self, call, child, keyword, whole=False):
         """A value is an argument of a call. Reports whether the call's result depends on it as a value does."""
@@ -819,6 +878,17 @@ class Flow:
             return True
         if own := self.p.own(call):
             return self.enter(call, child, keyword, own, whole)
+        if name == "add_argument" and keyword is not None and keyword.arg == "default":
+            self.add(("label", option(call)[1]))
+            return False
+        if (
+            name in ("getenv", "setdefault")
+            and child in call.args[1:]
+            and not dotted(call.func).endswith("environ." + name)
+        ):
+            if name == "setdefault" and isinstance(call.args[0], ast.Constant):
+                self.add(("label", call.args[0].value))
+            return True  # what stands in for a setting that is not given
         if self.p.passes(call):
             if name == "update" and (root := self.p.root(call.func)):
                 self.add(("name", *root))
@@ -890,14 +960,28 @@ class Flow:
         return True
 
     def decides(self, node, compared, test):
-        """A value stands in the test of an if."""
-        done = self.p.effects([*node.body, *node.orelse])
+        """A value stands in the test of an if, or in the subject or a guard of a match."""
+        blocks = [c.body for c in node.cases] if isinstance(node, ast.Match) else [node.body, node.orelse]
+        governed = [statement for block in blocks for statement in block]
+        done = self.p.effects(governed)
+        rest = self.rest(node) if self.passed_by(node, blocks) else []
+        after = self.p.effects(rest)
+        seen = "steps" in after and "steps" not in done  # no step is taken that the clock does not see
         every = self.modulus(test)
+        if seen and "returns" in done and not every and not self.faint:
+            self.note(BOUND, node)
+            return
+        done |= after - {CLOCK} if seen else after
+        if "restores" in done:
+            if FILES in done and "steps" not in done:
+                self.note(RUNS, node)  # it goes on from an earlier run's file
+                return
+            done.add(TRAINS)
         derived = len(self.seen) > 1 and not self.faint
         counted = (
             derived
             or compared
-            and any(isinstance(n, (ast.Name, ast.Attribute)) and not dotted(n).isupper() for n in ast.walk(node.test))
+            and any(isinstance(n, (ast.Name, ast.Attribute)) and not dotted(n).isupper() for n in ast.walk(test))
         )
         training = any(self.trains_in(loop) for loop in self.loops(node))
         beside = done & {PRINTS, FILES, EVALUATES, PAUSES}
@@ -919,11 +1003,32 @@ class Flow:
                     self.note(kind, node)
                     break
         if done & {TRAINS, "steps"} or not done & {PAUSES, EVALUATES, RUNS}:
-            self.depends([*node.body, *node.orelse])
+            self.depends(governed)
+            faint, self.faint = self.faint, self.faint or seen
+            self.depends(rest)
+            self.faint = faint
         if "leaves" in done and not training:
             self.faint = True
             for loop in self.loops(node)[:1]:
                 self.depends(loop.body)
+
+    def passed_by(self, node, blocks):
+        """Whether an if or a match only guards what comes after it, by continue or by return."""
+        ends = [block[-1] for block in blocks if block]
+        if any(isinstance(n, ast.Continue) for n in ends):
+            return True
+        return any(isinstance(n, ast.Return) for n in ends) and not self.loops(node)
+
+    def rest(self, node):
+        """The statements after an if that a continue or return in it leaves out."""
+        out = []
+        while isinstance(node, (ast.If, ast.With, ast.Try, ast.Match, ast.match_case)):
+            parent = self.p.parent[node]
+            for _, block in ast.iter_fields(parent):
+                if isinstance(node, ast.stmt) and isinstance(block, list) and node in block:
+                    out += block[block.index(node) + 1 :]
+            node = parent
+        return out
 
     def modulus(self, test):
         """Whether a test asks for every n-th step."""
@@ -972,7 +1077,9 @@ class Flow:
                     case ast.Assign(targets=targets, value=value):
                         for target in targets:
                             self.control(target, value)
-                    case ast.AugAssign(target=target, value=value) | ast.AnnAssign(target=target, value=value):
+                    case ast.AugAssign(target=target):
+                        self.control(target, None)  # how often it is counted says nothing of what the count decides
+                    case ast.AnnAssign(target=target, value=value):
                         self.control(target, value)
                     case ast.Return(value=value) if value is not None:
                         if function := self.p.function(node):

@@ -3,7 +3,11 @@
 import logging
 import os
 import random
+import subprocess
+import sys
 
+import jax
+import numpy as np
 import torch
 from prepare import evaluate_bpb, make_dataloader
 from torch import nn
@@ -29,6 +33,12 @@ GATED = False  # searched
 SCALE = 1.5  # searched
 KERNEL = (3, 5)  # searched
 FUSE = True  # no: how the code is run
+GO_ON = False  # no: how the code is run
+KEEP_MEAN = True  # searched
+FETCHED = 12  # no: how the code is run
+STATUS = 3  # no: how the code is run
+DRAW = 5  # no: seeds
+STREAM = 6  # no: seeds
 
 torch.manual_seed(LUCK)
 random.Random(OTHER_LUCK)
@@ -68,4 +78,13 @@ if FUSE:
     model = torch.compile(model)
 loader = DataLoader(paths, batch_size=2, num_workers=HANDS)
 batches = make_dataloader(None, 2, MAX_SEQ_LEN, "train")
+subprocess.run(["python", "prepare.py", "--pieces", str(FETCHED)], check=True)
+model.noise = jax.random.normal(jax.random.key(DRAW)), np.random.Generator(np.random.PCG64(STREAM))
+mean = Block(**settings)
+if GO_ON:
+    model.load_state_dict(torch.load("last.pt"))
+if KEEP_MEAN:
+    model.load_state_dict(mean.state_dict())
+if not paths:
+    sys.exit(STATUS)
 print("bpb", evaluate_bpb(model, None, MAX_SEQ_LEN), validate(model))
