@@ -60,7 +60,7 @@ _FUNCTIONS = {
 }
 _EVALUATION = (
     r"_*(evaluate|evaluation|estimate_loss|validat(e|ion)|valid|test)(_\w+)?|_*eval_\w+|_*val_\w+|run_\w*(eval|val)\w*"
-    r"|compute_\w*bpb|\w+_(eval|evaluate|evaluation|validation)"
+    r"|compute_\w*bpb|\w+_(eval|evaluate|evaluation|validation)|(\w+_)?(bpb|val)(_(loss|bpb|score))?"
 )
 _REPORT = r"_*(print|log|plot|report|summar\w+|format|save|dump|write|describe|banner)\w*"
 _KEYWORDS = {
@@ -568,13 +568,15 @@ def option(call):
 
 
 class Use:
-    """One thing that a value is used for: its kind, and the line where."""
+    """One thing that a value is used for: its kind, empty for none that is known, and the line where."""
 
     def __init__(self, kind, line):
         self.kind, self.line = kind, line
 
     def words(self):
-        return f"{_WORDS[self.kind]} (line {self.line})" if self.kind else "nothing uses it"
+        if self.kind:
+            return f"{_WORDS[self.kind]} (line {self.line})"
+        return f"it is used for nothing that trains (line {self.line})" if self.line else "nothing uses it"
 
 
 def judge(program, start, name):
@@ -582,7 +584,8 @@ def judge(program, start, name):
 
     start: [("name", scope, name)], [("label", name)] or both. name: the constant's.
     """
-    uses = Flow(program).follow(start)
+    flow = Flow(program)
+    uses = flow.follow(start)
     for kind in DECISIVE:
         if found := [u for u in uses if u.kind == kind]:
             return min(found, key=lambda u: u.line)
@@ -593,7 +596,7 @@ def judge(program, start, name):
             return min(found, key=lambda u: u.line)
     if trains and (kind := named(name)):
         return Use(kind, min(u.line for u in trains))
-    return None if trains else Use("", 0)
+    return None if trains else Use("", min((site.lineno for item in start for site in flow.sites(item)), default=0))
 
 
 class Flow:

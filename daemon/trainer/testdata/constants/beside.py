@@ -24,6 +24,7 @@ LISTEN_PORT = 29500  # no: how the code is run
 SCORE_BATCH = 64  # no: scored
 SCORE_TOKENS = 3 * 524288  # no: scored
 WINDOW = 1024  # no: scored
+REPEATS = 3  # no: scored
 MAX_SEQ_LEN = 512  # no: scored
 VERSION = "2"  # no: printed
 HEADS = 4  # searched
@@ -57,6 +58,10 @@ def validate(model):
     return total
 
 
+def own_val_loss(model):
+    return sum(model(torch.zeros(2)) for _ in range(REPEATS))
+
+
 class Block(nn.Module):
     def __init__(self, heads, drop):
         super().__init__()
@@ -87,4 +92,4 @@ if KEEP_MEAN:
     model.load_state_dict(mean.state_dict())
 if not paths:
     sys.exit(STATUS)
-print("bpb", evaluate_bpb(model, None, MAX_SEQ_LEN), validate(model))
+print("bpb", evaluate_bpb(model, None, MAX_SEQ_LEN), validate(model), own_val_loss(model))

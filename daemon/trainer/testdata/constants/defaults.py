@@ -12,7 +12,7 @@ WIDTH = 64  # searched
 DECAY = 0.1  # searched
 DROP = 0.1  # searched
 LUCK = 3  # no: seeds
-NEVER_RUNS = 0.2  # no: nothing uses it
+NEVER_RUNS = 0.2  # no: nothing that trains
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--lr", type=float, default=LR)
