@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
-#   scripts/gpu.sh [part…]     parts: data hang ten upstream starter causal speed scrape
+#   scripts/gpu.sh [part…]     parts: data hang ten caches upstream starter causal speed scrape
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
 #             40 GiB are back within a second
 #   ten       ten trials in a row leave the GPU's memory where it was
+#   caches    the first trial after a start: with nothing compiled, with what the
+#             service keeps, and with caches that went with the unit's /tmp
 #   upstream  an unmodified clone of karpathy/autoresearch (UPSTREAM=DIR) runs
 #             two trials under the daemon
 #   starter   our own workspace likewise
@@ -118,6 +120,35 @@ part_ten() {
   local scored
   scored=$(daemon ten trials --json | grep -c '"status": "completed"')
   verdict ten "$([ "$scored" = 10 ] && [ $((after - before)) -le 64 ] && [ $((before - after)) -le 64 ] && echo 1)" "$scored of 10 trials scored, $before MiB before, $after MiB after"
+}
+
+part_caches() {
+  rm -rf "$WORK/ours" && cp -r configs/workspace "$WORK/ours" && commit "$WORK/ours"
+  rm -rf "$AUTORESEARCH_CACHE/compiled"
+  local kind environment pid
+  for kind in cold kept lost; do
+    # The daemon keeps them where a service manager has started it.
+    environment="NOTIFY_SOCKET=$WORK/nobody-listens"
+    [ "$kind" != lost ] || environment="TORCHINDUCTOR_CACHE_DIR=$WORK/lost/inductor TRITON_CACHE_DIR=$WORK/lost/triton"
+    configure "caches-$kind" "$WORK/ours" "$BUDGET" ""
+    sed -i "s/^tag = .*/tag = \"$kind\"/" "$WORK/caches-$kind/autoresearch.toml"
+    rm -rf "$WORK/lost"
+    # shellcheck disable=SC2086
+    env $environment "$bin" --config "$WORK/caches-$kind/autoresearch.toml" run --trials 1 >"$WORK/caches-$kind/log" 2>&1 &
+    pid=$!
+    until grep -q 'msg="trial ends"' "$WORK/caches-$kind/log" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.5; done
+    kill "$pid" 2>/dev/null || true # under a service manager it stays at the end
+    wait "$pid" || true
+  done
+  "$PYTHON" - "$WORK" <<'EOF' && verdict caches 1 "a restart keeps what was compiled" || verdict caches 0 "see above"
+import json, subprocess, sys
+beside = {}
+for kind in ("cold", "kept", "lost"):
+    trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", f"{sys.argv[1]}/caches-{kind}/state", "trials", "--json"]))[0]
+    beside[kind] = trial["wall_seconds"] - trial["training_seconds"]
+    print(f"{kind}: {beside[kind]:.1f} s beside the counted {trial['training_seconds']:.1f} s")
+assert beside["kept"] < 0.6 * beside["lost"], beside
+EOF
 }
 
 two_trials() { # two_trials NAME WORKSPACE SPACE
