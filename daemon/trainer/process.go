@@ -150,7 +150,7 @@ func (s *process) listen(print func([]byte)) (events <-chan event, silent <-chan
 // hush bounds the reading of streams that something may still hold open, once
 // everything that should hold them is dead.
 func (s *process) hush() {
-	deadline := time.Now().Add(2 * time.Second)
+	deadline := time.Now().Add(10 * time.Second) // what has been said is still read on a machine that is starved
 	_ = s.events.SetReadDeadline(deadline)
 	_ = s.log.SetReadDeadline(deadline)
 }
@@ -258,6 +258,7 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
 	heard, ended := events, seat.ended
+	var late <-chan time.Time
 	for running := !forced; running; {
 		select {
 		case e, ok := <-heard:
@@ -271,9 +272,11 @@ func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) 
 			r.take(e)
 		case <-ended:
 			// What it said is heard out, since its phases count; an orphan may
-			// hold the stream open.
+			// hold the stream open, and is ended with the group.
 			ended, running = nil, heard != nil
-			_ = seat.events.SetReadDeadline(time.Now().Add(time.Second))
+			late = time.After(time.Second)
+		case <-late:
+			running = false
 		case f := <-dog.Fired():
 			end.firing, forced, running = &f, true, false
 		case <-ctx.Done():
