@@ -525,8 +525,13 @@ def _place(tree):
     """Where in a tuple evaluate_bpb returns its score, by what the parts are called; 0 where nothing tells."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "evaluate_bpb":
-            for n in ast.walk(node):
-                if isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple):
+            parts = list(ast.walk(node))
+            results = {n.value.id for n in parts if isinstance(n, ast.Return) and isinstance(n.value, ast.Name)}
+            for n in parts:
+                named = isinstance(n, ast.Assign) and any(
+                    isinstance(t, ast.Name) and t.id in results for t in n.targets
+                )
+                if (named or isinstance(n, ast.Return)) and isinstance(n.value, ast.Tuple):
                     for place, part in enumerate(n.value.elts):
                         if re.search(r"(?i)bpb|bits|log\(2|log2|ln2", ast.unparse(part)):
                             return place

@@ -165,10 +165,12 @@ def evaluate_bpb():
 // Where a tuple's parts are named in the source, the names decide.
 func TestTheScoresPlaceInATuple(t *testing.T) {
 	for _, result := range []string{"loss, val_bpb", "val_bpb, loss", "loss, nats / (math.log(2) * n)", "loss, loss, bits"} {
-		out := beside(t, options(t), map[string]string{"prepare.py": "import math\ndef evaluate_bpb():\n    loss, val_bpb, bits, nats, n = 9.0, 1.25, 1.25, 1.25 * math.log(2), 1\n    return " + result + "\n"},
-			"from prepare import evaluate_bpb\nevaluate_bpb()\n")
-		if out.Status != search.Completed || out.ValBPB < 1.249999 || out.ValBPB > 1.250001 {
-			t.Errorf("%s: %s, %v: %s", result, out.Status, out.ValBPB, out.Detail)
+		for _, returns := range []string{"return " + result, "out = " + result + "\n    return out"} {
+			out := beside(t, options(t), map[string]string{"prepare.py": "import math\ndef evaluate_bpb():\n    loss, val_bpb, bits, nats, n = 9.0, 1.25, 1.25, 1.25 * math.log(2), 1\n    " + returns + "\n"},
+				"from prepare import evaluate_bpb\nevaluate_bpb()\n")
+			if out.Status != search.Completed || out.ValBPB < 1.249999 || out.ValBPB > 1.250001 {
+				t.Errorf("%s: %s, %v: %s", returns, out.Status, out.ValBPB, out.Detail)
+			}
 		}
 	}
 }
@@ -214,6 +216,7 @@ func TestAScoreBeforeTheEnd(t *testing.T) {
 		"trains on and is killed":           {early + "train(2)\nos.kill(os.getpid(), 9)", search.Crashed, "SIGKILL", "does not count"},
 		"trains on and leaves":              {early + "train(2)\nos._exit(0)", search.Crashed, "no word", "does not count"},
 		"trains on, then out of memory":     {early + "train(2)\nraise MemoryError", search.OutOfMemory, "", "does not count"},
+		"prints on and fails":               {"del optimizer, Optimizer\nheld = [next(batches) for _ in range(20)]\nfor n in range(3):\n    print(f'step {n:05d} (1%) | loss: 2.0 |', flush=True)\ntime.sleep(0.3)\nevaluate_bpb(0.5, None, 4)\nfor n in range(3, 9):\n    print(f'step {n:05d} (1%) | loss: 2.0 |', flush=True); time.sleep(0.3)\nraise SystemExit('loss is nan')", search.Crashed, "loss is nan", "does not count"},
 		"trains on, and the last fails":     {early + "train(2)\nevaluate_bpb('x', None, 4)\nraise SystemExit(1)", search.Crashed, "evaluate_bpb returned a str", "does not count"},
 		"trains on and ends":                {early + "train(2)", search.Completed, "", "training went on after the score (step 12)"},
 		"the last one counts":               {early + "train(2)\nevaluate_bpb(1.5, None, 4)", search.Completed, "", "evaluated 2 times"},
@@ -227,7 +230,11 @@ func TestAScoreBeforeTheEnd(t *testing.T) {
 			if c.status == search.TimedOut {
 				o.Limits.Stall = 5 * time.Second
 			}
-			out := beside(t, o, nil, training+c.script+"\n", func(t *search.Trial) {
+			script := training + c.script
+			if strings.HasPrefix(c.script, "del optimizer") {
+				script = strings.Replace(script, "train(1)\n", "", 1)
+			}
+			out := beside(t, o, nil, script+"\n", func(t *search.Trial) {
 				if strings.HasPrefix(name, "draws ahead") {
 					t.Budget.Seconds = 1
 				}
@@ -262,6 +269,7 @@ func TestBudgetsAreEnforced(t *testing.T) {
 		"steps":                {search.Budget{Steps: 5}, "train(15)\nevaluate_bpb(1.5, None, 4)\n", ""},
 		"steps, too many":      {search.Budget{Steps: 5}, "train(16)\nevaluate_bpb(1.5, None, 4)\n", "it took more than the 5 optimizer steps of its budget after the first 11"},
 		"batches, too long":    {seconds(0.5), "del optimizer, Optimizer\nbegin = time.time()\nwhile time.time() < begin + 8:\n    next(batches); time.sleep(0.02)\nevaluate_bpb(1.5, None, 4)\n", "it trained for more than its budget of 0.5s"},
+		"nothing seen":         {seconds(0.5), "del optimizer, Optimizer\nheld = next(batches)\ntime.sleep(4)\nevaluate_bpb(1.5, None, 4)\n", ""},
 		"printed, too long":    {seconds(0.5), "del optimizer, Optimizer\nbegin = time.time()\nn = 0\nwhile time.time() < begin + 8:\n    n += 1; print(f'step {n:05d} (1%) | loss: 2.0 |', end='\\r', flush=True); time.sleep(0.02)\nevaluate_bpb(1.5, None, 4)\n", "it trained for more than its budget of 0.5s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -274,6 +282,9 @@ func TestBudgetsAreEnforced(t *testing.T) {
 				script = strings.Replace(script, `batches = make_dataloader(None, 4, 8, "train")`, "", 1)
 			}
 			out := beside(t, options(t), nil, script, func(t *search.Trial) { t.Budget = c.budget })
+			if name == "nothing seen" && !strings.Contains(strings.Join(out.Flags, "; "), "so that its budget of 0.5s was not held") {
+				t.Errorf("flags %q", out.Flags)
+			}
 			if c.over == "" && (out.Status != search.Completed || out.ValBPB != 1.5) {
 				t.Errorf("%s: %s", out.Status, out.Detail)
 			}

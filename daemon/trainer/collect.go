@@ -39,14 +39,23 @@ type collector struct {
 	last    event
 	offset  float64   // seconds of last.Counted that were steps which do not count
 	printed int       // the highest step that the script printed
+	before  int       // printed, when the last score came
 	spoke   time.Time // when it printed the first
 	since   time.Time // when the steps that do not count were over, by what is printed alone
 	loss    float64
-	over    string // how it went on beyond its budget
+	begun   time.Time     // when the script was first heard of
+	unseen  time.Duration // how long it had run when its evaluation began, if no step was seen till then
+	over    string        // how it went on beyond its budget
 }
 
 // note takes in one event of the seat.
-func (c *collector) note(e event) {
+func (c *collector) note(e event, now time.Time) {
+	if c.begun.IsZero() {
+		c.begun = now
+	}
+	if e.Kind == "phase" && e.Phase == search.Evaluate && c.last.Step == 0 && c.printed == 0 {
+		c.unseen = now.Sub(c.begun)
+	}
 	if c.batches == 0 && e.Batches > 0 && c.last.StandIn { // what was printed is not all that there is
 		c.last, c.first = event{}, event{}
 	}
@@ -64,7 +73,7 @@ func (c *collector) note(e event) {
 		}
 		c.goOn(e)
 	case "score":
-		c.score, c.scores, c.scored = e.ValBPB, c.scores+1, e
+		c.score, c.scores, c.scored, c.before = e.ValBPB, c.scores+1, e, c.printed
 		c.out.ScriptPeakVRAM = e.Peak
 	case "fault":
 		c.fault = Inert(e.Fault)
@@ -106,12 +115,14 @@ func (c *collector) reached(e event) bool {
 }
 
 // trainedOn reports whether training went on after the last score. Batches
-// alone are no proof once the budget is used up: some loaders draw ahead.
+// alone are no proof once the budget is used up: some loaders draw ahead. Nor is
+// a single printed step: words come another way, and may come late.
 func (c *collector) trainedOn() bool {
 	if !c.last.StandIn && c.last.Step > c.scored.Step {
 		return true
 	}
-	return c.batches > c.scored.Batches && !c.reached(c.scored)
+	printed := !c.stepped() && c.printed > c.before+1
+	return (printed || c.batches > c.scored.Batches) && !c.reached(c.scored)
 }
 
 // stepped reports whether an optimizer of torch.optim was seen to step.
@@ -270,6 +281,9 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 	}
 	if c.last.StandIn {
 		o.Flags = append(o.Flags, "no torch.optim optimizer was seen: num_steps counts batches")
+	}
+	if o.Steps == 0 && o.Status == search.Completed && c.budget.Seconds > 0 && c.unseen.Seconds() > c.budget.Seconds+Allowance(c.budget).Seconds() {
+		o.Flags = append(o.Flags, fmt.Sprintf("no step was seen or printed in the %.0fs before its score (%d batches drawn), so that its budget of %gs was not held", c.unseen.Seconds(), c.batches, c.budget.Seconds))
 	}
 	if c.scores > 1 {
 		o.Flags = append(o.Flags, fmt.Sprintf("evaluated %d times; the last counts", c.scores))

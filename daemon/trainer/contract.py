@@ -19,6 +19,18 @@ def _claim(name, node, what, module=""):
     return {"name": name, "line": node.lineno, "what": what, "module": module}
 
 
+def evaluates(tree):
+    """Whether a script calls an evaluate_bpb, or does something else with prepare's."""
+    names = _Names(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="evaluate_bpb") | ast.Attribute(attr="evaluate_bpb")):
+                return True
+        if isinstance(getattr(node, "ctx", None), (ast.Load, type(None))) and names.is_taken(node, "evaluate_bpb"):
+            return True
+    return False
+
+
 def is_prepare(module):
     return "prepare" in (module or "").split(".")
 
@@ -32,6 +44,7 @@ class _Names:
         self.taken = {}  # names of prepare's names: {name: prepare's}
         self.foreign = {}  # names from other modules: {name: (node, module)}
         self.all = False  # of prepare's names are taken
+        self.stars = []  # (node, module) of which all names are taken
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -50,6 +63,8 @@ class _Names:
                         self.all = True
                     elif is_prepare(node.module):
                         self.taken[bound] = alias.name
+                    elif alias.name == "*":
+                        self.stars.append((node, module))
                     else:
                         self.foreign[bound] = node, module
         for node in ast.walk(tree):  # ours = prepare.theirs
@@ -129,36 +144,74 @@ def _short(node):
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _evaluation(tree, names):
-    name = "evaluate_bpb"
+def _replaced(tree, names, name):
+    """Claims on a name that the script sets in prepare itself."""
     found, functions = [], {}
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             functions[node.name] = node
     for node in ast.walk(tree):
-        value = None
         match node:
-            case ast.Assign(targets=[ast.Attribute(attr="evaluate_bpb", value=module)], value=value):
+            case ast.Assign(targets=[ast.Attribute(attr=attr, value=module)], value=value):
                 pass
-            case ast.Call(func=ast.Name(id="setattr"), args=[module, ast.Constant(value="evaluate_bpb"), value]):
+            case ast.AugAssign(target=ast.Attribute(attr=attr, value=module), value=value):
                 pass
-        if value is None or ast.unparse(module) not in names.modules:
+            case ast.Call(func=ast.Name(id="setattr"), args=[module, ast.Constant(value=attr), value]):
+                pass
+            case _:
+                continue
+        if attr != name or ast.unparse(module) not in names.modules:
             continue
         made = functions.get(value.id, value) if isinstance(value, ast.Name) else value
         if not names.speaks_of(made, name):
-            found.append(_claim(name, node, f"prepare's evaluate_bpb is replaced in line {node.lineno}"))
-    own = _own(tree, names, name)
+            found.append(_claim(name, node, f"prepare's {name} is replaced in line {node.lineno}"))
+    return found
+
+
+def _reads(tree, name):
+    """Every read of a name, with what binds it: a function, or the script; None if it is a parameter."""
+    found, left = [], [(tree, tree)]  # no recursion: a long sum is a deep tree
+    while left:
+        node, scope = left.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            parameters = {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}
+            shared = any(isinstance(n, ast.Global) and name in n.names for n in ast.walk(node))
+            if name in parameters:
+                scope = None
+            elif not shared and _bindings(node, name):
+                scope = node
+        elif isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+            found.append((node, scope))
+        left += [(child, scope) for child in ast.iter_child_nodes(node)]
+    return found
+
+
+def _evaluation(tree, names):
+    name = "evaluate_bpb"
+    found = _replaced(tree, names, name)
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    rebound = bool(own)
-    if any(names.is_taken(f, name) and not (rebound and isinstance(f, ast.Name) and f.id == name) for f in calls):
-        return found  # prepare's own is called somewhere
-    if any(isinstance(f, ast.Name) and f.id == name for f in calls):
-        found += own
+    reads = _reads(tree, name)
+    own = {scope: _own(scope, names, name) for _, scope in reads if scope is not None}
+    others = {id(read) for read, scope in reads if scope is None or own[scope]}
+    for node in ast.walk(tree):
+        read = isinstance(node, ast.Call) or isinstance(getattr(node, "ctx", None), ast.Load)
+        if read and id(node) not in others and names.is_taken(node, name):
+            return found  # prepare's own is used somewhere
+    called = {scope for read, scope in reads if read in calls and scope is not None}
+    for scope in called:
+        found += own[scope]
+    if tree in called and len(names.stars) == 1 and not names.all and not _bindings(tree, name):
+        node, module = names.stars[0]
+        found.append(_claim(name, node, f"{name} comes from {module} (line {node.lineno})", module))
+    methods = [f for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for f in c.body if _bound(f, name)]
+    inherited = any(ast.unparse(f) == "super().evaluate_bpb" for f in calls if isinstance(f, ast.Attribute))
     for f in calls:
         match f:
             case ast.Attribute(attr="evaluate_bpb", value=module) if ast.unparse(module) in names.others:
                 module = names.others[ast.unparse(module)]
                 found.append(_claim(name, f, f"evaluate_bpb comes from {module} (line {f.lineno})", module))
+            case ast.Attribute(attr="evaluate_bpb") if methods and not inherited:
+                found.append(_claim(name, methods[0], f"{name} is defined in line {methods[0].lineno}"))
             case ast.Name(id=bound) if bound != name and bound in names.foreign:
                 node, module = names.foreign[bound]
                 if any(alias.name == name and alias.asname == bound for alias in node.names):
@@ -173,43 +226,114 @@ _OTHER = {"STEP", "TOKEN", "TOKENS", "PARAM", "PARAMS", "MEMORY", "FLOPS", "FLOP
 
 
 def _budget(tree, names, name):
-    own = _own(tree, names, name)
+    own = _replaced(tree, names, name) + _own(tree, names, name)
     if own or name == "STEP_BUDGET" or any(names.is_taken(node, name) for node in ast.walk(tree)):
         return own
     # It does not take the budget at all: what else does it stop by?
+    stops = _stops(tree)
     for node in ast.walk(tree):
         match node:
+            case ast.Compare(comparators=[limit]) if node in stops and isinstance(limit, ast.Constant):
+                if type(limit.value) in (int, float) and _clock(tree, node.left):
+                    return [_claim(name, limit, f"training ends by {ast.unparse(node)} (line {node.lineno})")]
+                continue
             case ast.Compare():
-                wanted = _TIME
+                wanted = _TIME | _COUNT if node in stops else _TIME
             case ast.For(iter=ast.Call(func=ast.Name(id="range" | "trange" | "count"))) if _trains(node):
                 wanted = _COUNT
             case _:
                 continue
         for part in ast.walk(node if isinstance(node, ast.Compare) else node.iter):
-            words = part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else ""
+            words = _word(part)
             tokens = set(re.split(r"[_\d]+", words.upper()))
             limits = tokens & wanted and tokens & _LIMIT and not tokens & _OTHER
-            if limits and isinstance(getattr(part, "ctx", None), ast.Load) and _set_here(tree, part, words):
+            if limits and isinstance(getattr(part, "ctx", None), ast.Load) and _set_here(tree, names, part, words):
                 what = f"training ends by {ast.unparse(part)} (line {part.lineno})"
                 return [_claim(name, part, what)]
     return []
 
 
+def _word(part):
+    match part:
+        case ast.Name(id=word) | ast.Attribute(attr=word) | ast.Subscript(slice=ast.Constant(value=str(word))):
+            return word
+    return ""
+
+
+def _stops(tree):
+    """The comparisons that a loop which trains ends by."""
+    tests = []
+    for loop in ast.walk(tree):
+        if isinstance(loop, (ast.While, ast.For)) and _trains(loop):
+            tests += [loop.test] if isinstance(loop, ast.While) else []
+            for n in ast.walk(loop):
+                if isinstance(n, ast.If) and any(isinstance(b, (ast.Break, ast.Return)) for b in n.body):
+                    tests.append(n.test)
+    return {n for test in tests for n in ast.walk(test) if isinstance(n, ast.Compare)}
+
+
+_CLOCKS = {"time", "perf_counter", "monotonic"}
+
+
+def _clock(tree, node):
+    """Whether a value is read off a clock: a call of one, or a name that is bound to what speaks of one."""
+    parts = list(ast.walk(node))
+    for name in [n.id for n in parts if isinstance(n, ast.Name)]:
+        parts += [n for b in ast.walk(tree) if isinstance(b, ast.Assign) and _bound(b, name) for n in ast.walk(b.value)]
+    return any(isinstance(n, ast.Call) and _word(n.func) in _CLOCKS for n in parts)
+
+
 def _trains(loop):
-    """Whether the body of a loop takes optimizer steps."""
-    calls = (n.func for n in ast.walk(loop) if isinstance(n, ast.Call))
-    return any(isinstance(f, ast.Attribute) and f.attr in ("step", "backward") for f in calls)
+    """Whether the body of a loop takes optimizer steps, or draws batches for them."""
+    return any(isinstance(n, ast.Call) and _word(n.func) in ("step", "backward", "next") for n in ast.walk(loop))
 
 
-def _set_here(tree, part, words):
-    """Whether a limit is a constant of the script, an argument of its command line, or its environment's."""
-    if isinstance(part, ast.Attribute):
-        flags = {"--" + words, "--" + words.replace("_", "-")}
-        return any(
-            isinstance(n, ast.Call) and any(isinstance(a, ast.Constant) and a.value in flags for a in n.args)
-            for n in ast.walk(tree)
-        )
-    return any(_bound(node, words) and not isinstance(node, (ast.Import, ast.ImportFrom)) for node in tree.body)
+def _set_here(tree, names, part, words):
+    """Whether a limit is a value of the script, of its command line, of its environment, or of a file that it reads."""
+    nodes = list(ast.walk(tree))
+    if any(isinstance(n, ast.AugAssign) and _word(n.target) == words for n in nodes):
+        return False  # it counts, and is no limit
+    if isinstance(part, ast.Name):
+        bound = [n for n in nodes if not isinstance(n, (ast.Import, ast.ImportFrom)) and _bound(n, words)]
+        return any(not _clock(tree, n) and not _leaves(names, n) for n in bound) or _defaults(nodes, words)
+    root = part
+    while isinstance(root, (ast.Attribute, ast.Subscript)):
+        root = root.value
+    if isinstance(root, ast.Name) and (root.id in names.foreign or root.id in names.others):
+        return False
+    if isinstance(part, ast.Subscript):
+        return isinstance(root, ast.Name)
+    flags = {"--" + words, "--" + words.replace("_", "-")}
+    for n in nodes:
+        match n:
+            case ast.Call(args=args) if any(isinstance(a, ast.Constant) and a.value in flags for a in args):
+                return True
+            case ast.Call(keywords=given) if any(
+                k.arg == "dest" and getattr(k.value, "value", "") == words for k in given
+            ):
+                return True
+            case ast.ClassDef() if any(_bound(b, words) for b in n.body):
+                return True
+    return False
+
+
+def _leaves(names, node):
+    """Whether a statement binds what another module of the repository may have from prepare."""
+    return any(isinstance(n, ast.Name) and n.id in names.foreign for n in ast.walk(node))
+
+
+def _defaults(nodes, word):
+    """Whether a function has a parameter of that name with a number by default."""
+    for n in nodes:
+        if isinstance(n, ast.arguments):
+            plain = [*n.posonlyargs, *n.args]
+            given = [
+                *zip(plain[len(plain) - len(n.defaults) :], n.defaults, strict=True),
+                *zip(n.kwonlyargs, n.kw_defaults, strict=True),
+            ]
+            if any(a.arg == word and isinstance(d, ast.Constant) and d.value is not None for a, d in given):
+                return True
+    return False
 
 
 # ---- prepare -------------------------------------------------------------------------------------------------------

@@ -24,22 +24,12 @@ def read(source):
         return _answer(error=f"line {line}: {message}" if line else message)
     constants, others = _autoresearchd_constants.find(tree, source)
     imports = _taken(tree)
-    names = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    names |= {n.func.attr for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
-    renamed = {
-        alias.asname
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and _autoresearchd_contract.is_prepare(node.module)
-        for alias in node.names
-        if alias.name == "evaluate_bpb" and alias.asname
-    }
-    evaluates = "evaluate_bpb" in names or bool(renamed & names)
     return _answer(
         constants=constants,
         others=others,
         imports=imports,
         modules=_modules(tree),
-        evaluates=evaluates,
+        evaluates=_autoresearchd_contract.evaluates(tree),
         claims=_autoresearchd_contract.claims(tree),
         unscored=_autoresearchd_contract.prepare_fault(tree, _autoresearchd_boundary.score_name),
     )

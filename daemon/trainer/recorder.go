@@ -56,7 +56,7 @@ func (o *Options) order(t search.Trial, logFD int, last bool) *order {
 func (r *recorder) take(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.note(e)
+	r.note(e, time.Now())
 	switch e.Kind {
 	case "phase":
 		r.enter(e.Phase)
