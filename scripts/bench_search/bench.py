@@ -4,6 +4,9 @@
   bench.py --out DIR [--methods …] [--tasks …] [--seeds 30] [--trials 100] [--jobs 2]
   bench.py --out DIR --report
 
+--tasks surrogates: networks fitted to trainings of LCBench and XGBoost, which
+need YAHPO, see tasks.Surrogate.
+
 Every study is a line of JSON in DIR/<method>.jsonl, so that a run that was
 stopped goes on. Ours run as `autoresearchd simulate --space … --exec …`, in the
 loop that the daemon has; Optuna's run by ask and tell in this process. Both
@@ -220,6 +223,8 @@ def main():
     p.add_argument("--report", action="store_true")
     args = p.parse_args()
     args.binary = os.path.abspath(args.binary)
+    if args.tasks == ["surrogates"]:
+        args.tasks = tasks.SURROGATES
     if not args.report:
         Path(args.out).mkdir(parents=True, exist_ok=True)
         there = {(r["method"], r["task"], r["seed"]) for r in read(args.out)}

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import math
+import os
 import subprocess
 
 import numpy as np
@@ -105,6 +106,151 @@ class Function:
         return self.true(constants) + self.noise * rng.gauss(0, 1)
 
 
+class Surrogate:
+    """A network fitted to recorded trainings of one data set: YAHPO Gym (arXiv 2109.03670).
+
+    YAHPO names a checkout of its data, github.com/slds-lmu/yahpo_data. There is no
+    noise. Every constant starts in the middle.
+    """
+
+    # By family: its folder, the columns in the model's order, those that are held, and the target.
+    FAMILIES = {
+        "LCBench": (
+            "lcbench",
+            ["OpenML_task_id"],
+            [
+                "epoch",
+                "batch_size",
+                "learning_rate",
+                "momentum",
+                "weight_decay",
+                "num_layers",
+                "max_units",
+                "max_dropout",
+            ],
+            {"epoch": 52},
+            (1, -1.0),  # accuracy, to be maximised
+        ),
+        "XGBoost": (
+            "rbv2_xgboost",
+            ["task_id", "booster", "num.impute.selected.cpo"],
+            [
+                "nrounds",
+                "eta",
+                "gamma",
+                "lambda",
+                "alpha",
+                "subsample",
+                "max_depth",
+                "min_child_weight",
+                "colsample_bytree",
+                "colsample_bylevel",
+                "rate_drop",
+                "skip_drop",
+                "trainsize",
+                "repl",
+            ],
+            {"trainsize": 1.0, "repl": 10},
+            (5, 1.0),  # log loss
+        ),
+    }
+    BOOSTED = ("eta", "gamma", "max_depth", "min_child_weight", "colsample_bytree", "colsample_bylevel")
+    DROPPED = ("rate_drop", "skip_drop")
+
+    def __init__(self, family, instance):
+        import onnxruntime
+
+        self.name = f"{family}/{instance}"
+        folder, self.cats, self.conts, self.held, (self.target, self.sign) = self.FAMILIES[family]
+        root = os.path.join(os.environ["YAHPO"], folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.model = onnxruntime.InferenceSession(os.path.join(root, "model.onnx"), options)
+        with open(os.path.join(root, "encoding.json")) as file:
+            self.codes = json.load(file)
+        with open(os.path.join(root, "config_space.json")) as file:
+            told = {axis["name"]: axis for axis in json.load(file)["hyperparameters"]}
+        self.instance = instance
+        self.axes = {n: told[n] for n in self.cats[1:] + self.conts if n not in self.held}
+        self.space = {name: self.axis(told) for name, told in self.axes.items()}
+        rng = np.random.default_rng(1)
+        points = [self.sample(rng) for _ in range(30000)]
+        values = self.values(points)
+        self.middling = float(np.median(values))
+        for _ in range(8):  # on from the best, so that hardly any search can pass it
+            order = np.argsort(values)[:50]
+            points = [points[i] for i in order]
+            points += [self.near(rng, points[rng.integers(50)]) for _ in range(2000)]
+            values = self.values(points)
+        self.best = float(values.min())
+
+    def axis(self, told):
+        if told["type"] == "categorical":
+            return {"choices": told["choices"], "start": told["choices"][len(told["choices"]) // 2]}
+        low, high = told["lower"], told["upper"]
+        axis = {"low": low, "high": high, "start": math.sqrt(low * high) if told["log"] else (low + high) / 2}
+        if told["log"]:
+            axis["log"] = True
+        if told["type"] == "uniform_int":
+            axis.update(integer=True, start=round(axis["start"]))
+        return axis
+
+    def draw(self, rng, name):
+        told = self.axes[name]
+        if told["type"] == "categorical":
+            return told["choices"][rng.integers(len(told["choices"]))]
+        low, high = told["lower"], told["upper"]
+        x = math.exp(rng.uniform(math.log(low), math.log(high))) if told["log"] else rng.uniform(low, high)
+        return round(x) if told["type"] == "uniform_int" else x
+
+    def sample(self, rng):
+        return {name: self.draw(rng, name) for name in self.axes}
+
+    def near(self, rng, point):
+        """A point with a few constants moved, by a little or anywhere."""
+        point = dict(point)
+        for name, told in self.axes.items():
+            if rng.random() > 2 / len(self.axes):
+                continue
+            new = self.draw(rng, name)
+            if told["type"] != "categorical" and rng.random() < 0.7:
+                if told["log"]:
+                    new = point[name] ** 0.9 * new**0.1
+                else:
+                    new = 0.9 * point[name] + 0.1 * new
+                new = round(new) if told["type"] == "uniform_int" else new
+            point[name] = new
+        return point
+
+    def values(self, points):
+        """The values of points, one call of the model for all."""
+        cats = np.zeros((len(points), len(self.cats)), np.int32)
+        conts = np.zeros((len(points), len(self.conts)), np.float32)
+        for k, point in enumerate(points):
+            point = {self.cats[0]: self.instance, **self.held, **point}
+            booster = point.get("booster")
+            for i, name in enumerate(self.cats):
+                cats[k, i] = self.codes[name][point[name]]
+            for i, name in enumerate(self.conts):
+                idle = (
+                    booster == "gblinear"
+                    and name in self.BOOSTED
+                    or booster
+                    and booster != "dart"
+                    and name in self.DROPPED
+                )
+                conts[k, i] = 0 if idle else point[name]
+        cat, cont = (i.name for i in self.model.get_inputs())
+        out = self.model.run(None, {cat: cats, cont: conts})[0]
+        return self.sign * out[:, self.target].astype(float)
+
+    def true(self, constants):
+        return float(self.values([constants])[0])
+
+    def evaluate(self, constants, rng):
+        return self.true(constants)
+
+
 class BuiltIn:
     """A task of the binary's own: the synthetic model of this project's task."""
 
@@ -141,6 +287,12 @@ NASBENCH = ["cifar10", "cifar100", "imagenet"]
 FUNCTIONS = ["ellipsoid", "rosenbrock", "ackley", "levy"]
 BUILT_IN = ["hopper", "cpu"]
 
+# Nothing was tuned on XGBoost's. LCBench's decided between a few variants of tpe, which had been tuned on its 126026,
+# 167149 and 167161.
+LCBENCH = ["7593", "126025", "126029", "167104", "167152", "167168"]
+LCBENCH += ["167181", "167185", "167200", "168329", "168331", "168868"]
+XGBOOST = ["16", "40923", "470", "1487", "40499", "40966"]
+
 NAMES = (
     [f"HPOBench/{n}" for n in HPOBENCH]
     + [f"HPOLib/{n}" for n in HPOLIB]
@@ -148,6 +300,7 @@ NAMES = (
     + [f"function/{n}" for n in FUNCTIONS]
     + [f"built-in/{n}" for n in BUILT_IN]
 )
+SURROGATES = [f"LCBench/{n}" for n in LCBENCH] + [f"XGBoost/{n}" for n in XGBOOST]
 
 
 def load(name, binary):
@@ -155,6 +308,8 @@ def load(name, binary):
     family, which = name.split("/")
     if family == "function":
         return Function(which)
+    if family in Surrogate.FAMILIES:
+        return Surrogate(family, which)
     if family == "built-in":
         return BuiltIn(binary, which)
     return Table(family, which)

@@ -12,6 +12,7 @@ type axis struct {
 	kind   kind
 	places []float64 // of cells: their values
 	edges  []float64 // of cells: the ends between which each value lies, one more than places
+	whole  bool      // of cells: whole numbers of a range, no grid
 	n      int       // of a category: choices
 	home   float64   // the champion's place
 }
@@ -39,7 +40,7 @@ func newAxes(space search.Space) []axis {
 		if a.places = d.Places(maxCells); len(a.places) < 2 {
 			continue
 		}
-		a.kind = cells
+		a.kind, a.whole = cells, d.Scale != search.Grid
 		a.edges = append(a.edges, 0)
 		for k := 1; k < len(a.places); k++ {
 			a.edges = append(a.edges, (a.places[k-1]+a.places[k])/2)

@@ -7,7 +7,11 @@
 // (Falkner et al., arXiv 1807.01774); good trials weigh the more the better they
 // rank, and the bandwidths follow the spread of the trials on each axis down to a
 // floor, which Watanabe (arXiv 2304.11127) found to matter most. The prior is a
-// wide kernel about the champion. Whole numbers and ordered grids have the
+// wide kernel about the champion. Kernels are wider while little is known, on few
+// axes, and where the study's start proved to be no better than what was drawn
+// around it: then the best may lie anywhere in the ranges, and the good trials
+// would soon agree on one value of a short range of whole numbers, such as a number
+// of layers, and never leave it. Whole numbers and ordered grids have the
 // kernel's share between their neighbours, unordered ones a chance of staying.
 //
 // Where a code edit has added a constant, or changed its type, older trials have
@@ -180,7 +184,8 @@ func stray(ctx context.Context, space search.Space, r *rand.Rand, fresh func([]f
 // model is what the history teaches, rebuilt at each Ask.
 type model struct {
 	axes      []axis
-	scored    int // trials with a score, or pruned
+	breadth   float64 // of the kernels, times the usual
+	scored    int     // trials with a score, or pruned
 	failed    int
 	trials    []trial // the best first
 	good, bad *density
@@ -205,7 +210,7 @@ const (
 )
 
 func learn(o Options, h search.History) *model {
-	m := &model{axes: newAxes(h.Space)}
+	m := &model{axes: newAxes(h.Space), breadth: breadth(o, h)}
 	dims := h.Space.Dimensions()
 	places := func(t *search.Trial) []float64 {
 		at := make([]float64, len(dims))
@@ -310,13 +315,60 @@ func (m *model) widths(at [][]float64, prior float64) width {
 			}
 		}
 		deviation := math.Sqrt(math.Max(0, square/count-sum*sum/count/count))
-		s := math.Max(share*deviation*scott, finest)
+		s := share * deviation * scott
+		switch {
+		case a.kind == line:
+			s *= 1 + (m.breadth-1)/2
+		case a.whole && len(a.places) <= few:
+			s *= m.breadth
+		}
 		if a.kind == cells {
 			s = math.Max(s, notch/float64(len(a.places)))
 		}
+		s = math.Max(s, finest)
 		w.narrow[i] = math.Min(1, s)
 	}
 	return w
+}
+
+// How much wider than usual kernels are: in full on a short range of whole numbers,
+// half as much on a continuous one, not at all on grids, whose few values somebody
+// has chosen.
+const (
+	few    = 6    // values of a short range, at most
+	broad  = 21.0 // parted among the axes, after a poor start: wide kernels of many are hardly ever hit
+	widest = 3.0
+	narrow = 60.0 // trials after which a third is left of what they are wider
+	judges = 4    // trials, at least, by which the start is judged
+)
+
+// breadth is how many times as wide as usual kernels are: a start that half of
+// the first trials beat says nothing of where the best lies, one that none beats
+// is close to it.
+func breadth(o Options, h search.History) float64 {
+	if len(h.Done) == 0 {
+		return 1
+	}
+	start, ok := h.Done[0].Score()
+	beaten := 1.0
+	if ok {
+		better, count := 0.0, 0.0
+		for _, r := range h.Done[1:] {
+			if count == float64(max(judges, o.Opening)) {
+				break
+			}
+			if len(r.Trial.Proposal.Source) > 0 { // it is the code that it is better or worse by
+				continue
+			}
+			count++
+			if score, ok := r.Score(); ok && score < start {
+				better++
+			}
+		}
+		beaten = math.Min(1, 2*better/math.Max(1, count))
+	}
+	most := math.Min(widest, math.Max(1, broad/float64(max(1, h.Space.Len()))))
+	return 1 + (most-1)*beaten*math.Exp(-float64(len(h.Done))/narrow)
 }
 
 // risk returns the logarithm of how much more likely a failure is at a point

@@ -222,3 +222,59 @@ func TestBeatsRandomPoints(t *testing.T) {
 }
 
 func BenchmarkAsk1000(b *testing.B) { searchtest.Benchmark(b, New, 1000) }
+
+// TestBreadth: kernels are wide while a start that others beat is all that is
+// known, never narrower than usual, and it takes no code's merit for the start's.
+func TestBreadth(t *testing.T) {
+	study, err := simulate.NewStudy(simulate.NewTask(1, 0), nobody{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := study.History
+	h.Space, err = search.NewSpace(h.Champion.Constants[:7], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, _ := h.Done[0].Score()
+	few := broad / float64(h.Space.Len())
+	done := func(n, better int, source []byte) search.History {
+		g := h
+		g.Done = h.Done[:1:1]
+		for k := range n {
+			bpb := start + 0.01
+			if k < better {
+				bpb = start - 0.01
+			}
+			g.Done = append(g.Done, search.Result{Trial: search.Trial{Proposal: search.Proposal{Source: source}}, Outcome: search.Outcome{Status: search.Completed, ValBPB: bpb}})
+		}
+		return g
+	}
+	failed := done(6, 0, nil)
+	failed.Done[0].Outcome = search.Outcome{Status: search.OutOfMemory}
+	many := done(6, 6, nil)
+	many.Space = study.History.Space
+	for name, test := range map[string]struct {
+		h           search.History
+		least, most float64
+	}{
+		"nothing yet":       {search.History{}, 1, 1},
+		"a good start":      {done(6, 0, nil), 1, 1},
+		"a poor one":        {done(6, 3, nil), 0.85 * few, few},
+		"between":           {done(6, 1, nil), 1.2, 0.6 * few},
+		"later":             {done(200, 6, nil), 1, 1.2},
+		"edits of the code": {done(6, 6, []byte("EDITED = 1\n")), 1, 1},
+		"it failed":         {failed, 0.85 * few, few},
+		"many axes":         {many, 1, 0.6 * few},
+	} {
+		if got := breadth(Defaults(), test.h); !(got >= test.least && got <= test.most) {
+			t.Errorf("%s: %.3f, want %.3f to %.3f", name, got, test.least, test.most)
+		}
+	}
+}
+
+type nobody struct{}
+
+func (nobody) Ask(context.Context, search.History) (search.Proposal, error) {
+	return search.Proposal{}, search.ErrExhausted
+}
+func (nobody) Tell(search.Result) {}
