@@ -43,9 +43,8 @@ type collector struct {
 	spoke   time.Time // when it printed the first
 	since   time.Time // when the steps that do not count were over, by what is printed alone
 	loss    float64
-	begun   time.Time     // when the script was first heard of
-	unseen  time.Duration // how long it had run when its evaluation began, if no step was seen till then
-	over    string        // how it went on beyond its budget
+	begun   time.Time // when the script was first heard of
+	over    string    // how it went on beyond its budget
 }
 
 // note takes in one event of the seat.
@@ -54,7 +53,7 @@ func (c *collector) note(e event, now time.Time) {
 		c.begun = now
 	}
 	if e.Kind == "phase" && e.Phase == search.Evaluate && c.last.Step == 0 && c.printed == 0 {
-		c.unseen = now.Sub(c.begun)
+		c.unseen(now.Sub(c.begun).Seconds())
 	}
 	if c.batches == 0 && e.Batches > 0 && c.last.StandIn { // what was printed is not all that there is
 		c.last, c.first = event{}, event{}
@@ -100,6 +99,15 @@ func (c *collector) goOn(e event) {
 func (c *collector) overrun(how string) {
 	if c.over == "" {
 		c.over = how + "; train.py must take its budget from prepare (TIME_BUDGET, or STEP_BUDGET) and stop by it"
+	}
+}
+
+// unseen takes in how long a script had run when its evaluation began, if no
+// step was seen till then. Nothing tells compiling from training in it.
+func (c *collector) unseen(seconds float64) {
+	if c.budget.Seconds > 0 && seconds > c.budget.Seconds+Allowance(c.budget).Seconds() && c.over == "" {
+		c.over = fmt.Sprintf("no step was seen or printed in the %.0fs before its evaluation (%d batches drawn), so that its budget of %gs could not be held; let train.py draw each batch from prepare's make_dataloader, or print a line such as \"step 00010 | loss: 2.5\" for each step",
+			seconds, c.batches, c.budget.Seconds)
 	}
 }
 
@@ -281,9 +289,6 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 	}
 	if c.last.StandIn {
 		o.Flags = append(o.Flags, "no torch.optim optimizer was seen: num_steps counts batches")
-	}
-	if o.Steps == 0 && o.Status == search.Completed && c.budget.Seconds > 0 && c.unseen.Seconds() > c.budget.Seconds+Allowance(c.budget).Seconds() {
-		o.Flags = append(o.Flags, fmt.Sprintf("no step was seen or printed in the %.0fs before its score (%d batches drawn), so that its budget of %gs was not held", c.unseen.Seconds(), c.batches, c.budget.Seconds))
 	}
 	if c.scores > 1 {
 		o.Flags = append(o.Flags, fmt.Sprintf("evaluated %d times; the last counts", c.scores))
