@@ -60,8 +60,8 @@ for step in range(ROUNDS):
         loss = model(next(batches)) / ACCUMULATE
         loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-    for group in optimizer.param_groups:
-        group["lr"] = rate(step)
+    for part in optimizer.param_groups:
+        part["lr"] = rate(step)
     optimizer.step()
     counted = step >= UNCLOCKED
     if counted:

@@ -62,8 +62,8 @@ def main():
         previous = loss.item()
         if micro % ACCUMULATE != 0:
             continue
-        for group in optimizer.param_groups:
-            group["lr"] = LR if e < SWITCH * TIME_BUDGET else LR / 2
+        for part in optimizer.param_groups:
+            part["lr"] = LR if e < SWITCH * TIME_BUDGET else LR / 2
         optimizer.step()
         maybe(step)
         step += 1
