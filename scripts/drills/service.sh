@@ -24,7 +24,9 @@ mkdir -p "$drill"
 
 # --- the tree, made once
 
+# shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+# shellcheck source=/dev/null
 origin=$(. /etc/os-release && echo "${ID^}")
 if [ "$(cat "$drill/tree.stamp" 2>/dev/null)" != "$release" ]; then
   # shellcheck disable=SC2016
