@@ -86,7 +86,7 @@ real() {
     --python "$study/workspace/.venv/bin/python" --workspace "$study/workspace" --cache "$study/cache" \
     --steps 25 --eval-tokens 8192 --pairs 1 --same-losses
   rm -rf "$study/state"
-  git -C "$study/workspace" for-each-ref --format='delete %(refname)' 'refs/heads/autoresearch/*' 'refs/autoresearch/*' |
+  git -C "$study/workspace" for-each-ref --format='delete %(refname)' refs/heads/autoresearch refs/autoresearch |
     git -C "$study/workspace" update-ref --stdin
   # No deadline is near: a loaded machine may take its time.
   bin/autoresearchd --config "$study/autoresearch.toml" run --trials 3 \
