@@ -384,7 +384,7 @@ func (d *Dimension) mutateChoice(r *rand.Rand, u float64) float64 {
 	var near []int
 	if d.Start.Kind() == String {
 		for i, c := range d.Choices {
-			if i != at && editDistance(d.Choices[at].Text(), c.Text()) == 1 {
+			if i != at && EditDistance(d.Choices[at].Text(), c.Text()) == 1 {
 				near = append(near, i)
 			}
 		}

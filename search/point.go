@@ -99,7 +99,7 @@ func (s Space) unknown(name string) error {
 	best, distance := "", 2+len(name)/4
 	for i := range s.dims {
 		names = append(names, s.dims[i].Name)
-		if n := editDistance(name, s.dims[i].Name); n < distance {
+		if n := EditDistance(name, s.dims[i].Name); n < distance {
 			best, distance = s.dims[i].Name, n
 		}
 	}

@@ -196,7 +196,7 @@ func unknownConstant(name string, consts []Constant) error {
 	best, distance := "", len(name)
 	for _, c := range consts {
 		have = append(have, c.Name)
-		if n := editDistance(name, c.Name); n < distance {
+		if n := EditDistance(name, c.Name); n < distance {
 			best, distance = c.Name, n
 		}
 	}
@@ -206,7 +206,9 @@ func unknownConstant(name string, consts []Constant) error {
 	return fmt.Errorf("search.space.%s: train.py has no constant %s (it has %s): correct the name or remove the line", name, name, strings.Join(have, ", "))
 }
 
-func editDistance(a, b string) int {
+// EditDistance counts the bytes to change, to put in and to take out to make b
+// of a (Levenshtein). It takes the product of their lengths.
+func EditDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"autoresearchd/search"
 )
 
 // Probe asks the server for its models. It returns a line for people, and the
@@ -156,11 +158,11 @@ func nearest(model string, names []string) string {
 	want := plain(model)
 	best, at := 0.5, ""
 	for _, name := range names[:min(len(names), 1000)] {
-		have := plain(name)
+		have := plain(name[:min(len(name), 200)]) // a server writes what it likes
 		if want == "" || have == "" {
 			continue
 		}
-		near := 1 - float64(distance(want, have))/float64(max(len(want), len(have)))
+		near := 1 - float64(search.EditDistance(want, have))/float64(max(len(want), len(have)))
 		if strings.Contains(have, want) || strings.Contains(want, have) {
 			near = max(near, 0.75)
 		}
@@ -169,25 +171,4 @@ func nearest(model string, names []string) string {
 		}
 	}
 	return at
-}
-
-// distance counts the letters to change, to put in and to take out (Levenshtein).
-func distance(a, b string) int {
-	a, b = a[:min(len(a), 200)], b[:min(len(b), 200)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, cost)
-		}
-	}
-	return row[len(b)]
 }
