@@ -33,6 +33,7 @@ func night(t *testing.T) *study {
 }
 
 func TestCommandsOnARecord(t *testing.T) {
+	t.Parallel()
 	s := night(t)
 
 	var rows []map[string]any
@@ -149,6 +150,7 @@ func TestCommandsOnARecord(t *testing.T) {
 }
 
 func TestVerbsWhileItRuns(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "1")
 	s.hold()
@@ -195,6 +197,7 @@ func TestVerbsWhileItRuns(t *testing.T) {
 }
 
 func TestSocketIsTheGroups(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	s.start()
@@ -207,6 +210,7 @@ func TestSocketIsTheGroups(t *testing.T) {
 
 // TestImport takes over what an agent left, and goes on from its champion.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.git("checkout", "-q", "-b", "autoresearch/mar8")
 	results := "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"

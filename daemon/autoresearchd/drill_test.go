@@ -71,6 +71,7 @@ func (s *study) open() { must(s.t, os.Remove(s.gate)) }
 
 // TestKilledMidTrial is fault 36: one row, the trainer reaped, the loop goes on.
 func TestKilledMidTrial(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "1")
 	s.hold()
@@ -102,6 +103,7 @@ func TestKilledMidTrial(t *testing.T) {
 
 // TestStoppedMidTrial is fault 38: `systemctl stop`.
 func TestStoppedMidTrial(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	d := s.start()
@@ -120,6 +122,7 @@ func TestStoppedMidTrial(t *testing.T) {
 
 // TestSecondDaemon is fault 40.
 func TestSecondDaemon(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	d := s.start()
@@ -133,6 +136,7 @@ func TestSecondDaemon(t *testing.T) {
 // TestReload swaps the strategy in mid-study, and keeps it when the next file
 // is bad.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	d := s.start()
@@ -166,6 +170,7 @@ var stuck = strings.Replace(script, "time.sleep(0.01)", "sum(range(10**12))", 1)
 // TestScrapeWhileTheInterpreterIsStuck is fault 4: a loop in C holds the GIL,
 // and every page answers.
 func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("workspace/train.py", stuck)
 	s.commit()
@@ -195,6 +200,7 @@ func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
 
 // TestStuckTrialIsKilled has the daemon's watchdog end such a trial.
 func TestStuckTrialIsKilled(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("workspace/train.py", stuck)
 	s.commit()
@@ -211,6 +217,7 @@ func TestStuckTrialIsKilled(t *testing.T) {
 // TestScrapeDuringShutdown asks for the page until the daemon is gone, which
 // waits for a trial that ignores SIGTERM and holds the GIL.
 func TestScrapeDuringShutdown(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("workspace/train.py", "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"+stuck)
 	s.commit()
@@ -246,6 +253,7 @@ func TestScrapeDuringShutdown(t *testing.T) {
 // TestServiceManager plays systemd's part: readiness, watchdog and status come
 // over a socket.
 func TestServiceManager(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	socket := s.path("notify")
@@ -284,6 +292,7 @@ func TestServiceManager(t *testing.T) {
 
 // TestResidentMemory holds the daemon below 60 MB while a trial runs.
 func TestResidentMemory(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	d := s.start()

@@ -35,6 +35,7 @@ print(json.dumps({
 `
 
 func TestExport(t *testing.T) {
+	t.Parallel()
 	s := night(t)
 	rows, err := csv.NewReader(strings.NewReader(s.ok("export"))).ReadAll()
 	must(t, err)

@@ -54,6 +54,7 @@ func (s *study) imports(want string, names map[string]string, args ...string) {
 // a baseline that names no commit, discarded commits that nobody has, and a
 // trial on top that was begun and taken back.
 func TestImportPublishedBranch(t *testing.T) {
+	t.Parallel()
 	s := past(t)
 	base := s.short("HEAD")
 	s.git("checkout", "-q", "-b", "exp/H100/mar8")
@@ -79,6 +80,7 @@ func TestImportPublishedBranch(t *testing.T) {
 }
 
 func TestImportOddRows(t *testing.T) {
+	t.Parallel()
 	s := past(t)
 	base := s.short("HEAD")
 	s.git("checkout", "-q", "-b", "autoresearch/odd")
@@ -129,6 +131,7 @@ func TestImportOddRows(t *testing.T) {
 
 // Each remedy that import prints is typed as it stands.
 func TestImportRemedies(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t) // its tag is asked for
 	base := s.short("HEAD")
 	s.git("checkout", "-q", "-b", "autoresearch/test")
@@ -186,6 +189,7 @@ func TestImportRemedies(t *testing.T) {
 
 // A branch called autoresearch leaves no place for the study's.
 func TestImportBesideBranch(t *testing.T) {
+	t.Parallel()
 	s := past(t)
 	base := s.short("HEAD")
 	s.git("branch", "autoresearch")
@@ -203,6 +207,7 @@ func TestImportBesideBranch(t *testing.T) {
 // An agent that amends a kept commit with the row that names it leaves hashes
 // behind that no branch has any more.
 func TestImportAmendedCommits(t *testing.T) {
+	t.Parallel()
 	s := past(t)
 	base := s.short("HEAD")
 	s.git("checkout", "-q", "-b", "autoresearch/mlx")
@@ -227,6 +232,7 @@ func TestImportAmendedCommits(t *testing.T) {
 
 // A clone without its older files: the command that is named brings them.
 func TestImportPartialClone(t *testing.T) {
+	t.Parallel()
 	from := past(t)
 	base := from.short("HEAD")
 	from.git("checkout", "-q", "-b", "autoresearch/far")

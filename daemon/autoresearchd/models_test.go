@@ -52,6 +52,7 @@ func TestExamineModels(t *testing.T) {
 
 // TestModels proves that clients of one daemon count into one ledger.
 func TestModels(t *testing.T) {
+	t.Parallel()
 	web := httptest.NewServer(llmtest.New(llmtest.Say("one"), llmtest.Say("two")))
 	defer web.Close()
 	conf := config.Default()

@@ -53,6 +53,7 @@ func (r *receiver) texts(t *testing.T) (out []webhook.Notice) {
 // TestNotices runs a study that finds a better champion, and ends, with a
 // webhook; its format is changed by a reload.
 func TestNotices(t *testing.T) {
+	t.Parallel()
 	r := newReceiver(t)
 	s := newStudy(t)
 	table := func(format string) string {
@@ -111,6 +112,7 @@ func TestNotices(t *testing.T) {
 }
 
 func TestStall(t *testing.T) {
+	t.Parallel()
 	r := newReceiver(t)
 	c := config.Default().Notify
 	c.Webhook = r.URL

@@ -29,6 +29,7 @@ print(json.dumps({
 `
 
 func TestPandas(t *testing.T) {
+	t.Parallel()
 	s := night(t)
 	out, err := exec.Command("../../scripts/pandas.sh").Output()
 	must(t, err)

@@ -62,6 +62,7 @@ func (s *study) typed(message string) {
 }
 
 func TestUnwritableRepository(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"workspace/.git", "workspace/.git/objects", "workspace/.git/refs/heads", "an object's folder"} {
 		t.Run(filepath.Base(part), func(t *testing.T) {
 			s := newStudy(t)
@@ -78,6 +79,7 @@ func TestUnwritableRepository(t *testing.T) {
 }
 
 func TestBranchInTheWay(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.git("branch", "autoresearch")
 	fault := s.refuses("has a branch autoresearch", "branch -m autoresearch autoresearch-old")
@@ -91,6 +93,7 @@ func TestBranchInTheWay(t *testing.T) {
 
 // TestUsedTag gives a second study of the same tag a new state directory.
 func TestUsedTag(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "1")
 	s.ok("run", "--trials", "1") // its own study goes on
@@ -116,6 +119,7 @@ func TestUsedTag(t *testing.T) {
 // TestImportOverOwnRefs takes an earlier study over by its results.tsv, as the
 // refusal of its tag offers.
 func TestImportOverOwnRefs(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "2")
 	s.write("workspace/results.tsv", s.read("state/results.tsv"))
@@ -132,6 +136,7 @@ func TestImportOverOwnRefs(t *testing.T) {
 
 // TestTagOfTheDay asks for no tag: each new state directory gets one of its own.
 func TestTagOfTheDay(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "tag = \"test\"\n", "", 1))
 	tags := func() string { return s.git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/heads/autoresearch") }
@@ -167,6 +172,7 @@ func TestTagOfTheDay(t *testing.T) {
 
 // TestTwoAtOnce starts two studies of one workspace that ask for no tag.
 func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "tag = \"test\"\n", "", 1))
 	states := []string{s.path("a"), s.path("b")}
@@ -189,6 +195,7 @@ func TestTwoAtOnce(t *testing.T) {
 // TestBackup starts with a state directory that is older than the repository,
 // and with a branch that somebody deleted or moved.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "1")
 	must(t, os.CopyFS(s.path("backup"), os.DirFS(s.path("state"))))
@@ -212,6 +219,7 @@ func TestBackup(t *testing.T) {
 
 // TestUncommittedModules edits, adds and hides what train.py imports.
 func TestUncommittedModules(t *testing.T) {
+	t.Parallel()
 	with := func(t *testing.T, head string) *study {
 		s := newStudy(t)
 		s.write("workspace/helper.py", "from pkg import deep\n\nV = 1\n")
@@ -300,6 +308,7 @@ func TestUncommittedModules(t *testing.T) {
 // TestStateOfAnother has parts of the state directory that cannot be written:
 // what a run by sudo leaves behind.
 func TestStateOfAnother(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"results.tsv", "trials"} {
 		t.Run(part, func(t *testing.T) {
 			s := newStudy(t)
@@ -311,6 +320,7 @@ func TestStateOfAnother(t *testing.T) {
 }
 
 func TestNoRoomForATrial(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.configure("[search]\nstrategy = \"evolution\"\n[http]\nlisten = \"\"\n")
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "budget = ", "log_limit = \"4000TiB\"\nbudget = ", 1))
@@ -320,6 +330,7 @@ func TestNoRoomForATrial(t *testing.T) {
 // TestWaitsAloud takes git's right to write away under a study that runs, and
 // reads why it waits wherever a person or a program looks.
 func TestWaitsAloud(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -38,6 +38,7 @@ const operator = "../../configs/" // what an operator installs
 // page of package metrics, for what a machine without a GPU and a model server
 // does not have.
 func TestPrometheus(t *testing.T) {
+	t.Parallel()
 	bin := os.Getenv("AUTORESEARCH_TEST_PROMETHEUS")
 	if bin == "" {
 		t.Skip("AUTORESEARCH_TEST_PROMETHEUS names no folder with prometheus, promtool, prometheus-alertmanager and amtool: scripts/test.sh prometheus does")

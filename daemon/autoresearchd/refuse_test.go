@@ -10,6 +10,7 @@ import (
 // Each kind of bad input gets one message that says what, where and what to do.
 
 func TestWrongKey(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.configure("\n[watchdog]\nstal = \"60s\"\n")
 	s.refused(2, "run")
@@ -17,6 +18,7 @@ func TestWrongKey(t *testing.T) {
 }
 
 func TestNoConfiguration(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	must(t, os.Remove(s.path("autoresearch.toml")))
 	_, fault, code := s.cli("run")
@@ -26,6 +28,7 @@ func TestNoConfiguration(t *testing.T) {
 }
 
 func TestMissingVenv(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), filepath.Join(venv, "bin", "python"), ".venv/bin/python", 1))
 	s.refused(1, "run", "--trials", "1")
@@ -33,6 +36,7 @@ func TestMissingVenv(t *testing.T) {
 
 // TestForeignVenv has a venv of another Python than the one that is linked.
 func TestForeignVenv(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("old/pyvenv.cfg", "home = /usr/bin\nversion = 2.7.18\n")
 	s.write("old/bin/python", "#!/bin/sh\n")
@@ -42,6 +46,7 @@ func TestForeignVenv(t *testing.T) {
 }
 
 func TestNoData(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("workspace/prepare.py", s.read("workspace/prepare.py")+"\n# data and tokenizer.pkl lie in upstream's layout\n")
 	s.commit()
@@ -49,6 +54,7 @@ func TestNoData(t *testing.T) {
 }
 
 func TestBrokenScripts(t *testing.T) {
+	t.Parallel()
 	for name, broken := range map[string]string{
 		"syntax":        "x = (\n" + script,
 		"no evaluation": "DEPTH = 4\nprint('val_bpb: 0.1')\n",
@@ -64,6 +70,7 @@ func TestBrokenScripts(t *testing.T) {
 
 // TestFakeScore prints a val_bpb that it never had.
 func TestFakeScore(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("workspace/train.py", script+"print('val_bpb: 0.000001')\n")
 	s.commit()
@@ -74,12 +81,14 @@ func TestFakeScore(t *testing.T) {
 }
 
 func TestNoWorkTree(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	must(t, os.RemoveAll(s.path("workspace/.git")))
 	s.refused(1, "run", "--trials", "1")
 }
 
 func TestDirtyWorkTree(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("workspace/train.py", script+"# an experiment by hand\n")
 	s.refused(1, "run", "--trials", "1")
@@ -88,6 +97,7 @@ func TestDirtyWorkTree(t *testing.T) {
 // TestStateThatCannotBe has a file where the state directory is to be, which
 // stops root too.
 func TestStateThatCannotBe(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.write("state", "a file\n")
 	s.refused(1, "run", "--trials", "1")
@@ -98,6 +108,7 @@ func TestStateThatCannotBe(t *testing.T) {
 
 // TestReadOnlyState keeps what was recorded, and says what to do.
 func TestReadOnlyState(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "1")
 	before := s.read("state/results.tsv")

@@ -17,6 +17,7 @@ import (
 // TestReloadKnowsTheHistory goes over from evolution to tpe in mid-study: the
 // next proposal is the one that tpe makes of the study's record.
 func TestReloadKnowsTheHistory(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "10")
 	s.hold()

@@ -51,6 +51,7 @@ func watchedStudy() *view {
 }
 
 func TestScreen(t *testing.T) {
+	t.Parallel()
 	v := watchedStudy()
 	idle := watchedStudy()
 	idle.now.Running, idle.now.State = nil, "waiting 10s: 6 in a row failed, the last \x1b[31mout of memory"
@@ -80,6 +81,7 @@ func TestScreen(t *testing.T) {
 
 // TestDiffOnATerminal shows a diff in colours and inert; a pipe gets it as it is.
 func TestDiffOnATerminal(t *testing.T) {
+	t.Parallel()
 	text := "--- train.py (start)\n+++ train.py (trial 2)\n@@ -1,3 +1,3 @@\n \tx = '\x1b[2J'\n-DEPTH = 4\r\n+DEPTH = 6  # \u202eabc\n"
 	for _, c := range []struct {
 		t    *terminal.Terminal
@@ -98,6 +100,7 @@ func TestDiffOnATerminal(t *testing.T) {
 }
 
 func TestTimeLeft(t *testing.T) {
+	t.Parallel()
 	v := watchedStudy()
 	r := v.now.Running
 	for _, c := range []struct {
@@ -154,6 +157,7 @@ var harmless = regexp.MustCompile("\x1b\\[(?:[0-9]*A|K|J|[0-9;]*m)")
 // TestWatchOnATerminal looks at a study through a narrow window without
 // colours, then through a wide one, and interrupts it.
 func TestWatchOnATerminal(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	must(t, journaltest.Fill(s.path("state"), journaltest.Options{Trials: 40, Hostile: true, Bare: true}))
 	master, slave := pty(t, 40, 20)
@@ -213,6 +217,7 @@ func read(t *testing.T, master *os.File, until string) string {
 
 // TestNoTerminal has every reading command write plain, whole lines into a pipe.
 func TestNoTerminal(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	must(t, journaltest.Fill(s.path("state"), journaltest.Options{Trials: 40, Hostile: true}))
 	for _, command := range [][]string{{"trials"}, {"status"}, {"show", "30"}, {"show", "33"}, {"log", "30"}} {

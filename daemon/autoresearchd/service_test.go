@@ -67,6 +67,7 @@ func (m *manager) status(words string) string {
 // TestRefusedUnderAServiceManager has starts that no further start would mend:
 // the status that the unit knows, and the reason where `systemctl status` shows it.
 func TestRefusedUnderAServiceManager(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		spoil func(s *study)
 		plain int // the status at a terminal
@@ -114,6 +115,7 @@ func manyFaults() string {
 
 // TestInTheWay has what may be gone when the daemon is started again.
 func TestInTheWay(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	s.start()
@@ -132,6 +134,7 @@ func TestInTheWay(t *testing.T) {
 // TestReloadCommand is the unit's ExecReload: its status is what came of it, and
 // a refusal is shown until a reload is good.
 func TestReloadCommand(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.hold()
 	if _, fault, code := s.cli("reload"); code != 1 || !strings.Contains(fault, "no daemon is running") {
@@ -188,6 +191,7 @@ func TestReloadCommand(t *testing.T) {
 // TestBrokenTableElsewhere looks at a healthy daemon, and commands it, by a file
 // whose [llm] is broken.
 func TestBrokenTableElsewhere(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.ok("run", "--trials", "1")
 	s.hold()
@@ -254,6 +258,7 @@ look("credential", lambda: whole(os.environ["CREDENTIAL"]))
 // TestTrialsAndTheKey has a real trial look for the model's key wherever it may
 // lie.
 func TestTrialsAndTheKey(t *testing.T) {
+	t.Parallel()
 	const secret = "sk-very-secret-0123456789"
 	server := llmtest.New()
 	web := httptest.NewServer(server)
@@ -312,6 +317,7 @@ func TestTrialsAndTheKey(t *testing.T) {
 // TestExposedKeyFile says of a key that lies where trials make files that they
 // can read it.
 func TestExposedKeyFile(t *testing.T) {
+	t.Parallel()
 	if hide.Supported() != nil {
 		t.Log("nothing can be closed here, and that is said instead")
 	}
@@ -327,6 +333,7 @@ func TestExposedKeyFile(t *testing.T) {
 // TestStoppedInProcess ends a daemon whose trial is the daemon: stopped, it is
 // stopped; a trial that had to be killed has it started again.
 func TestStoppedInProcess(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		end  func(s *study, d *daemon)
 		want int
@@ -356,6 +363,7 @@ func TestStoppedInProcess(t *testing.T) {
 // TestEachEndOnce has standard output and error be systemd's journal, where a
 // trial's end is one line.
 func TestEachEndOnce(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	out, err := os.Create(s.path("journal"))
 	must(t, err)
@@ -378,6 +386,7 @@ func TestEachEndOnce(t *testing.T) {
 
 // TestNoScoreYet has no number stand for the score of a study that has none.
 func TestNoScoreYet(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	sound := s.read("workspace/train.py")
 	s.write("workspace/train.py", strings.Replace(sound, "val_bpb = evaluate_bpb", "raise RuntimeError\nval_bpb = evaluate_bpb", 1))

@@ -50,6 +50,7 @@ const axes = `{"MATRIX_LR": {"low": 0.005, "high": 0.2, "log": true, "start": 0.
 
 // TestSimulateEveryStrategy plays a study of each strategy that needs no program.
 func TestSimulateEveryStrategy(t *testing.T) {
+	t.Parallel()
 	for _, name := range search.Default.Names() {
 		if name == "exec" || name == "agent" || name == "llm" {
 			continue // TestSimulateStrategyProgram, TestSimulateModelledLLM
@@ -71,6 +72,7 @@ func TestSimulateEveryStrategy(t *testing.T) {
 }
 
 func TestSimulateStrategyProgram(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := &study{t: t, dir: dir}
 	s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\n")
@@ -93,6 +95,7 @@ done
 // TestSimulateProgram has the program itself as the objective: it describes a
 // task of its own, and serves it.
 func TestSimulateProgram(t *testing.T) {
+	t.Parallel()
 	out, _, code := simulated(t, "--task", "cpu", "--seed", "2", "--describe")
 	var told struct {
 		Space                 json.RawMessage
@@ -134,6 +137,7 @@ func TestSimulateProgram(t *testing.T) {
 // TestSimulateBrokenProgram says in one line what is wrong with a program that
 // never gives a value, and leaves nothing of it behind.
 func TestSimulateBrokenProgram(t *testing.T) {
+	t.Parallel()
 	space := filepath.Join(t.TempDir(), "space.json")
 	must(t, os.WriteFile(space, []byte(axes), 0o644))
 	const count = `n=0; while read x; do n=$((n+1)); %s; done`
@@ -236,6 +240,7 @@ done
 // TestSimulateFallback never shows a fallback's figures under a strategy's name
 // without a word: who proposed, how often and why.
 func TestSimulateFallback(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		program, why string
 		own          int // of 11 proposals
@@ -287,6 +292,7 @@ func TestSimulateFallback(t *testing.T) {
 }
 
 func TestSimulateComparison(t *testing.T) {
+	t.Parallel()
 	picture := filepath.Join(t.TempDir(), "regret.png")
 	out, fault, code := simulated(t, "--strategy", "random,evolution", "--seeds", "3", "--trials", "60", "--task", "hopper,ackley", "-o", picture)
 	for _, want := range []string{"\nhopper\nstrategy ", "\nackley\n", "\nall 2 tasks\n", "25 trials", "50 trials", "60 trials", "\nevolution ", " ± "} {
@@ -324,6 +330,7 @@ func TestSimulateComparison(t *testing.T) {
 }
 
 func TestSimulateTable(t *testing.T) {
+	t.Parallel()
 	table := filepath.Join(t.TempDir(), "table.json")
 	must(t, os.WriteFile(table, []byte(`[{"constants": {"DEPTH": 4, "LR": 0.1}, "value": -3}, {"constants": {"DEPTH": 8, "LR": 0.1}, "value": -7},
 		{"constants": {"DEPTH": 8, "LR": 1}, "status": "out of memory"}]`), 0o644))
@@ -334,6 +341,7 @@ func TestSimulateTable(t *testing.T) {
 }
 
 func TestSimulateRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	space := filepath.Join(dir, "space.json")
 	must(t, os.WriteFile(space, []byte(`{"A": {"low": 1}}`), 0o644))
@@ -365,6 +373,7 @@ func TestSimulateRefuses(t *testing.T) {
 
 // TestSimulateModelledLLM has a modelled language model answer the llm strategy.
 func TestSimulateModelledLLM(t *testing.T) {
+	t.Parallel()
 	out, fault, code := simulated(t, "--strategy", "llm", "--modelled-llm", "1", "--trials", "12", "--task", "code", "--json")
 	by := map[string]int{}
 	for _, r := range decodeLines[simulatedTrial](t, out) {

@@ -9,6 +9,7 @@ import (
 
 // TestUnitDenies reads the installed unit as systemd shows it.
 func TestUnitDenies(t *testing.T) {
+	t.Parallel()
 	installed := parseUnit(`LoadState=loaded
 ExecStart={ path=/usr/local/bin/autoresearchd ; argv[]=/usr/local/bin/autoresearchd run --config /etc/autoresearch/autoresearch.toml ; ignore_errors=no }
 User=autoresearch
@@ -42,6 +43,7 @@ CacheDirectory=autoresearch
 }
 
 func TestUnitShutsOut(t *testing.T) {
+	t.Parallel()
 	nobody, err := user.Lookup("nobody")
 	must(t, err)
 	u := unit{"User": nobody.Username}

@@ -15,6 +15,7 @@ import (
 
 // TestAPI watches a study over HTTP and compares it with what the commands say.
 func TestAPI(t *testing.T) {
+	t.Parallel()
 	s := newStudy(t)
 	s.configure("\n[search]\nstrategy = \"evolution\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
 	s.hold()
