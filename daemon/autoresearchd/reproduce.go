@@ -80,7 +80,7 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			}
 			defer p.Close()
 			fmt.Fprintf(os.Stderr, "running trial %d again (seed %d, on %s)\n", rec.Trial.ID, rec.Trial.Seed, rec.Trial.Device)
-			again, err := p.Run(ctx, rec.Trial, nil)
+			again, err := p.Run(ctx, trainer.Order{Trial: rec.Trial}, nil)
 			if err != nil {
 				return err
 			}

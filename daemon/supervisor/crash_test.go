@@ -112,7 +112,10 @@ func (s *swift) Inspect(_ context.Context, source []byte) (trainer.Inspection, e
 
 func (s *swift) Close() error { return nil }
 
-func (s *swift) Run(_ context.Context, t search.Trial, observe func(trainer.Event)) (search.Outcome, error) {
+func (s *swift) Warm(string, []byte) {}
+
+func (s *swift) Run(_ context.Context, o trainer.Order, observe func(trainer.Event)) (search.Outcome, error) {
+	t := o.Trial
 	f, err := os.OpenFile(filepath.Join(s.state, "ran"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return search.Outcome{}, err

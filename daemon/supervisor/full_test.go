@@ -123,7 +123,10 @@ func (f *filling) Inspect(_ context.Context, source []byte) (trainer.Inspection,
 
 func (f *filling) Close() error { return nil }
 
-func (f *filling) Run(_ context.Context, t search.Trial, _ func(trainer.Event)) (search.Outcome, error) {
+func (f *filling) Warm(string, []byte) {}
+
+func (f *filling) Run(_ context.Context, o trainer.Order, _ func(trainer.Event)) (search.Outcome, error) {
+	t := o.Trial
 	if t.ID == 2 {
 		file, err := os.Create(f.path)
 		if err != nil {

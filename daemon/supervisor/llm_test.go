@@ -49,7 +49,10 @@ func (b *bench) Inspect(_ context.Context, source []byte) (trainer.Inspection, e
 	return inspect(source), nil
 }
 
-func (b *bench) Run(ctx context.Context, t search.Trial, _ func(trainer.Event)) (search.Outcome, error) {
+func (b *bench) Warm(string, []byte) {}
+
+func (b *bench) Run(ctx context.Context, o trainer.Order, _ func(trainer.Event)) (search.Outcome, error) {
+	t := o.Trial
 	b.mu.Lock()
 	b.seen = append(b.seen, string(t.Source))
 	b.mu.Unlock()

@@ -130,7 +130,10 @@ func (p *repeating) Inspect(_ context.Context, source []byte) (trainer.Inspectio
 
 func (p *repeating) Close() error { return nil }
 
-func (p *repeating) Run(_ context.Context, t search.Trial, _ func(trainer.Event)) (search.Outcome, error) {
+func (p *repeating) Warm(string, []byte) {}
+
+func (p *repeating) Run(_ context.Context, o trainer.Order, _ func(trainer.Event)) (search.Outcome, error) {
+	t := o.Trial
 	if o, ok := p.outcomes[t.ID]; ok {
 		return o, nil
 	}

@@ -128,6 +128,7 @@ type Status struct {
 	Champion *TrialStatus   `json:"champion"`
 	Claim    *search.Claim  `json:"claim,omitempty"` // what the judge says of the champion, if it can
 	Running  *RunningStatus `json:"running"`
+	Seats    []SeatStatus   `json:"-"` // where trials run, also where there is one
 	Trials   TrialCounts    `json:"trials"`
 	Rate     float64        `json:"rate_per_hour"`
 	Next     string         `json:"next"`
@@ -151,6 +152,33 @@ type TrialStatus struct {
 	ValBPB      float64 `json:"val_bpb"` // of the champion: the mean of its runs
 	Description string  `json:"description"`
 }
+
+// SeatStatus is a place for one trial at a time.
+type SeatStatus struct {
+	Name   string         `json:"name"`   // unique in the study: "cuda:0"
+	Host   string         `json:"host"`   // "" is this machine
+	Device string         `json:"device"` // "cpu", "cuda:0"
+	State  SeatState      `json:"state"`
+	Since  time.Time      `json:"since"` // of the state
+	Why    string         `json:"why"`   // of the state, in words; what must be mended, where it waits for that
+	Trial  *RunningStatus `json:"trial"` // null: none
+	Next   *RunningStatus `json:"next"`  // the one that gets ready beside the trial's evaluation; null: none
+}
+
+// SeatState is what a seat does.
+type SeatState string
+
+// The states of a seat.
+const (
+	SeatIdle        SeatState = "idle"        // between two trials: a proposal is made, a trial prepared
+	SeatRunning     SeatState = "running"     // a trial runs
+	SeatWaiting     SeatState = "waiting"     // for something that must be mended, or the end of a back-off
+	SeatQuarantined SeatState = "quarantined" // its device is not fit for a trial
+	SeatResting     SeatState = "resting"     // no trial is to run: the study is paused or over
+)
+
+// SeatStates lists every state.
+var SeatStates = []SeatState{SeatIdle, SeatRunning, SeatWaiting, SeatQuarantined, SeatResting}
 
 // RunningStatus is the trial in progress. Loss and throughput are as the
 // script printed them.
@@ -241,7 +269,23 @@ func (s *Supervisor) Now() Status {
 			Budget: r.trial.Budget, SecondsLeft: r.left(s.done), Curve: slices.Clone(r.curve),
 		}
 	}
+	st.Seats = []SeatStatus{{Name: s.o.Device, Device: s.o.Device, State: s.seatState(), Why: st.Waiting, Trial: st.Running}}
 	return st
+}
+
+// seatState is what the one seat does. mu is held.
+func (s *Supervisor) seatState() SeatState {
+	switch {
+	case s.quarantine != nil:
+		return SeatQuarantined
+	case s.running != nil:
+		return SeatRunning
+	case s.obstacle != "":
+		return SeatWaiting
+	case s.active.IsZero():
+		return SeatResting
+	}
+	return SeatIdle
 }
 
 // duty is the share of the daemon's time that was counted training; nil: none yet.

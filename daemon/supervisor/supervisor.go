@@ -400,7 +400,7 @@ func (s *Supervisor) run(ctx context.Context, t search.Trial) (search.Outcome, e
 	s.say("running")
 	log := s.o.Log.With("trial", t.ID)
 	log.Info("trial begins", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description)
-	o, err := s.o.Trainer.Run(ctx, t, func(e trainer.Event) { s.observe(log, e) })
+	o, err := s.o.Trainer.Run(ctx, trainer.Order{Trial: t}, func(e trainer.Event) { s.observe(log, e) })
 	if o.Status == search.Crashed {
 		o.Detail += s.uncommitted(o.Detail)
 	}

@@ -561,7 +561,9 @@ func (s *stage) Inspect(_ context.Context, source []byte) (trainer.Inspection, e
 	return inspect(source), nil
 }
 
-func (s *stage) Run(ctx context.Context, _ search.Trial, observe func(trainer.Event)) (search.Outcome, error) {
+func (s *stage) Warm(string, []byte) {}
+
+func (s *stage) Run(ctx context.Context, _ trainer.Order, observe func(trainer.Event)) (search.Outcome, error) {
 	observe(trainer.Event{Phase: search.Startup})
 	for {
 		select {

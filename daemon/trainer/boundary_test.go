@@ -29,7 +29,7 @@ func beside(t *testing.T, o Options, files map[string]string, script string, cha
 	for _, c := range change {
 		c(&tr)
 	}
-	out, err := newProcess(t, o).Run(context.Background(), tr, nil)
+	out, err := newProcess(t, o).Run(context.Background(), Order{Trial: tr}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

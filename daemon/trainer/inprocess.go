@@ -94,8 +94,12 @@ func (p *InProcess) Inspect(ctx context.Context, source []byte) (Inspection, err
 	return a.i, a.err
 }
 
+// Warm implements Trainer: its interpreter is warm from the second trial on.
+func (p *InProcess) Warm(string, []byte) {}
+
 // Run runs a trial. When it must be ended by force, the error is ErrRestart.
-func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error) {
+func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (search.Outcome, error) {
+	t := given.Trial
 	o := &p.options
 	r := newRecorder(o, t, observe)
 	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.line)
@@ -115,7 +119,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 	device, onGPU := CUDAIndex(t.Device)
 	before := r.deviceMemory(device, onGPU)
 	self := []int{os.Getpid()}
-	given := FolderSize(o.Folder(t.ID)) // is not the trial's doing
+	size := FolderSize(o.Folder(t.ID)) // is not the trial's doing
 	begin := time.Now()
 	dog := watchdog.Watch(o.limits(t.Budget))
 	r.watch(dog)
@@ -144,7 +148,7 @@ func (p *InProcess) Run(ctx context.Context, t search.Trial, observe func(Event)
 				end.memory = limit
 				end.outOfMemory, running = true, false
 			}
-			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-given > o.Quota {
+			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-size > o.Quota {
 				end.quota, running = true, false
 			}
 		}

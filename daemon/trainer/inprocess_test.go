@@ -48,7 +48,7 @@ func runInProcess(root string) int {
 		if id == hanging {
 			p.options.Limits.Stall = 500 * time.Millisecond
 		}
-		outcome, err := p.Run(context.Background(), trial(id), nil)
+		outcome, err := p.Run(context.Background(), Order{Trial: trial(id)}, nil)
 		dir, _ := os.Getwd()
 		r := inProcessResult{Outcome: outcome, Dir: dir, Restart: errors.Is(err, ErrRestart)}
 		if err != nil {

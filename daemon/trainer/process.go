@@ -223,9 +223,13 @@ func (p *Process) SelfTest(ctx context.Context) error {
 	return nil
 }
 
+// Warm implements Trainer.
+func (p *Process) Warm(string, []byte) {}
+
 // Run runs a trial. Its folder exists and holds work/ with train.py and the
 // modules beside it.
-func (p *Process) Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error) {
+func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (search.Outcome, error) {
+	t := order.Trial
 	o := &p.options
 	r := newRecorder(o, t, observe)
 	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.line)

@@ -25,9 +25,25 @@ type Trainer interface {
 	Inspect(ctx context.Context, source []byte) (Inspection, error)
 	// Run runs the trial whose folder Options.Folder names. A cancelled ctx
 	// ends it as Interrupted. observe is called from one goroutine at a time.
-	Run(ctx context.Context, t search.Trial, observe func(Event)) (search.Outcome, error)
+	Run(ctx context.Context, o Order, observe func(Event)) (search.Outcome, error)
+	// Warm says that a trial on this device will come, probably of a source
+	// that imports what this one does: whoever can gets ready. It returns at once.
+	Warm(device string, source []byte)
 	// Close lets go of what the trainer holds.
 	Close() error
+}
+
+// Order is a trial, and what it waits for.
+type Order struct {
+	search.Trial
+	Gate *Gate // nil: nothing
+}
+
+// Gate is where a trial waits before its first counted step: until the
+// evaluation of the trial before it on the same device is over.
+type Gate struct {
+	After int64         // that trial
+	Open  chan struct{} // closed when its evaluation is over
 }
 
 // Inspection is what can be said of a train.py without running it.

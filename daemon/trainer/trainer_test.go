@@ -125,7 +125,7 @@ func play(t *testing.T, o Options, script string) (search.Outcome, *observed) {
 	t.Helper()
 	folder(t, o, 1, script)
 	seen := &observed{}
-	out, err := newProcess(t, o).Run(context.Background(), trial(1), seen.see)
+	out, err := newProcess(t, o).Run(context.Background(), Order{Trial: trial(1)}, seen.see)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestAudit(t *testing.T) {
 		folder(t, o, 1, training+script)
 		audited := trial(1)
 		audited.Audit = true
-		out, err := newProcess(t, o).Run(context.Background(), audited, nil)
+		out, err := newProcess(t, o).Run(context.Background(), Order{Trial: audited}, nil)
 		if err != nil || out.Status != search.Completed || math.Abs(out.ValBPB-want.score) > 1e-12 || math.Abs(out.AuditBPB-want.audit) > 1e-12 ||
 			!strings.Contains(strings.Join(out.Flags, "; "), want.flag) || want.flag == "" && len(out.Flags) > 0 {
 			t.Errorf("%s: %v %+v", script, err, out)
@@ -248,7 +248,7 @@ func TestBudgetInSteps(t *testing.T) {
 	folder(t, o, 1, training+"assert (TIME_BUDGET, STEP_BUDGET) == (300, 400), (TIME_BUDGET, STEP_BUDGET)\nevaluate_bpb(1.0, None, 4)\n")
 	tr := trial(1)
 	tr.Budget = search.Budget{Steps: 400}
-	out, err := newProcess(t, o).Run(context.Background(), tr, nil)
+	out, err := newProcess(t, o).Run(context.Background(), Order{Trial: tr}, nil)
 	if err != nil || out.Status != search.Completed {
 		t.Errorf("%v %s %s", err, out.Status, out.Detail)
 	}
@@ -510,7 +510,7 @@ func TestCancelledTrialIsInterrupted(t *testing.T) {
 		o := options(t)
 		folder(t, o, 1, training+deaf+"while True: train(1); time.sleep(0.01)\n")
 		ctx, cancel := context.WithCancel(context.Background())
-		out, err := newProcess(t, o).Run(ctx, trial(1), func(e Event) {
+		out, err := newProcess(t, o).Run(ctx, Order{Trial: trial(1)}, func(e Event) {
 			if e.Step != nil && e.Step.Number > 12 {
 				cancel()
 			}
@@ -525,7 +525,7 @@ func TestAMissingInterpreterIsNotATrialsFault(t *testing.T) {
 	o := options(t)
 	o.Python = "/no/such/python"
 	folder(t, o, 1, training)
-	if out, err := newProcess(t, o).Run(context.Background(), trial(1), nil); err == nil && out.Status != search.Crashed {
+	if out, err := newProcess(t, o).Run(context.Background(), Order{Trial: trial(1)}, nil); err == nil && out.Status != search.Crashed {
 		t.Errorf("ran without its interpreter: %+v", out)
 	}
 }
@@ -555,7 +555,7 @@ func TestManyTrialsLeaveNothing(t *testing.T) {
 	var fds, goroutines, children int
 	for i := 1; i <= count; i++ {
 		folder(t, o, 1, script)
-		out, err := p.Run(context.Background(), trial(1), nil)
+		out, err := p.Run(context.Background(), Order{Trial: trial(1)}, nil)
 		if err != nil || out.Status != search.Completed {
 			t.Fatalf("trial %d: %v %s %s", i, err, out.Status, out.Detail)
 		}
