@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -18,7 +19,7 @@ type ending struct {
 	code        int              // exit status, or -1 for a signal
 	signal      string           // its name
 	firing      *watchdog.Firing // the watchdog ended it
-	cancelled   bool             // the daemon or a person ended it
+	cancelled   error            // why it was ended from outside; nil: it was not
 	outOfMemory bool             // it was ended for the host's memory
 	memory      int64            // bytes of it that it may take; 0: any
 	quota       bool             // it wrote more than it may
@@ -232,7 +233,7 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 	}
 	value, err := strconv.ParseFloat(c.score, 64)
 	sound := c.score != "" && err == nil && value > 0 && value < absurd
-	well := c.exit != nil && o.ExitCode == 0 && end.signal == "" && end.firing == nil && !end.cancelled && !end.outOfMemory && !log.failed && !math.IsNaN(c.loss)
+	well := c.exit != nil && o.ExitCode == 0 && end.signal == "" && end.firing == nil && end.cancelled == nil && !end.outOfMemory && !log.failed && !math.IsNaN(c.loss)
 	on := c.score != "" && c.trainedOn()
 	lost := on && !well // it is the score of a run that was not over
 	switch {
@@ -246,15 +247,19 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		switch {
 		case end.firing != nil:
 			o.Flags = append(o.Flags, "killed after its score: "+end.firing.String())
-		case end.cancelled:
+		case end.cancelled != nil:
 			o.Flags = append(o.Flags, "ended from outside after its score")
 		case end.signal != "":
 			o.Flags = append(o.Flags, "died of "+end.signal+" after its score")
 		case o.ExitCode != 0:
 			o.Flags = append(o.Flags, fmt.Sprintf("exit status %d after its score", o.ExitCode))
 		}
-	case end.cancelled:
+	case end.cancelled != nil:
 		o.Status, o.Detail = search.Interrupted, "ended from outside"
+		var p Prune
+		if errors.As(end.cancelled, &p) {
+			o.Status, o.Detail = search.Pruned, p.Why
+		}
 	case c.score != "" && !sound:
 		o.Status, o.Detail = search.Diverged, fmt.Sprintf("evaluate_bpb returned %s, which is no score", c.score)
 	case end.firing != nil:

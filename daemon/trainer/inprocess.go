@@ -140,7 +140,7 @@ func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (
 		case f := <-dog.Fired():
 			end.firing, running = &f, false
 		case <-ctx.Done():
-			end.cancelled, running = true, false
+			end.cancelled, running = context.Cause(ctx), false
 		case <-sample.C:
 			r.tell(Event{})
 			r.sample(self, device, before, onGPU)
@@ -155,7 +155,7 @@ func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (
 	}
 	phase, spent := dog.Stop()
 	r.watch(nil)
-	forced := end.firing != nil || end.cancelled || end.outOfMemory || end.quota
+	forced := end.firing != nil || end.cancelled != nil || end.outOfMemory || end.quota
 	_ = printed.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	if !forced {
 		script.Close()

@@ -284,7 +284,7 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 		case f := <-dog.Fired():
 			end.firing, forced, running = &f, true, false
 		case <-ctx.Done():
-			end.cancelled, forced, running = true, true, false
+			end.cancelled, forced, running = context.Cause(ctx), true, false
 		case <-sample.C:
 			r.tell(Event{})
 			members := seat.group.members()

@@ -24,7 +24,7 @@ type Trainer interface {
 	// Inspect reads train.py without running it.
 	Inspect(ctx context.Context, source []byte) (Inspection, error)
 	// Run runs the trial whose folder Options.Folder names. A cancelled ctx
-	// ends it as Interrupted. observe is called from one goroutine at a time.
+	// ends it as Interrupted, or Pruned where its cause is a Prune. observe is called from one goroutine at a time.
 	Run(ctx context.Context, o Order, observe func(Event)) (search.Outcome, error)
 	// Warm says that a trial on this device will come, probably of a source
 	// that imports what this one does: whoever can gets ready. It returns at once.
@@ -38,6 +38,12 @@ type Order struct {
 	search.Trial
 	Gate *Gate // nil: nothing
 }
+
+// Prune is the cause of a context that is cancelled because nothing is to be
+// hoped of its trial any more.
+type Prune struct{ Why string }
+
+func (p Prune) Error() string { return p.Why }
 
 // Gate is where a trial waits before its first counted step: until the
 // evaluation of the trial before it on the same device is over.

@@ -521,6 +521,31 @@ func TestCancelledTrialIsInterrupted(t *testing.T) {
 	}
 }
 
+func TestAHopelessTrialIsPruned(t *testing.T) {
+	const why = "at 70 % of its budget its loss is 3.9"
+	for _, scored := range []bool{false, true} {
+		script := "while True: train(1); time.sleep(0.01)\n"
+		if scored { // too late: the score is there, and it counts
+			script = "train(20)\nevaluate_bpb(1.5, None, 4)\ntime.sleep(3600)\n"
+		}
+		o := options(t)
+		folder(t, o, 1, training+script)
+		ctx, end := context.WithCancelCause(context.Background())
+		out, err := newProcess(t, o).Run(ctx, Order{Trial: trial(1)}, func(e Event) {
+			if scored && e.Phase == search.Exit || !scored && e.Step != nil && e.Step.Number > 12 {
+				end(Prune{why})
+			}
+		})
+		want := search.Pruned
+		if scored {
+			want = search.Completed
+		}
+		if err != nil || out.Status != want || !scored && (out.Detail != why || out.ValBPB != 0) {
+			t.Errorf("%v, %s: %s", err, out.Status, out.Detail)
+		}
+	}
+}
+
 func TestAMissingInterpreterIsNotATrialsFault(t *testing.T) {
 	o := options(t)
 	o.Python = "/no/such/python"
