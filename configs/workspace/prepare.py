@@ -10,7 +10,11 @@ karpathy/autoresearch lays it out, so that what either prepares serves both:
     data/shard_NNNNN.parquet    one string column, text; a row is a document; shard_06542 is the validation split
     tokenizer/tokenizer.pkl     a pickled tiktoken.Encoding
     tokenizer/token_bytes.pt    int32 (vocabulary,): bytes per token as the legacy metric counts them, 0 for specials
+    packed/SPLIT-WIDTH.tokens   ours: the rows that the loader gives, tokenised and packed once, 2 bytes a token
+    packed/SPLIT-WIDTH.json     ours: how many, what they were made from, sha256; what does not fit is not read
     manifest.json               ours: what was prepared, counts, sha256 of the files that decide the score
+
+The packed validation rows take 4 x EVAL_TOKENS bytes (80 MiB), the training rows at most 2 x PACKED_TOKENS (2 GiB).
 """
 
 import argparse
@@ -42,6 +46,7 @@ STEP_BUDGET = 0  # counted optimizer steps; not 0: train.py stops after these an
 EVAL_TOKENS = 40 * 524288  # validation tokens that are scored
 VOCAB_SIZE = 8192  # tokens in the vocabulary, the four special ones included
 
+PACKED_TOKENS = 2**30  # the training stream's first epoch is packed on disk up to here; 0: not at all
 TOKENIZER_CHARS = 1_000_000_000  # the tokenizer is trained on at most this much text
 TOKENIZER_DOC_CHARS = 10_000  # and on no more than this of one document
 VAL_PERCENT = 10  # share of a local corpus, in whole files, that becomes the validation shard
@@ -52,6 +57,7 @@ RETRY_SECONDS = 1.0  # wait after the first failure; doubled after each further 
 CACHE_DIR = os.environ.get("AUTORESEARCH_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "autoresearch")
 DATA_DIR = f"{CACHE_DIR}/data"
 TOKENIZER_DIR = f"{CACHE_DIR}/tokenizer"
+PACKED_DIR = f"{CACHE_DIR}/packed"
 MANIFEST = f"{CACHE_DIR}/manifest.json"
 HUB_DATASET = "karpathy/climbmix-400b-shuffle"
 BASE_URL = os.environ.get("AUTORESEARCH_BASE_URL") or f"https://huggingface.co/datasets/{HUB_DATASET}/resolve/main"
@@ -179,15 +185,25 @@ def read_documents(paths):
             yield shard.read_row_group(group, columns=["text"]).column("text").to_pylist()
 
 
-def document_batches(split, size=128):
-    """Endless (documents, epoch), at most `size` documents, never across a row group; the first epoch is 1."""
-    paths = split_shards(split)
+def document_batches(split, size=128, skip=0):
+    """Endless (documents, epoch), at most `size` documents, never across a row group; the first epoch is 1.
+
+    The first `skip` batches are left out, for the price of the shards' footers.
+    """
+    shards = [pq.ParquetFile(path) for path in split_shards(split)]
+    groups = [(shard, n, shard.metadata.row_group(n).num_rows) for shard in shards for n in range(shard.num_row_groups)]
     epoch = 0
     while True:
         epoch += 1
-        for documents in read_documents(paths):
-            for start in range(0, len(documents), size):
+        for shard, group, count in groups:
+            batches = -(-count // size)
+            if skip >= batches:
+                skip -= batches
+                continue
+            documents = shard.read_row_group(group, columns=["text"]).column("text").to_pylist()
+            for start in range(skip * size, len(documents), size):
                 yield documents[start : start + size], epoch
+            skip = 0
 
 
 class BestFit:
@@ -222,21 +238,61 @@ class BestFit:
         return document if size <= room else document[:room]
 
 
-def packed_rows(tokenizer, width, split, buffer_size=1000):
-    """Endless (row, epoch): `width` token ids with no padding, documents packed best fit, each opened by BOS."""
-    batches = document_batches(split)
-    bos = tokenizer.get_bos_token_id()
-    waiting = BestFit()
-    epoch = 1
-    while True:
+class Packer:
+    """Rows of `width` token ids with no padding, documents packed best fit, each opened by BOS.
+
+    `rest` is what an earlier packer left when it stopped: this one goes on from there.
+    """
+
+    def __init__(self, tokenizer, width, split, buffer_size=1000, rest=None):
+        self.tokenizer, self.width, self.buffer_size = tokenizer, width, buffer_size
+        self.drawn, self.epoch, self.waiting = 0, 1, BestFit()
+        if rest is not None:
+            self.drawn, self.epoch = rest["drawn"], rest["epoch"]
+            for document in rest["waiting"]:
+                self.waiting.add(document)
+        self.batches = document_batches(split, skip=self.drawn)
+
+    def row(self):
         row = []
-        while len(row) < width:
-            while waiting.count < buffer_size:
-                documents, epoch = next(batches)
-                for document in tokenizer.encode(documents, prepend=bos):
-                    waiting.add(document)
-            row += waiting.take(width - len(row))
-        yield row, epoch
+        while len(row) < self.width:
+            while self.waiting.count < self.buffer_size:
+                documents, self.epoch = next(self.batches)
+                self.drawn += 1
+                for document in self.tokenizer.encode(documents, prepend=self.tokenizer.get_bos_token_id()):
+                    self.waiting.add(document)
+            row += self.waiting.take(self.width - len(row))
+        return row
+
+    def rest(self):
+        waiting = [document for queue in self.waiting.queues.values() for document in queue]
+        return {"drawn": self.drawn, "epoch": self.epoch, "waiting": waiting}
+
+
+class Rows:
+    """A split's rows in their one order: out of the packed file as far as it goes, then packed on the fly."""
+
+    def __init__(self, tokenizer, width, split, buffer_size=1000):
+        self.packed = Packed.open(tokenizer, width, split, buffer_size)
+        self.at = 0
+        self.packer = None
+        self.arguments = (tokenizer, width, split, buffer_size)
+
+    def take(self, count):
+        """The next `count` rows, integers (count, width), and the epoch, from 1, of the last one's newest document."""
+        parts = []
+        if self.packed is not None and self.at < len(self.packed.rows):
+            parts.append(self.packed.rows[self.at : self.at + count])
+            self.at += len(parts[0])
+            count -= len(parts[0])
+        if count:
+            if self.packer is None:
+                self.packer = Packer(*self.arguments, rest=self.packed and self.packed.rest())
+            parts.append(np.array([self.packer.row() for _ in range(count)], dtype=np.int64))
+            epoch = self.packer.epoch
+        else:
+            epoch = self.packed.epoch(self.at - 1)
+        return parts[0] if len(parts) == 1 else np.concatenate([p.astype(np.int64) for p in parts]), epoch
 
 
 def make_dataloader(tokenizer, B: int, T: int, split, buffer_size: int = 1000):
@@ -244,21 +300,19 @@ def make_dataloader(tokenizer, B: int, T: int, split, buffer_size: int = 1000):
 
     The order of tokens depends on the data, T and buffer_size alone, not on B: row after row.
     """
-    rows = packed_rows(tokenizer, T + 1, split, buffer_size)
+    rows = Rows(tokenizer, T + 1, split, buffer_size)
     cuda = torch.cuda.is_available()
     # Two pinned blocks in turn: a copy that still waits in the stream must not see the next batch written over it.
     blocks = [torch.empty((2, B, T), dtype=torch.long, pin_memory=cuda) for _ in range(2 if cuda else 1)]
     copied = [torch.cuda.Event() if cuda else None for _ in blocks]
     turn = 0
     while True:
-        drawn = [next(rows) for _ in range(B)]
-        epoch = drawn[-1][1]
-        tokens = torch.from_numpy(np.array([row for row, _ in drawn], dtype=np.int64))
+        tokens, epoch = rows.take(B)
         if cuda:
             copied[turn].synchronize()
         block = blocks[turn]
-        block[0].copy_(tokens[:, :-1])
-        block[1].copy_(tokens[:, 1:])
+        block[0].numpy()[:] = tokens[:, :-1]
+        block[1].numpy()[:] = tokens[:, 1:]
         if cuda:
             batch = block.to("cuda", non_blocking=True)
             copied[turn].record()
@@ -266,6 +320,136 @@ def make_dataloader(tokenizer, B: int, T: int, split, buffer_size: int = 1000):
             batch = block.clone()
         turn = (turn + 1) % len(blocks)
         yield batch[0], batch[1], epoch
+
+
+# ---- rows packed once ----------------------------------------------------------------------------------------------
+
+
+class Packed:
+    """A packed file that was proven whole: `rows`, (count, width), mapped from the disk."""
+
+    def __init__(self, meta, tokens):
+        self.meta = meta
+        count = meta["rows"] * meta["width"]
+        self.rows = tokens[:count].reshape(meta["rows"], meta["width"])
+        self.tail = tokens[count:]
+
+    @classmethod
+    def open(cls, tokenizer, width, split, buffer_size=1000):
+        """None where there is no such file, or it is not whole, or was made from something else."""
+        if type(tokenizer) is not Tokenizer:
+            return None  # its tokens may be any
+        tokens, described = packed_paths(split, width)
+        try:
+            with open(described, encoding="utf-8") as f:
+                meta = json.load(f)
+            if meta["source"] != packed_source(tokenizer, width, split, buffer_size) or meta[
+                "bytes"
+            ] != os.path.getsize(tokens):
+                return None
+            # What decides the score is read in whole; the training rows may be gigabytes.
+            if split == "val" and meta["sha256"] != file_digest(tokens):
+                return None
+            return cls(meta, np.memmap(tokens, dtype=meta["dtype"], mode="r"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def epoch(self, row):
+        return 1 + bisect.bisect_right(self.meta["epochs"], row)
+
+    def rest(self):
+        """Where the packer stopped: see Packer.rest."""
+        ends = np.cumsum(self.meta["waiting"])[:-1]
+        waiting = [document.tolist() for document in np.split(self.tail, ends)] if self.meta["waiting"] else []
+        return {"drawn": self.meta["drawn"], "epoch": self.meta["epoch"], "waiting": waiting}
+
+
+def packed_paths(split, width):
+    stem = os.path.join(PACKED_DIR, f"{split}-{width}")
+    return stem + ".tokens", stem + ".json"
+
+
+def packed_source(tokenizer, width, split, buffer_size):
+    """All that the order of tokens depends on; of each shard its size and the end of its footer, not its text."""
+    words = [tokenizer.enc.decode_single_token_bytes(n).hex() for n in range(tokenizer.get_vocab_size())]
+    shards = []
+    for path in split_shards(split):
+        size = os.path.getsize(path)
+        with open(path, "rb") as f:
+            f.seek(max(0, size - 4096))
+            shards.append([os.path.basename(path), size, digest(f.read())])
+    return {
+        "format": 1,
+        "width": width,
+        "buffer_size": buffer_size,
+        "vocabulary": digest(" ".join(words).encode()),
+        "shards": digest(json.dumps(shards).encode()),
+    }
+
+
+def pack(tokenizer, width, split, rows, one_epoch=False, buffer_size=1000):
+    """Pack `rows` rows of a split, of its first epoch alone if `one_epoch`, unless that was done. True if it was not.
+
+    Each file appears whole or not at all, and either of two that pack at a time leaves the same ones.
+    """
+    done = Packed.open(tokenizer, width, split, buffer_size)
+    if done is not None and (len(done.rows) >= rows or one_epoch and done.meta["epoch"] > 1):
+        return False
+    meta = {"source": packed_source(tokenizer, width, split, buffer_size), "width": width}
+    dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 1 << 16 else "<u4")
+    packer, hashed, epochs, count = Packer(tokenizer, width, split, buffer_size), hashlib.sha256(), [], 0
+    tokens, described = packed_paths(split, width)
+    os.makedirs(PACKED_DIR, exist_ok=True)
+    part = f"{tokens}.{os.getpid()}.part"
+    try:
+        with open(part, "wb") as f:
+
+            def write(ids):
+                data = np.array(ids, dtype=dtype).tobytes()
+                hashed.update(data)
+                f.write(data)
+
+            # Looked at between rows, so that a row is whole: the last one may have opened the second epoch.
+            while count < rows and not (one_epoch and packer.epoch > 1):
+                before = packer.epoch
+                write(packer.row())
+                epochs += [count] * (packer.epoch - before)
+                count += 1
+            rest = packer.rest()
+            for document in rest["waiting"]:
+                write(document)
+            size = f.tell()
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, tokens)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+    meta |= {"dtype": dtype.str, "rows": count, "epochs": epochs, "bytes": size, "sha256": hashed.hexdigest()}
+    meta |= {"drawn": rest["drawn"], "epoch": rest["epoch"], "waiting": [len(d) for d in rest["waiting"]]}
+    write_json(described, meta)
+    return True
+
+
+def pack_all():
+    """Pack the rows that evaluations read (those of an audit too), and the training stream. True if any were packed.
+
+    Nothing depends on it but time: without room on the disk it is said, and left.
+    """
+    started = time.monotonic()
+    tokenizer, width = Tokenizer.from_directory(), MAX_SEQ_LEN + 1
+    try:
+        fresh = pack(tokenizer, width, "val", -(-2 * EVAL_TOKENS // MAX_SEQ_LEN))
+        if PACKED_TOKENS:
+            fresh = pack(tokenizer, width, "train", PACKED_TOKENS // width, one_epoch=True) or fresh
+    except OSError as fault:
+        say(f"packed: not all of it ({fault}): what is missing is tokenised by every trial")
+        return False
+    if fresh:
+        paths = [packed_paths(split, width)[0] for split in ("val", "train")]
+        size = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+        say(f"packed: {size / 1e6:,.1f} MB in {PACKED_DIR}, in {time.monotonic() - started:.1f} s")
+    return fresh
 
 
 # ---- the metric ----------------------------------------------------------------------------------------------------
@@ -284,17 +468,17 @@ def evaluate_bpb(model, tokenizer, batch_size: int):
     legacy = get_token_bytes(device)
     true = true_token_bytes(tokenizer.enc, device)
     loader = make_dataloader(tokenizer, batch_size, MAX_SEQ_LEN, "val")
-    sums = []
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
     for _ in range(EVAL_TOKENS // (batch_size * MAX_SEQ_LEN)):
         inputs, targets, _ = next(loader)
         losses = model(inputs, targets, reduction="none").view(-1)
-        sizes = legacy[targets.view(-1)]
-        counted = sizes > 0
-        # Read at the end, so that packing the next batch overlaps with this one's forward pass.
-        sums.append(((losses * counted).sum(), sizes.sum(), true[targets.view(-1)].sum()))
-    nats = sum(s[0].item() for s in sums)
-    legacy_bytes = sum(s[1].item() for s in sums)
-    true_bytes = sum(s[2].item() for s in sums)
+        targets = targets.view(-1)
+        sizes = legacy[targets]
+        # Nothing is read before the end, so that the device never waits for the host.
+        sums[0] += (losses * (sizes > 0)).sum(dtype=torch.float64)
+        sums[1] += sizes.sum()
+        sums[2] += true[targets].sum()
+    nats, legacy_bytes, true_bytes = sums.tolist()
     last_corrected_bpb = nats / (math.log(2) * true_bytes)
     return nats / (math.log(2) * legacy_bytes)
 
@@ -623,6 +807,7 @@ def write_manifest(corpus, counts):
         os.path.join(TOKENIZER_DIR, "tokenizer.pkl"),
         os.path.join(TOKENIZER_DIR, "token_bytes.pt"),
         os.path.join(DATA_DIR, shard_name(VAL_SHARD)),
+        packed_paths("val", MAX_SEQ_LEN + 1)[0],
     ]
     os.makedirs(CACHE_DIR, exist_ok=True)
     manifest = {
@@ -632,10 +817,15 @@ def write_manifest(corpus, counts):
         **counts,
         "sha256": {os.path.relpath(path, CACHE_DIR): file_digest(path) for path in deciding if os.path.exists(path)},
     }
-    with open(MANIFEST + ".part", "w", encoding="utf-8") as f:
-        json.dump(manifest, f, indent=2)
+    write_json(MANIFEST, manifest, indent=2)
+
+
+def write_json(path, value, indent=None):
+    part = f"{path}.{os.getpid()}.part"
+    with open(part, "w", encoding="utf-8") as f:
+        json.dump(value, f, indent=indent)
         f.write("\n")
-    os.replace(MANIFEST + ".part", MANIFEST)
+    os.replace(part, path)
 
 
 def prepare(corpus, num_shards, workers):
@@ -666,6 +856,7 @@ def prepare(corpus, num_shards, workers):
                 f"{val['documents']:,} ({val['bytes'] / 1e6:.1f} MB) to validate"
             )
     fresh = train_tokenizer() or fresh
+    fresh = pack_all() or fresh
     if fresh or not manifest:
         write_manifest(corpus, counts)
     say(f"{'ready' if fresh else 'nothing to do'}: {corpus}, {VOCAB_SIZE} tokens, in {CACHE_DIR}")

@@ -40,6 +40,7 @@ def use_cache(folder):
     prepare.CACHE_DIR = str(folder)
     prepare.DATA_DIR = os.path.join(folder, "data")
     prepare.TOKENIZER_DIR = os.path.join(folder, "tokenizer")
+    prepare.PACKED_DIR = os.path.join(folder, "packed")
     prepare.MANIFEST = os.path.join(folder, "manifest.json")
 
 

@@ -7,6 +7,8 @@ import math
 import os
 import pickle
 import random
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -73,8 +75,8 @@ class Packing(unittest.TestCase):
                 use_cache(folder)
                 os.makedirs(prepare.DATA_DIR)
                 prepare.write_shard(0, documents)
-                rows = prepare.packed_rows(Words(), width, "train", buffer_size=200)
-                got = [next(rows) for _ in range(300)]
+                packer = prepare.Packer(Words(), width, "train", buffer_size=200)
+                got = [(packer.row(), packer.epoch) for _ in range(300)]
                 self.assertEqual(got, plain_rows(documents, width, 200, 300))
 
     def test_batches_are_rows_in_order_whatever_their_size(self):
@@ -89,6 +91,148 @@ class Packing(unittest.TestCase):
             self.assertTrue(torch.equal(x[:, 1:], y[:, :-1]))
             self.assertTrue((x[:, 0] == tokenizer.get_bos_token_id()).all())
             self.assertEqual((epoch, x.dtype, tuple(x.shape)), (1, torch.int64, (8, 32)))
+
+
+class PackedRows(unittest.TestCase):
+    """The packed files give what the loader gives that tokenises, or nothing."""
+
+    width = 33
+
+    def setUp(self):
+        self.folder = prepared_cache()
+        self.addCleanup(self.folder.cleanup)
+        self.tokenizer = prepare.Tokenizer.from_directory()
+
+    def packed(self, split):
+        return prepare.Packed.open(self.tokenizer, self.width, split)
+
+    def fresh(self, split, count, skip=0):
+        packer = prepare.Packer(self.tokenizer, self.width, split)
+        return [(packer.row(), packer.epoch) for _ in range(skip + count)][skip:]
+
+    def drawn(self, split, count, size):
+        rows, got = prepare.Rows(self.tokenizer, self.width, split), []
+        while len(got) < count:
+            block, epoch = rows.take(size)
+            got += [(row, epoch if n == size - 1 else None) for n, row in enumerate(block.tolist())]
+        return got, rows
+
+    def test_same_rows_and_epochs_within_across_and_beyond_the_file(self):
+        for split in ("val", "train"):
+            held = len(self.packed(split).rows)
+            count = held + 700  # well into what is packed on the fly, and for val into a second epoch
+            expected = self.fresh(split, count + 7)
+            for size in (1, 7, held + 3):
+                with self.subTest(split=split, size=size):
+                    got, rows = self.drawn(split, count, size)
+                    self.assertIsNotNone(rows.packer)
+                    self.assertEqual([r for r, _ in got[:count]], [r for r, _ in expected[:count]])
+                    told = [(n, e) for n, (_, e) in enumerate(got[:count]) if e is not None]
+                    self.assertEqual(told, [(n, expected[n][1]) for n, _ in told])
+
+    def test_several_epochs_in_one_file(self):
+        one = 1 + next(n for n, (_, epoch) in enumerate(self.fresh("val", 20_000)) if epoch == 2)
+        prepare.pack(self.tokenizer, self.width, "val", 5 * one)
+        got, rows = self.drawn("val", 5 * one, 1)
+        self.assertIsNone(rows.packer)
+        self.assertEqual(got, self.fresh("val", 5 * one))
+        self.assertGreater(got[-1][1], 2)
+
+    def test_the_bounds(self):
+        self.assertEqual(len(self.packed("val").rows), 2 * prepare.EVAL_TOKENS // prepare.MAX_SEQ_LEN)
+        whole = self.packed("train")
+        self.assertEqual([whole.epoch(n) for n in (0, len(whole.rows) - 1)], [1, 2])
+        self.assertEqual(whole.epoch(len(whole.rows) - 2), 1)
+        os.remove(prepare.packed_paths("train", self.width)[1])
+        with mock.patch.object(prepare, "PACKED_TOKENS", 100 * self.width):
+            self.assertEqual(run_prepare("--corpus", small_text())[0], 0)
+        self.assertEqual(len(self.packed("train").rows), 100)
+        self.assertEqual(self.drawn("train", 150, 50)[0][-1], self.fresh("train", 150)[-1])
+
+    def test_the_score_is_the_same_with_and_without(self):
+        weights = torch.randn(prepare.VOCAB_SIZE, prepare.VOCAB_SIZE, generator=torch.Generator().manual_seed(1))
+        logs = weights.log_softmax(-1)
+        scores = []
+        for _ in range(2):
+            score = prepare.evaluate_bpb(lambda x, y, reduction: -logs[x, y], self.tokenizer, 4)
+            scores.append((score, prepare.last_corrected_bpb))
+            for name in os.listdir(prepare.PACKED_DIR):
+                os.remove(os.path.join(prepare.PACKED_DIR, name))
+        self.assertEqual(*scores)
+
+    def test_what_does_not_fit_is_not_read_and_is_made_again(self):
+        tokens, described = map(Path, prepare.packed_paths("val", self.width))
+        whole, meta = tokens.read_bytes(), described.read_text()
+
+        def changed(**values):
+            described.write_text(json.dumps(json.loads(meta) | values))
+
+        def bits():
+            tokens.write_bytes(whole[:99] + bytes([whole[99] ^ 1]) + whole[100:])
+
+        def shard():
+            path = Path(prepare.DATA_DIR, prepare.shard_name(prepare.VAL_SHARD))
+            documents = pq.read_table(path).column("text").to_pylist()
+            prepare.write_shard(prepare.VAL_SHARD, documents[::-1])
+
+        faults = {
+            "torn": lambda: tokens.write_bytes(whole[:-8]),
+            "emptied": lambda: tokens.write_bytes(b""),
+            "changed": bits,
+            "gone": tokens.unlink,
+            "description torn": lambda: described.write_text(meta[: len(meta) // 2]),
+            "description of something else": lambda: described.write_text("[1]"),
+            "format of another version": lambda: changed(source={"format": 0}),
+            "another shard": shard,
+        }
+        for name, harm in faults.items():
+            with self.subTest(name):
+                harm()
+                self.assertIsNone(self.packed("val"))
+                self.assertEqual([r for r, _ in self.drawn("val", 9, 3)[0]], [r for r, _ in self.fresh("val", 9)])
+                self.assertEqual(run_prepare("--corpus", small_text())[0], 0)
+                self.assertIsNotNone(self.packed("val"))
+                if name != "another shard":
+                    self.assertEqual(tokens.read_bytes(), whole)
+        self.assertEqual([n for n in os.listdir(prepare.PACKED_DIR) if "part" in n], [])
+
+    def test_another_tokenizer_is_not_served(self):
+        class Reversed(prepare.Tokenizer):
+            def encode(self, text, prepend=None):
+                return [[row[0], *row[:0:-1]] for row in super().encode(text, prepend=prepend)]
+
+        other = Reversed(self.tokenizer.enc)
+        self.assertIsNone(prepare.Packed.open(other, self.width, "val"))
+        ranks = {self.tokenizer.enc.decode_single_token_bytes(n): n for n in range(380)}
+        ranks[b"qqqq"] = ranks.pop(self.tokenizer.enc.decode_single_token_bytes(379))
+        specials = {name: 380 + n for n, name in enumerate(prepare.SPECIAL_TOKENS)}
+        enc = tiktoken.Encoding("x", pat_str=prepare.SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens=specials)
+        self.assertIsNone(prepare.Packed.open(prepare.Tokenizer(enc), self.width, "val"))
+
+    def test_a_full_disk_costs_time_alone(self):
+        for name in os.listdir(prepare.PACKED_DIR):
+            os.remove(os.path.join(prepare.PACKED_DIR, name))
+        with mock.patch.object(prepare.os, "fsync", side_effect=OSError(28, "No space left on device")):
+            status, out, _ = run_prepare("--corpus", small_text())
+        self.assertEqual(status, 0)
+        self.assertIn("packed: not all of it ([Errno 28] No space left on device)", out)
+        self.assertEqual(os.listdir(prepare.PACKED_DIR), [])
+
+    def test_two_at_a_time_leave_one(self):
+        (tokens, _) = prepare.packed_paths("val", self.width)
+        before = Path(tokens).read_bytes()
+        for path in prepare.packed_paths("val", self.width):
+            os.remove(path)
+        script = (
+            "import os, sys; sys.path.insert(0, sys.argv[1]); import prepare as p; "
+            "p.MAX_SEQ_LEN, p.VOCAB_SIZE, p.EVAL_TOKENS, p.say = 32, 384, 2048, str; "
+            "p.pack_all(); assert p.Packed.open(p.Tokenizer.from_directory(), 33, 'val')"
+        )
+        env = {**os.environ, "AUTORESEARCH_CACHE": self.folder.name, "PYTHONDONTWRITEBYTECODE": "1"}
+        both = [subprocess.Popen([sys.executable, "-c", script, str(WORKSPACE)], env=env) for _ in range(2)]
+        self.assertEqual([p.wait() for p in both], [0, 0])
+        self.assertEqual(Path(tokens).read_bytes(), before)
+        self.assertEqual(sorted(os.listdir(prepare.PACKED_DIR))[-2:], ["val-33.json", "val-33.tokens"])
 
 
 class Metric(unittest.TestCase):
@@ -231,7 +375,7 @@ class LocalCorpus(unittest.TestCase):
                 status, _, err = run_prepare("--corpus", small_text())
             self.assertEqual((status, err), (130, "prepare.py: interrupted; the same command goes on from here\n"))
             self.assertEqual(run_prepare("--corpus", small_text())[0], 0)
-            self.assertEqual(len(json.loads(Path(prepare.MANIFEST).read_text())["sha256"]), 3)
+            self.assertEqual(len(json.loads(Path(prepare.MANIFEST).read_text())["sha256"]), 4)
 
     def test_errors_say_what_and_where(self):
         with tempfile.TemporaryDirectory() as top:
