@@ -30,13 +30,14 @@ type Phase string
 const (
 	Startup  Phase = "startup"
 	Compile  Phase = "compile"
+	Gate     Phase = "gate" // it waits for the evaluation of its neighbour
 	Train    Phase = "train"
 	Evaluate Phase = "evaluate"
 	Exit     Phase = "exit"
 )
 
 // Phases lists every phase in order.
-var Phases = []Phase{Startup, Compile, Train, Evaluate, Exit}
+var Phases = []Phase{Startup, Compile, Gate, Train, Evaluate, Exit}
 
 // Verdict is one of the three words of results.tsv.
 type Verdict string
@@ -109,10 +110,20 @@ type Outcome struct {
 	TrainingSeconds float64           `json:"training_seconds"`       // counted, by the host's clock
 	WallSeconds     float64           `json:"wall_seconds"`
 	Phases          map[Phase]float64 `json:"phases,omitempty"` // seconds spent in each
+	Gate            *GateRecord       `json:"gate,omitempty"`   // nil: it waited for nobody
 	ExitCode        int               `json:"exit_code"`
 	Detail          string            `json:"detail,omitempty"`  // why it did not complete: the traceback's last lines, the deadline that fired
 	Flags           []string          `json:"flags,omitempty"`   // oddities that do not change the status
 	Summary         map[string]string `json:"summary,omitempty"` // the script's own closing block, as printed
+}
+
+// GateRecord proves that no counted step of a trial overlapped the evaluation
+// of the one before it on its device. All times are the host's.
+type GateRecord struct {
+	After  int64     `json:"after"`           // that trial
+	Scored time.Time `json:"scored,omitzero"` // when its evaluation was over; zero: it ended without a score
+	Opened time.Time `json:"opened"`          // when the gate was opened
+	Waited float64   `json:"waited"`          // seconds that the trial stood at it; 0: it was open
 }
 
 // Decision is what was concluded from an Outcome.

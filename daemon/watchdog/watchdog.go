@@ -16,6 +16,7 @@ import (
 type Limits struct {
 	Startup  time.Duration // start to the first training batch
 	Compile  time.Duration // from one sign of life to the next, before the first optimizer step
+	Gate     time.Duration // the wait for the evaluation of a neighbour; Total leaves it out
 	Stall    time.Duration // between optimizer steps while training
 	Train    time.Duration // the whole of training: the budget and a margin
 	Evaluate time.Duration // one evaluation
@@ -25,15 +26,19 @@ type Limits struct {
 
 // The causes of a Firing beside the names of the phases.
 const (
-	CauseStall   = "stall"
-	CauseOverrun = "overrun"
-	CauseTotal   = "total"
+	CauseStall    = "stall"
+	CauseOverrun  = "overrun"
+	CauseDiverged = "diverged"
+	CauseTotal    = "total"
 )
 
 // Causes are those that can end a trial in a phase.
 func Causes(p search.Phase) []string {
-	if p == search.Train {
-		return []string{CauseStall, CauseOverrun, CauseTotal}
+	switch p {
+	case search.Train:
+		return []string{CauseStall, CauseOverrun, CauseDiverged, CauseTotal}
+	case search.Gate:
+		return []string{string(p)}
 	}
 	return []string{string(p), CauseTotal}
 }
@@ -61,6 +66,8 @@ func (f Firing) String() string {
 		return fmt.Sprintf("no training batch was asked for within %v (watchdog.startup)", f.Limit)
 	case string(search.Compile):
 		return fmt.Sprintf("no optimizer step within %v of the last batch (watchdog.compile)", f.Limit)
+	case string(search.Gate):
+		return fmt.Sprintf("the evaluation of the trial before it did not end within %v (watchdog.evaluate and watchdog.exit)", f.Limit)
 	}
 	return fmt.Sprintf("%s took longer than %v (watchdog.%s)", f.Cause, f.Limit, f.Cause)
 }
@@ -110,7 +117,9 @@ func (m *Machine) Next() (at time.Duration, f Firing, ok bool) {
 			at, f, ok = from+limit, Firing{Phase: m.phase, Cause: cause, Limit: limit}, true
 		}
 	}
-	consider(0, m.limits.Total, CauseTotal)
+	if m.phase != search.Gate {
+		consider(m.spent[search.Gate], m.limits.Total, CauseTotal)
+	}
 	switch m.phase {
 	case search.Startup:
 		consider(m.beat, m.limits.Startup, string(m.phase))
@@ -119,6 +128,8 @@ func (m *Machine) Next() (at time.Duration, f Firing, ok bool) {
 		if m.limits.Train > 0 && m.limits.Compile > 0 {
 			consider(m.entered, m.limits.Compile+m.limits.Train, CauseOverrun)
 		}
+	case search.Gate:
+		consider(m.entered, m.limits.Gate, string(m.phase))
 	case search.Train:
 		consider(m.beat, m.limits.Stall, CauseStall)
 		consider(m.entered-m.spent[search.Train], m.limits.Train, CauseOverrun)

@@ -10,7 +10,7 @@ import (
 
 var limits = Limits{
 	Startup: 120 * time.Second, Compile: 300 * time.Second, Stall: 60 * time.Second, Train: 390 * time.Second,
-	Evaluate: 180 * time.Second, Exit: 20 * time.Second, Total: 600 * time.Second,
+	Gate: 250 * time.Second, Evaluate: 180 * time.Second, Exit: 20 * time.Second, Total: 600 * time.Second,
 }
 
 // A trial is played as a list of moments; want is when and why it is ended.
@@ -49,6 +49,8 @@ func TestDeadlines(t *testing.T) {
 		"training in two stretches": {join(steps(10*s, 200*s, 10*s), []moment{{210 * s, search.Evaluate}, {220 * s, search.Exit}}, steps(230*s, 600*s, 10*s)), 420 * s, search.Train, "overrun"},
 		"batches and no step":       {[]moment{{10 * s, search.Compile}, {200 * s, beat}}, 500 * s, search.Compile, "compile"},
 		"batches and never a step":  {join([]moment{{10 * s, search.Compile}}, []moment{{200 * s, beat}, {400 * s, beat}, {580 * s, beat}}), 600 * s, search.Compile, "total"},
+		"the gate stays shut":       {join([]moment{{10 * s, search.Compile}}, steps(50*s, 60*s, 1*s), []moment{{60 * s, search.Gate}}), 310 * s, search.Gate, "gate"},
+		"the total without a gate":  {join([]moment{{10 * s, search.Compile}}, []moment{{300 * s, ""}, {305 * s, search.Gate}}, steps(545*s, 830*s, 10*s)), 840 * s, search.Train, "total"},
 		"words before all else":     {[]moment{{100 * s, beat}}, 220 * s, search.Startup, "startup"},
 		"entering twice is once":    {[]moment{{10 * s, search.Compile}, {200 * s, search.Compile}}, 310 * s, search.Compile, "compile"},
 	} {

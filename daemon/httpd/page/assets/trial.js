@@ -11,7 +11,7 @@ import { store, watch } from "./store.js";
 const link = (id) => h("a", { href: `#/trial/${id}` }, `trial ${id}`);
 const panel = (name, ...children) => h("section", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, name)), children);
 
-const order = ["startup", "compile", "train", "evaluate", "exit"];
+const order = ["startup", "compile", "gate", "train", "evaluate", "exit"];
 
 // summary is the decision with its numbers.
 function summary(t) {
