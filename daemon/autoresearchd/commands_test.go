@@ -60,7 +60,7 @@ func TestCommandsOnARecord(t *testing.T) {
 
 	var now map[string]any
 	must(t, json.Unmarshal([]byte(s.ok("status", "--json")), &now))
-	for _, key := range []string{"study", "state", "champion", "running", "trials", "rate_per_hour"} {
+	for _, key := range []string{"study", "state", "champion", "seats", "trials", "rate_per_hour"} {
 		if _, ok := now[key]; !ok {
 			t.Errorf("status --json lacks %s", key)
 		}

@@ -9,11 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"autoresearchd/daemon/supervisor"
+	"autoresearchd/search"
 )
 
 // seats are the processes of trials whose state is in this study.
@@ -40,15 +44,10 @@ func (s *study) seats() []int {
 func (s *study) training(id int64) {
 	s.t.Helper()
 	s.poll("trial "+strconv.FormatInt(id, 10)+" to train", func() bool {
-		var now struct {
-			Running *struct {
-				ID    int64
-				Phase string
-				Step  int
-			}
-		}
+		var now supervisor.Status
 		out, _, code := s.cli("status", "--json")
-		return code == 0 && json.Unmarshal([]byte(out), &now) == nil && now.Running != nil && now.Running.ID == id && now.Running.Phase == "train"
+		return code == 0 && json.Unmarshal([]byte(out), &now) == nil &&
+			slices.ContainsFunc(now.Running(), func(r *supervisor.RunningStatus) bool { return r.ID == id && r.Phase == search.Train })
 	})
 }
 
@@ -180,7 +179,7 @@ func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
 	address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
 	s.training(1)
 	for path, want := range map[string]string{"/metrics": "autoresearch_trial_running 1", "/healthz": "alive", "/readyz": "ready",
-		"/api/v1/status": `"running":{"id":1,`, "/api/v1/trials": `"total":0`, "/api/v1/trials/1": `"stage":"begun"`, "/api/v1/staircase": `"trials":[]`, "/api/v1/strategies": `"strategies":[`} {
+		"/api/v1/status": `"trial":{"id":1,`, "/api/v1/trials": `"total":0`, "/api/v1/trials/1": `"stage":"begun"`, "/api/v1/staircase": `"trials":[]`, "/api/v1/strategies": `"strategies":[`} {
 		// On a loaded machine an answer may lack a part that comes late.
 		s.poll(want+" at "+path, func() bool {
 			answer, err := http.Get("http://" + address + path)

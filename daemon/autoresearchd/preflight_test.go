@@ -353,7 +353,7 @@ func TestWaitsAloud(t *testing.T) {
 		must(t, err)
 		return answer.StatusCode, string(body)
 	}
-	s.poll("the first trial", func() bool { return s.now().Running != nil })
+	s.poll("the first trial", func() bool { return len(s.now().Running()) > 0 })
 	if code, body := ready(); code != http.StatusOK {
 		t.Errorf("%d %s", code, body)
 	}

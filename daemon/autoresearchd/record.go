@@ -138,8 +138,20 @@ func printStatus(w io.Writer, now supervisor.Status) {
 	if now.Refusal != "" {
 		line("reload", "the last one was refused: %s", now.Refusal)
 	}
-	if r := now.Running; r != nil {
-		line("running", "trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
+	for _, s := range now.Seats {
+		name := "running"
+		if len(now.Seats) > 1 {
+			name = foreign(s.Name)
+			if s.Trial == nil {
+				line(name, "%s", strings.TrimSuffix(string(s.State)+": "+foreign(s.Why), ": "))
+			}
+		}
+		if r := s.Trial; r != nil {
+			line(name, "trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
+		}
+		if r := s.Next; r != nil {
+			line("", "trial %d gets ready beside it, %s: %s", r.ID, r.Phase, foreign(r.Description))
+		}
 	}
 	t := now.Trials
 	line("trials", "%d: %d keep, %d discard, %d crash; %.1f an hour", t.Total, t.Keep, t.Discard, t.Crash, now.Rate)

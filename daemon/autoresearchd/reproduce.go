@@ -14,6 +14,7 @@ import (
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/record"
+	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/search"
@@ -27,11 +28,11 @@ func (g *globals) reproduceCommand() *cobra.Command {
 				return err
 			}
 			if client, err := httpd.Dial(c.Study.State); err == nil {
-				var now struct{ Running *struct{ ID int64 } }
+				var now supervisor.Status
 				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 				defer cancel()
-				if err := client.Status(ctx, &now); err == nil && now.Running != nil {
-					return fmt.Errorf("trial %d is running, and two at once would slow each other down: `autoresearchd pause`, and try again when it has ended", now.Running.ID)
+				if err := client.Status(ctx, &now); err == nil && len(now.Running()) > 0 {
+					return fmt.Errorf("trial %d is running, and two at once would slow each other down: `autoresearchd pause`, and try again when no trial runs", now.Running()[0].ID)
 				}
 			}
 			r, _, err := g.reader()

@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -127,9 +125,9 @@ func (s *screen) draw(now supervisor.Status) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.view.follow(now)
-	width, _ := s.Size()
-	s.lines = s.view.lines(s.Terminal, width)
+	s.view.now = now
+	width, height := s.Size()
+	s.lines = s.view.lines(s.Terminal, width, height)
 	s.block.Draw(s.lines)
 }
 
@@ -197,189 +195,6 @@ func foreign(s string) string {
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// view is what a person who watches sees of a study.
-type view struct {
-	now    supervisor.Status
-	budget search.Budget
-	scores []float64        // of the last trials, NaN without one
-	recent []journal.Record // the last trials
-	curve  [60]float64      // the running trial's loss along its budget; 0: not seen
-	trial  int64            // whose curve it is
-}
-
-const (
-	mostScores = 200
-	mostRecent = 10
-)
-
-// add takes in a trial that has ended.
-func (v *view) add(r journal.Record) {
-	if r.Outcome.Status == "" {
-		return
-	}
-	score, ok := r.Score()
-	if !ok {
-		score = math.NaN()
-	}
-	v.scores = append(v.scores, score)
-	v.recent = append(v.recent, r)
-	v.scores = v.scores[max(0, len(v.scores)-mostScores):]
-	v.recent = v.recent[max(0, len(v.recent)-mostRecent):]
-}
-
-// follow takes in what the study does now.
-func (v *view) follow(now supervisor.Status) {
-	v.now = now
-	r := now.Running
-	if r == nil {
-		return
-	}
-	if r.ID != v.trial {
-		v.trial, v.curve = r.ID, [60]float64{}
-	}
-	if r.Loss > 0 && r.Progress >= 0 {
-		v.curve[min(len(v.curve)-1, int(r.Progress*float64(len(v.curve))))] = r.Loss
-	}
-}
-
-// left estimates how long the running trial still takes: what is left of its
-// phase, and the later ones as they went in the last trials.
-func (v *view) left() (time.Duration, bool) {
-	r := v.now.Running
-	at := slices.Index(search.Phases, r.Phase)
-	if at < 0 {
-		return 0, false
-	}
-	total := 0.0
-	for i, p := range search.Phases[at:] {
-		typical := v.typical(p)
-		if p == search.Train && v.budget.Seconds > 0 && typical == 0 {
-			typical = v.budget.Seconds
-		}
-		if p == search.Train && typical == 0 && r.Progress < 0.01 {
-			return 0, false
-		}
-		switch {
-		case i > 0:
-			total += typical
-		case p == search.Train && v.budget.Seconds > 0:
-			total += v.budget.Seconds * (1 - r.Progress)
-		case p == search.Train && r.Progress >= 0.01:
-			total += r.PhaseSeconds * (1 - r.Progress) / r.Progress
-		default:
-			total += max(0, typical-r.PhaseSeconds)
-		}
-	}
-	return seconds(total), true
-}
-
-// typical is the median of a phase's seconds in the last trials that completed;
-// 0 if there is none.
-func (v *view) typical(p search.Phase) float64 {
-	var all []float64
-	for _, r := range v.recent {
-		if s, ok := r.Outcome.Phases[p]; ok && r.Outcome.Status == search.Completed {
-			all = append(all, s)
-		}
-	}
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
-}
-
-const labels = 9 // cells of a line's label
-
-func label(name string) terminal.Line {
-	return terminal.Line{{Text: fmt.Sprintf("%-*s", labels, name), Style: terminal.Dim}}
-}
-
-// lines are the moving lines, for a window of this width.
-func (v *view) lines(t *terminal.Terminal, width int) []terminal.Line {
-	width-- // a terminal breaks a line that fills it
-	now := v.now
-	var out []terminal.Line
-	if r := now.Running; r != nil {
-		head := terminal.Line{{Text: fmt.Sprintf("trial %-3d", r.ID), Style: terminal.Bold}, {Text: fmt.Sprintf("%-8s ", r.Phase), Style: terminal.Yellow}}
-		tail := terminal.Text(" %3.0f%%", 100*r.Progress)
-		cells := min(max(4, width-head.Width()-tail.Width()-28), 30, width-head.Width()-tail.Width())
-		if cells >= 4 {
-			head = append(head, terminal.Span{Text: t.Bar(r.Progress, cells), Style: terminal.Blue})
-		}
-		rest := []terminal.Line{}
-		if left, ok := v.left(); ok {
-			rest = append(rest, terminal.Text("  %s left", ago(left)))
-		}
-		rest = append(rest, terminal.Text("  %s so far", ago(seconds(r.Seconds))))
-		if r.TokPerSec > 0 {
-			rest = append(rest, terminal.Text("  %.0fk tok/s", r.TokPerSec/1000))
-		}
-		out = append(out, append(head, tail...).Join(width, rest...))
-		out = append(out, append(label("  what"), terminal.Span{Text: foreign(r.Description)}))
-		if r.Loss > 0 {
-			out = append(out, append(label("  loss"), terminal.Span{Text: t.Spark(resample(v.curve[:], min(len(v.curve), max(8, width-labels-8)))), Style: terminal.Blue},
-				terminal.Span{Text: fmt.Sprintf(" %.3f", r.Loss)}))
-		}
-	} else {
-		out = append(out, append(label("state"), terminal.Span{Text: foreign(now.State), Style: terminal.Yellow}))
-	}
-	if c := now.Champion; c != nil {
-		best := terminal.Line{{Text: fmt.Sprintf("%.6f", c.ValBPB), Style: terminal.Green}}
-		parts := []terminal.Line{terminal.Text(" by trial %d", c.ID)}
-		if gain := now.Study.Baseline - c.ValBPB; gain > 0 {
-			parts = append(parts, terminal.Text(", %.6f below the baseline", gain))
-		}
-		parts = append(parts, terminal.Text(": %s", foreign(c.Description)))
-		out = append(out, append(label("best"), best...).Join(width, parts...))
-		if n := len(v.scores); n > 1 {
-			n = min(n, width-labels)
-			out = append(out, append(label("scores"), terminal.Span{Text: t.Spark(v.scores[len(v.scores)-n:])}))
-		}
-	}
-	n := now.Trials
-	out = append(out, append(label("trials"), terminal.Text("%d", n.Total)...).Join(width,
-		terminal.Text(": %d keep", n.Keep), terminal.Text(", %d discard", n.Discard), terminal.Text(", %d crash", n.Crash), terminal.Text("; %.1f an hour", now.Rate)))
-	for i := range out {
-		out[i] = out[i].Cut(width)
-	}
-	return out
-}
-
-// resample shortens a curve to so many cells: of each, the last number that was
-// seen by then; NaN before the first and after the last.
-func resample(curve []float64, n int) []float64 {
-	out := make([]float64, n)
-	for i := range out {
-		out[i] = math.NaN()
-	}
-	last := -1
-	for i, y := range curve {
-		if y <= 0 {
-			continue
-		}
-		at := i * n / len(curve)
-		for gap := last + 1; last >= 0 && gap < at; gap++ {
-			out[gap] = out[last]
-		}
-		out[at], last = y, at
-	}
-	return out
-}
-
-// sentence is the state of a study in one line.
-func sentence(now supervisor.Status) string {
-	t := now.Trials
-	text := fmt.Sprintf("%d trials: %d keep, %d discard, %d crash", t.Total, t.Keep, t.Discard, t.Crash)
-	switch r := now.Running; {
-	case r != nil:
-		text = fmt.Sprintf("trial %d in %s, %.0f%%; %s", r.ID, r.Phase, 100*r.Progress, text)
-	case now.Waiting != "": // systemd cuts a line that is longer than a page
-		text = fmt.Sprintf("%.1000s; %s", terminal.Inert(now.Waiting), text)
-	}
-	return text
-}
 
 // lastLine is where a traceback says what happened.
 func lastLine(s string) string {

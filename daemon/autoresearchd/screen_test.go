@@ -41,12 +41,14 @@ func watchedStudy() *view {
 	now := supervisor.Status{State: "running", Rate: 10.2, Trials: supervisor.TrialCounts{Total: 7, Keep: 3, Discard: 3, Crash: 1}}
 	now.Study.Tag, now.Study.Baseline, now.Study.Strategy = "nov23", 0.9979, "portfolio"
 	now.Champion = &supervisor.TrialStatus{ID: 5, ValBPB: 0.9841, Description: "MATRIX_LR 0.04 -> 0.052"}
+	r := &supervisor.RunningStatus{ID: 8, Phase: search.Train, PhaseSeconds: 208, Seconds: 230, Progress: 0.65, Step: 390,
+		TokPerSec: 1.659e6, Description: "学习率 0.6 -> 0.72\x1b[2J\u202e, and more words than a narrow window has room for"}
 	for step := range 40 {
-		share := float64(step) / 60
-		now.Running = &supervisor.RunningStatus{ID: 8, Phase: search.Train, PhaseSeconds: 320 * share, Seconds: 22 + 320*share, Progress: share, Step: 10 * step,
-			Loss: 2.5 + 6/float64(step+1), TokPerSec: 1.659e6, Description: "学习率 0.6 -> 0.72\x1b[2J\u202e, and more words than a narrow window has room for"}
-		v.follow(now)
+		r.Loss = 2.5 + 6/float64(step+1)
+		r.Curve = append(r.Curve, [2]float64{float64(step) / 60, r.Loss})
 	}
+	now.Seats = []supervisor.SeatStatus{{Name: "cuda:0", Device: "cuda:0", State: supervisor.SeatRunning, Trial: r}}
+	v.now = now
 	return v
 }
 
@@ -54,7 +56,7 @@ func TestScreen(t *testing.T) {
 	t.Parallel()
 	v := watchedStudy()
 	idle := watchedStudy()
-	idle.now.Running, idle.now.State = nil, "waiting 10s: 6 in a row failed, the last \x1b[31mout of memory"
+	idle.now.Seats, idle.now.State = []supervisor.SeatStatus{{Name: "cuda:0", State: supervisor.SeatWaiting}}, "waiting 10s: 6 in a row failed, the last \x1b[31mout of memory"
 	text := ""
 	for _, width := range []int{120, 72, 40} {
 		for _, out := range []*terminal.Terminal{{Unicode: true}, {}} {
@@ -63,7 +65,7 @@ func TestScreen(t *testing.T) {
 					continue // one picture of an idle study is enough
 				}
 				text += strings.Repeat("-", width) + "\n"
-				lines := append(v.lines(out, width), trialTable(v.recent, width-1)...)
+				lines := append(v.lines(out, width, 24), trialTable(v.recent, width-1)...)
 				for _, r := range v.recent[:4] {
 					lines = append(lines, trialLine(r, 0.99, width).Cut(width-1))
 				}
@@ -102,7 +104,7 @@ func TestDiffOnATerminal(t *testing.T) {
 func TestTimeLeft(t *testing.T) {
 	t.Parallel()
 	v := watchedStudy()
-	r := v.now.Running
+	r := v.now.Seats[0].Trial
 	for _, c := range []struct {
 		phase    search.Phase
 		seconds  float64
@@ -113,17 +115,15 @@ func TestTimeLeft(t *testing.T) {
 		{search.Train, 100, 0.25, 251 * time.Second}, {search.Evaluate, 4, 1, 22 * time.Second}, {search.Exit, 1, 1, time.Second},
 	} {
 		r.Phase, r.PhaseSeconds, r.Progress = c.phase, c.seconds, c.progress
-		if got, ok := v.left(); !ok || got != c.want {
+		if got, ok := v.left(r); !ok || got != c.want {
 			t.Errorf("in %s after %g s: %v, want %v", c.phase, c.seconds, got, c.want)
 		}
 	}
 	steps := &view{budget: search.Budget{Steps: 400}} // the first trial of a study
-	steps.now.Running = &supervisor.RunningStatus{Phase: search.Compile}
-	if left, ok := steps.left(); ok {
+	if left, ok := steps.left(&supervisor.RunningStatus{Phase: search.Compile}); ok {
 		t.Errorf("knows %v of a trial like no other", left)
 	}
-	steps.now.Running = &supervisor.RunningStatus{Phase: search.Train, Progress: 0.25, PhaseSeconds: 10}
-	if left, ok := steps.left(); !ok || left != 30*time.Second {
+	if left, ok := steps.left(&supervisor.RunningStatus{Phase: search.Train, Progress: 0.25, PhaseSeconds: 10}); !ok || left != 30*time.Second {
 		t.Errorf("%v left, want 30s", left)
 	}
 }

@@ -45,9 +45,9 @@ func watchStatus(ctx context.Context, state string, out *os.File) error {
 			return nil
 		case err != nil: // a daemon that is just ending or starting; it is asked again
 			now = v.now
-			now.State, now.Running = "cannot be asked: "+err.Error(), nil
+			now.State, now.Seats = "cannot be asked: "+err.Error(), nil
 		}
-		v.follow(now)
+		v.now = now
 		if now.Trials.Total != counted {
 			all, err := r.Trials()
 			if err != nil {
@@ -82,7 +82,7 @@ func (v *view) watched(t *terminal.Terminal) []terminal.Line {
 	if v.now.Study.Strategy == "" { // no daemon runs
 		out[0] = out[0][:1]
 	}
-	out = append(out, v.lines(t, width)...)
+	out = append(out, v.lines(t, width, height-1)...)
 	if room := min(height-1-len(out)-1, mostRecent, len(v.recent)); room > 0 {
 		out = append(out, trialTable(v.recent[len(v.recent)-room:], width-1)...)
 	}
@@ -96,7 +96,11 @@ func watchLine(now supervisor.Status) string {
 	if c := now.Champion; c != nil {
 		line += fmt.Sprintf("; best %.6f by trial %d", c.ValBPB, c.ID)
 	}
-	if r := now.Running; r != nil {
+	switch running := now.Running(); {
+	case len(now.Seats) > 1:
+		return line + "; " + countSeats(now.Seats)
+	case len(running) > 0:
+		r := running[0]
 		return line + fmt.Sprintf("; trial %d: %s (%s)", r.ID, r.Phase, foreign(r.Description))
 	}
 	return line + "; " + foreign(now.State)

@@ -44,6 +44,9 @@ func (r *running) share() float64 {
 // second point is left out.
 const livePoints = 300
 
+// minPoints is how many a curve keeps however many seats there are.
+const minPoints = 30
+
 // draw adds to the curve what was last heard.
 func (r *running) draw() {
 	at := r.share()
@@ -122,18 +125,17 @@ func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
 
 // Status is what `status --json` prints.
 type Status struct {
-	Study    StudyStatus    `json:"study"`
-	State    string         `json:"state"`
-	Waiting  string         `json:"waiting"` // what must be mended before the study goes on; empty: nothing
-	Champion *TrialStatus   `json:"champion"`
-	Claim    *search.Claim  `json:"claim,omitempty"` // what the judge says of the champion, if it can
-	Running  *RunningStatus `json:"running"`
-	Seats    []SeatStatus   `json:"-"` // where trials run, also where there is one
-	Trials   TrialCounts    `json:"trials"`
-	Rate     float64        `json:"rate_per_hour"`
-	Next     string         `json:"next"`
-	Duty     *float64       `json:"duty,omitempty"`           // share of the daemon's time that was counted training
-	Refusal  string         `json:"reload_refused,omitempty"` // why the last reload was refused
+	Study    StudyStatus   `json:"study"`
+	State    string        `json:"state"`
+	Waiting  string        `json:"waiting"` // what must be mended before the study goes on; empty: nothing
+	Champion *TrialStatus  `json:"champion"`
+	Claim    *search.Claim `json:"claim,omitempty"` // what the judge says of the champion, if it can
+	Seats    []SeatStatus  `json:"seats"`           // where trials run, also where there is one; empty where no daemon runs
+	Trials   TrialCounts   `json:"trials"`
+	Rate     float64       `json:"rate_per_hour"`
+	Next     string        `json:"next"`
+	Duty     *float64      `json:"duty,omitempty"`           // share of the daemon's time that was counted training
+	Refusal  string        `json:"reload_refused,omitempty"` // why the last reload was refused
 }
 
 // StudyStatus names the study.
@@ -208,6 +210,20 @@ type TrialCounts struct {
 	Crash   int `json:"crash"`
 }
 
+// Running are the trials in progress, those that get ready among them, in the
+// order of their seats.
+func (s Status) Running() []*RunningStatus {
+	var all []*RunningStatus
+	for _, seat := range s.Seats {
+		for _, r := range []*RunningStatus{seat.Trial, seat.Next} {
+			if r != nil {
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
+
 // Status returns a picture of now.
 func (s *Supervisor) Status() any { return s.Now() }
 
@@ -261,17 +277,43 @@ func (s *Supervisor) Now() Status {
 		st.Claim = known.claim
 		st.Champion = &TrialStatus{ID: c.Trial.ID, Commit: c.Commit, ValBPB: known.level, Description: c.Trial.Proposal.Description}
 	}
-	if r := s.running; r != nil {
-		st.Running = &RunningStatus{
-			ID: r.trial.ID, Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
-			PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
-			Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec, MFU: r.progress.MFU / 100,
-			Budget: r.trial.Budget, SecondsLeft: r.left(s.done), Curve: slices.Clone(r.curve),
+	st.Seats = []SeatStatus{}
+	if s.o.Trainer != nil {
+		seat := SeatStatus{Name: s.o.Device, Device: s.o.Device, State: s.seatState(), Since: s.active, Why: st.Waiting}
+		if r := s.running; r != nil {
+			seat.Since, seat.Trial = r.trial.StartedAt, r.status(s.done, pointsEach(1))
 		}
+		st.Seats = append(st.Seats, seat)
 	}
-	st.Seats = []SeatStatus{{Name: s.o.Device, Device: s.o.Device, State: s.seatState(), Why: st.Waiting, Trial: st.Running}}
 	return st
 }
+
+// status is what is shown of the trial, its curve in so many points or fewer.
+func (r *running) status(done []search.Result, points int) *RunningStatus {
+	return &RunningStatus{
+		ID: r.trial.ID, Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
+		PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
+		Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec, MFU: r.progress.MFU / 100,
+		Budget: r.trial.Budget, SecondsLeft: r.left(done), Curve: thinned(r.curve, points),
+	}
+}
+
+// thinned is a copy of a curve with the first and the last of its points, and
+// in all no more than most, which are spread evenly.
+func thinned(curve [][2]float64, most int) [][2]float64 {
+	if len(curve) <= most {
+		return slices.Clone(curve)
+	}
+	out := make([][2]float64, most)
+	for i := range out {
+		out[i] = curve[i*(len(curve)-1)/(most-1)]
+	}
+	return out
+}
+
+// pointsEach is how long the curve of each of so many seats may be, so that a
+// status stays small beside many.
+func pointsEach(seats int) int { return max(minPoints, livePoints*4/max(4, seats)) }
 
 // seatState is what the one seat does. mu is held.
 func (s *Supervisor) seatState() SeatState {

@@ -482,7 +482,7 @@ func (p *play) status(string) error {
 	if s.Claim != nil {
 		p.print("claim: " + s.Claim.Words)
 	}
-	if r := s.Running; r != nil {
+	for _, r := range s.Running() {
 		p.print(fmt.Sprintf("running: trial %d, %s, %.0fs, %s for %.0fs, step %d, %.0f%%", r.ID, r.Strategy, r.Seconds, r.Phase, r.PhaseSeconds, r.Step, 100*r.Progress))
 	}
 	p.print(fmt.Sprintf("trials: %d (%d keep, %d discard, %d crash), %.1f an hour", s.Trials.Total, s.Trials.Keep, s.Trials.Discard, s.Trials.Crash, s.Rate))

@@ -71,5 +71,6 @@ func train(now *supervisor.Status, seconds float64) {
 	for x := 1.0; x <= at; x++ {
 		r.Curve = append(r.Curve, [2]float64{x / budget, loss(x)})
 	}
-	now.State, now.Running, now.Next = "training", r, "the next proposal of portfolio"
+	now.State, now.Next = "training", "the next proposal of portfolio"
+	now.Seats = []supervisor.SeatStatus{{Name: "cuda:0", Device: "cuda:0", State: supervisor.SeatRunning, Trial: r}}
 }

@@ -147,13 +147,10 @@ func (h *hub) tell(f frame) {
 	}
 }
 
-// moving is the status event.
+// moving is the status event. Curves grow by progress and loss, which are here.
 func (a *API) moving(ctx context.Context) []byte {
 	now := a.o.Loop.Now()
-	m := moving{State: now.State, Waiting: now.Waiting, Running: runningOf(now.Running), Trials: now.Trials, Rate: now.Rate, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
-	if m.Running != nil {
-		m.Running.Curve = nil // it grows by progress and loss, which are here
-	}
+	m := moving{State: now.State, Waiting: now.Waiting, Seats: seatsOf(now, false), Trials: now.Trials, Rate: now.Rate, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil

@@ -12,12 +12,19 @@ import (
 // status is `status --json` with what a page shows beside it.
 type status struct {
 	supervisor.Status
-	Running        *running     `json:"running"`
+	Seats          []seat       `json:"seats"`
 	ChampionCurve  [][2]float64 `json:"champion_curve"` // null: the journal does not answer
 	GPUs           []gpuReading `json:"gpus"`
 	Duty           *float64     `json:"duty"`
 	GainPerGPUHour *float64     `json:"gain_per_gpu_hour"`
 	Version        string       `json:"version"`
+}
+
+// seat is SeatStatus with null for what is not known.
+type seat struct {
+	supervisor.SeatStatus
+	Trial *running `json:"trial"`
+	Next  *running `json:"next"`
 }
 
 // running is RunningStatus with null for what is not known.
@@ -33,7 +40,7 @@ type running struct {
 type moving struct {
 	State    string                  `json:"state"`
 	Waiting  string                  `json:"waiting"`
-	Running  *running                `json:"running"`
+	Seats    []seat                  `json:"seats"`
 	Trials   supervisor.TrialCounts  `json:"trials"`
 	Rate     float64                 `json:"rate_per_hour"`
 	Champion *supervisor.TrialStatus `json:"champion"`
@@ -48,20 +55,35 @@ func known(x float64) *float64 {
 	return &x
 }
 
-func runningOf(r *supervisor.RunningStatus) *running {
+// seatsOf shows the seats with their curves, or, where curves is false, without.
+func seatsOf(now supervisor.Status, curves bool) []seat {
+	all := make([]seat, len(now.Seats))
+	for i, s := range now.Seats {
+		all[i] = seat{SeatStatus: s, Trial: runningOf(s.Trial, curves), Next: runningOf(s.Next, curves)}
+	}
+	return all
+}
+
+func runningOf(r *supervisor.RunningStatus, curves bool) *running {
 	if r == nil {
 		return nil
 	}
-	out := &running{RunningStatus: *r, Loss: known(r.Loss), TokPerSec: known(r.TokPerSec), MFU: known(r.MFU), Curve: r.Curve}
-	if out.Curve == nil {
-		out.Curve = [][2]float64{}
+	out := &running{RunningStatus: *r, Loss: known(r.Loss), TokPerSec: known(r.TokPerSec), MFU: known(r.MFU)}
+	if curves {
+		out.Curve = make([][2]float64, len(r.Curve))
+		for i, p := range r.Curve {
+			out.Curve[i] = [2]float64{rounded(p[0]), rounded(p[1])}
+		}
 	}
 	return out
 }
 
+// rounded is what a curve's point needs to be drawn, in fewer digits.
+func rounded(x float64) float64 { return math.Round(x*1e4) / 1e4 }
+
 func (a *API) status(r *http.Request) (any, error) {
 	now := a.o.Loop.Now()
-	s := status{Status: now, Running: runningOf(now.Running), GPUs: a.readGPUs(r.Context()), Duty: now.Duty, Version: a.o.Version, ChampionCurve: [][2]float64{}}
+	s := status{Status: now, Seats: seatsOf(now, true), GPUs: a.readGPUs(r.Context()), Duty: now.Duty, Version: a.o.Version, ChampionCurve: [][2]float64{}}
 	if c := now.Champion; c != nil {
 		s.GainPerGPUHour = gainPerHour(now.Study.Baseline-c.ValBPB, a.o.Loop.History())
 		curve, err := read(r.Context(), a, func() ([][2]float64, error) { return a.curve.of(a.o.Journal, c.ID) })

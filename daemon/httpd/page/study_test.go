@@ -75,10 +75,10 @@ func show(s *apitest.Study, trials int, progress float64) {
 			return
 		}
 		left := 300 * (1 - progress)
-		now.Running = &supervisor.RunningStatus{
+		now.Seats = []supervisor.SeatStatus{{Name: "cuda:0", Device: "cuda:0", State: supervisor.SeatRunning, Trial: &supervisor.RunningStatus{
 			ID: int64(trials) + 1, Strategy: "tpe", Description: "HEAD_DIM 128 to 64", Phase: search.Train, PhaseSeconds: 300 * progress, Seconds: 20 + 300*progress,
 			Progress: progress, Step: int(950 * progress), Loss: curve(progress)[len(curve(progress))-1][1], TokPerSec: 1.659e6, MFU: 0.398, Budget: search.Budget{Seconds: 300}, SecondsLeft: &left, Curve: curve(progress),
-		}
+		}}}
 	})
 	s.Loop.Show(trials)
 }

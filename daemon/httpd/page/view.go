@@ -46,13 +46,15 @@ type status struct {
 		ValBPB      float64 `json:"val_bpb"`
 		Description string  `json:"description"`
 	} `json:"champion"`
-	Running *struct {
-		ID          int64   `json:"id"`
-		Strategy    string  `json:"strategy"`
-		Description string  `json:"description"`
-		Phase       string  `json:"phase"`
-		Progress    float64 `json:"progress"`
-	} `json:"running"`
+	Seats []struct {
+		Trial *struct {
+			ID          int64   `json:"id"`
+			Strategy    string  `json:"strategy"`
+			Description string  `json:"description"`
+			Phase       string  `json:"phase"`
+			Progress    float64 `json:"progress"`
+		} `json:"trial"`
+	} `json:"seats"`
 	Trials struct {
 		Total   int `json:"total"`
 		Keep    int `json:"keep"`
@@ -127,7 +129,16 @@ func (v *view) facts(s *status) {
 		v.GainNote = fmt.Sprintf("%d trials: %d kept, %d discarded, %d crashed", t.Total, t.Keep, t.Discard, t.Crash)
 	}
 	v.Now, v.NowNote = "Between trials", "next: "+s.Next
-	if r := s.Running; r != nil {
+	busy := 0
+	for _, seat := range s.Seats {
+		if seat.Trial != nil {
+			busy++
+		}
+	}
+	if len(s.Seats) > 1 {
+		v.Now, v.NowNote = fmt.Sprintf("%d of %d seats", busy, len(s.Seats)), ""
+	} else if busy == 1 {
+		r := s.Seats[0].Trial
 		v.Running, v.Progress = true, r.Progress
 		v.Now = fmt.Sprintf("%s, %.0f %%", capital(r.Phase), 100*r.Progress)
 		v.NowNote = ""

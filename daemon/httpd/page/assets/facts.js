@@ -5,7 +5,7 @@ import { byId, h, say } from "./dom.js";
 import { bpb, brief, duration, percent, plural, signed, whole } from "./format.js";
 import { store, watch } from "./store.js";
 
-const phases = { startup: "Starting", compile: "Compiling", train: "Training", evaluate: "Evaluating", exit: "Ending" };
+export const phases = { startup: "Starting", compile: "Compiling", gate: "Ready", train: "Training", evaluate: "Evaluating", exit: "Ending" };
 
 const put = (id, ...children) => byId(id).replaceChildren(...children.filter((c) => c !== null && c !== ""));
 const sentence = (s) => (s ? s[0].toUpperCase() + s.slice(1) : s);
@@ -59,9 +59,26 @@ function gain(s) {
   put("gain-note", dotted(tried, hourly > 0 ? `${hourly.toFixed(6)} a GPU-hour` : ""));
 }
 
+// several says what the seats do where there is more than one; each has a block
+// of its own below.
+function several(seats) {
+  const busy = seats.filter((s) => s.trial);
+  put("now", `${busy.length} of ${seats.length} seats`, h("small", {}, " run a trial"));
+  put("now-note", dotted(...Object.entries(phases).map(([phase, name]) => count(busy.filter((s) => s.trial.phase === phase), name.toLowerCase()))));
+  put("now-what", dotted(...["idle", "waiting", "quarantined", "resting"].map((state) => count(seats.filter((s) => !s.trial && s.state === state), state))));
+}
+
+const count = (list, name) => (list.length ? `${list.length} ${name}` : "");
+
 function now(s) {
-  const r = s?.running;
+  const seats = s?.seats ?? [];
   const bar = byId("progress");
+  if (seats.length > 1) {
+    bar.hidden = true;
+    several(seats);
+    return;
+  }
+  const { trial: r, next } = seats[0] ?? {};
   bar.hidden = !r;
   if (!r) {
     put("now", s ? "Between trials" : "\u2013");
@@ -73,7 +90,7 @@ function now(s) {
   put("now", phases[r.phase] ?? r.phase ?? "", h("small", {}, ` ${percent(r.progress)} of the budget`));
   const left = Number.isFinite(r.seconds_left) && r.seconds_left > 0 ? `${duration(r.seconds_left)} left` : `${duration(r.phase_seconds)} in`;
   put("now-note", dotted(left, r.loss ? `loss ${r.loss.toFixed(4)}` : "", r.tokens_per_second ? `${brief(r.tokens_per_second)} tokens/s` : "", r.mfu ? `${percent(r.mfu, 1)} MFU` : ""));
-  put("now-what", h("a", { href: `#/trial/${r.id}` }, `trial ${r.id}`), ` ${r.strategy ?? ""} `, say(r.description));
+  put("now-what", h("a", { href: `#/trial/${r.id}` }, `trial ${r.id}`), ` ${r.strategy ?? ""} `, say(r.description), next ? ["; ", h("a", { href: `#/trial/${next.id}` }, `trial ${next.id}`), " gets ready beside it"] : "");
 }
 
 export function startFacts() {

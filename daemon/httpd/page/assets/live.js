@@ -3,7 +3,7 @@
 import { curves } from "./curve.js";
 import { h, inert } from "./dom.js";
 import { bytes, percent } from "./format.js";
-import { store, watch } from "./store.js";
+import { running, store, watch } from "./store.js";
 
 export function live() {
   const chart = curves("Training loss of the running trial and of the champion");
@@ -18,14 +18,14 @@ export function live() {
   function update() {
     const s = store.status;
     if (!s) return;
-    const r = s.running;
+    const trials = running(s);
     const any = chart.show([
       { name: s.champion ? `champion, trial ${s.champion.id}` : "champion", cls: "past", points: s.champion_curve ?? [] },
-      { name: r ? `now, trial ${r.id}` : "now", cls: "now", points: r?.curve ?? [] },
+      ...trials.map((r) => ({ name: `now, trial ${r.id}`, cls: "now", points: r.curve ?? [] })),
     ]);
     chart.holder.hidden = !any;
     empty.hidden = any > 0;
-    empty.textContent = r ? "The loss is drawn here from the first steps on." : "No trial is training.";
+    empty.textContent = trials.length ? "The loss is drawn here from the first steps on." : "No trial is training.";
     gpus.hidden = !s.gpus?.length;
     gauges.replaceChildren(...(s.gpus ?? []).map(gauge));
   }

@@ -5,7 +5,7 @@ import { h, inert, say, svg } from "./dom.js";
 import { bpb, duration, signed } from "./format.js";
 import { placed } from "./labels.js";
 import { linear, padded, quantile } from "./scale.js";
-import { store, watch } from "./store.js";
+import { running, store, watch } from "./store.js";
 
 const words = { keep: "kept", discard: "discarded", crash: "crashed" };
 const reach = 28; // how far from a mark the pointer still finds it, CSS pixels
@@ -94,7 +94,7 @@ export function staircase() {
     plot.hidden = nothing;
     holder.classList.toggle("bare", nothing);
     if (nothing) {
-      const r = store.status?.running;
+      const [r] = running(store.status);
       empty.textContent = r
         ? `No trial has finished yet. Trial ${r.id} is on its way; the first score stands here when it has been evaluated.`
         : "No trial has finished yet. The first one is the baseline: train.py as it is.";

@@ -77,21 +77,24 @@ const refreshTrials = once(async () => {
   }
 });
 
+// running are the trials in progress, those that get ready among them.
+export const running = (status) => (status?.seats ?? []).flatMap((s) => [s.trial, s.next]).filter(Boolean);
+
 // follow carries the curve of a running trial on, where an event has its last
 // point only.
 function follow(before, now) {
-  if (!now || now.curve) return;
-  now.curve = before?.id === now.id ? (before.curve ?? []) : [];
+  if (now.curve) return;
+  now.curve = before?.curve ?? [];
   const last = now.curve.at(-1)?.[0] ?? -1;
   if (now.loss && now.progress > last) now.curve.push([now.progress, now.loss]);
-  if (before?.id === now.id) now.budget ??= before.budget;
 }
 
 // merge takes in the moving part of the status.
 function merge(moving) {
   if (!store.status) return;
   const champion = moving.champion?.id !== store.status.champion?.id;
-  follow(store.status.running, moving.running);
+  const before = new Map(running(store.status).map((r) => [r.id, r]));
+  for (const r of running(moving)) follow(before.get(r.id), r);
   Object.assign(store.status, moving);
   tell("status");
   if (champion) refreshStatus(); // the claim and its curve are not in the event

@@ -6,7 +6,7 @@ import { diffView } from "./diff.js";
 import { h, inert, inertLines, say } from "./dom.js";
 import { files } from "./files.js";
 import { bpb, brief, bytes, duration, literal, signed, when, whole } from "./format.js";
-import { store, watch } from "./store.js";
+import { running, store, watch } from "./store.js";
 
 const link = (id) => h("a", { href: `#/trial/${id}` }, `trial ${id}`);
 const panel = (name, ...children) => h("section", { class: "panel" }, h("div", { class: "panel-head" }, h("h2", {}, name)), children);
@@ -80,7 +80,7 @@ export async function trialView(match) {
   const t = await get(`/trials/${id}`);
   const parent = t.parent ? await get(`/trials/${t.parent}`).catch(() => null) : null;
   const past = store.status?.champion?.id === t.id ? [] : (store.status?.champion_curve ?? []);
-  const last = Math.max(store.trials.at(-1)?.id ?? id, store.status?.running?.id ?? 0);
+  const last = Math.max(store.trials.at(-1)?.id ?? id, ...running(store.status).map((r) => r.id));
   const near = h("p", { class: "near" }, id > 1 ? h("a", { href: `#/trial/${id - 1}`, rel: "prev" }, "\u2190 " + (id - 1)) : "", id < last ? h("a", { href: `#/trial/${id + 1}`, rel: "next" }, id + 1 + " \u2192") : "");
   const reason = (t.why?.startsWith(t.description) ? t.why.slice(t.description.length) : (t.why ?? "")).trim();
   const root = h("article", { class: "trial" },
