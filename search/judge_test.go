@@ -53,7 +53,7 @@ func TestUnknownNames(t *testing.T) {
 		t.Errorf("judge: %v", err)
 	}
 	r := search.NewRegistry()
-	f := func(uint64, func(any) error) (search.Strategy, error) { return nil, nil }
+	f := func(search.Environment) (search.Strategy, error) { return nil, nil }
 	type options struct {
 		Size   int      `toml:"size" doc:"how many"`
 		Around string   `toml:"around"`

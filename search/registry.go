@@ -17,6 +17,9 @@ var ErrNoDimension = errors.New("there is nothing to search: train.py has no con
 // ErrExhausted means that a strategy found no constants that have not been tried.
 var ErrExhausted = errors.New("the search space is used up: every proposal has been tried already; widen [search.space] or stop the study")
 
+// ErrUnknown marks the name of a strategy that a Registry does not have.
+var ErrUnknown = errors.New("unknown strategy")
+
 // Option is one key of a [search.<name>] table.
 type Option struct {
 	Key     string
@@ -61,7 +64,7 @@ func (r *Registry) Lookup(name string) (Factory, error) {
 	if known == "" {
 		known = "none"
 	}
-	return nil, fmt.Errorf("unknown strategy %q: known are %s", name, known)
+	return nil, fmt.Errorf("%w %q: known are %s", ErrUnknown, name, known)
 }
 
 // Names lists the strategies, sorted.
@@ -140,11 +143,16 @@ func tomlValue(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// Decode fills o, a plugin's options with their defaults, by what a Factory is
-// given; a nil decode leaves them.
-func Decode(decode func(any) error, o any) error {
-	if decode == nil {
-		return nil
+// Build makes the strategy of that name. env's Registry and Table become r and
+// the strategy's own.
+func (r *Registry) Build(name string, env Environment) (Strategy, error) {
+	factory, err := r.Lookup(name)
+	if err != nil {
+		return nil, err
 	}
-	return decode(o)
+	env.Registry, env.Table = r, nil
+	if env.Options != nil {
+		env.Table = env.Options(name)
+	}
+	return factory(env)
 }

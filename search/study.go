@@ -165,6 +165,6 @@ type Strategy interface {
 	Tell(r Result)
 }
 
-// Factory builds a Strategy. decode fills a struct from the strategy's own
-// [search.<name>] table and refuses keys that the struct does not have.
-type Factory func(seed uint64, decode func(any) error) (Strategy, error)
+// Factory builds a Strategy. What it refuses in a table it names in full, as
+// every command that builds one shows the error as it is.
+type Factory func(env Environment) (Strategy, error)

@@ -8,6 +8,35 @@ import (
 	"time"
 )
 
+// Environment is all that a Strategy is built from. Its zero value is one with
+// the seed 0, every option at its default, and no world.
+type Environment struct {
+	Seed uint64
+	// Table fills a struct from the strategy's own [search.<name>] table and
+	// refuses keys that the struct does not have; nil: there is no table.
+	Table    func(o any) error
+	Registry *Registry // by which it finds others; nil: Default
+	Tools
+}
+
+// Decode fills o, a strategy's options with their defaults, from its own table.
+func (e Environment) Decode(o any) error {
+	if e.Table == nil {
+		return nil
+	}
+	return e.Table(o)
+}
+
+// Build makes another strategy, which this one asks, in the same environment.
+func (e Environment) Build(name string, seed uint64) (Strategy, error) {
+	r := e.Registry
+	if r == nil {
+		r = Default
+	}
+	e.Seed = seed
+	return r.Build(name, e)
+}
+
 // Tools are what the daemon lends to strategies that need more than History.
 // They keep the world out of search: a test hands in functions of its own.
 type Tools struct {
@@ -20,7 +49,7 @@ type Tools struct {
 	Read func(name string) ([]byte, error)
 	// Ideas are what people have suggested in words and nobody has taken up yet.
 	Ideas func() []Idea
-	// Options decodes another plugin's [search.<name>] table.
+	// Options decodes another plugin's [search.<name>] table; nil: there is none.
 	Options func(name string) func(any) error
 	// Model is the model server; nil where none is configured.
 	Model Model
@@ -89,12 +118,6 @@ type Process interface {
 	Kill()
 	// Close kills it and removes its working directory.
 	Close()
-}
-
-// Equipper is a Strategy that works with Tools. Equip is called once, before
-// the first Tell.
-type Equipper interface {
-	Equip(t Tools)
 }
 
 // Preparer is a Strategy that can get ready while a trial runs. Prepare is

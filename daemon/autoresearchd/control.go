@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,9 +16,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
@@ -204,21 +207,8 @@ func (g *globals) checkCommand() *cobra.Command {
 				return err
 			}
 			var faults []error
-			names := []string{c.Search.Strategy}
-			for name := range c.Search.Tables {
-				if name != c.Search.Strategy {
-					names = append(names, name)
-				}
-			}
-			sort.Strings(names[1:])
-			for _, name := range names {
-				factory, err := search.Default.Lookup(name)
-				if err != nil {
-					continue // Validate names unknown tables
-				}
-				if _, err := factory(c.Study.Seed, c.Options(name)); err != nil {
-					faults = append(faults, err)
-				}
+			if err := checkStrategies(c); err != nil {
+				faults = append(faults, err)
 			}
 			// Whether the workspace fits is doctor's to say, and what a start would refuse
 			// whatever is done to the machine.
@@ -233,6 +223,35 @@ func (g *globals) checkCommand() *cobra.Command {
 			}
 			return g.checkSpace(cmd, c)
 		}})
+}
+
+// checkStrategies builds the strategy as a start would, and one of every other
+// table, so that each fault is named, once.
+func checkStrategies(c *config.Config) error {
+	env := search.Environment{Seed: c.Study.Seed, Tools: search.Tools{Options: c.Options}}
+	if c.LLM.Enabled {
+		model, err := modelserver.New(c.LLM, modelserver.Options{})
+		if err != nil {
+			return err
+		}
+		env.Model = model
+	}
+	var faults []string
+	for _, name := range append([]string{c.Search.Strategy}, slices.Sorted(maps.Keys(c.Search.Tables))...) {
+		_, err := search.Default.Build(name, env)
+		if err == nil || errors.Is(err, search.ErrUnknown) {
+			continue // Validate names unknown tables
+		}
+		for _, line := range strings.Split(err.Error(), "\n") {
+			if !slices.Contains(faults, line) {
+				faults = append(faults, line)
+			}
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(faults, "\n"))
 }
 
 func (g *globals) strategiesCommand() *cobra.Command {

@@ -49,7 +49,7 @@ func TestReloadKnowsTheHistory(t *testing.T) {
 	must(t, err)
 	ask := func(h search.History) search.Proposal {
 		t.Helper()
-		fresh, err := tpe.New(42, nil) // [study] seed
+		fresh, err := tpe.New(search.Environment{Seed: 42}) // [study] seed
 		must(t, err)
 		p, err := fresh.Ask(context.Background(), h)
 		must(t, err)

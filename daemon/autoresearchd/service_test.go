@@ -155,6 +155,7 @@ func TestReloadCommand(t *testing.T) {
 		"no TOML":                 {sound + "\n[llm\n", "is not TOML"},
 		"what needs a restart":    {strings.Replace(sound, "[trial]\n", "[trial]\nprocesses = 100\n", 1), "reload cannot change trial.processes: restart the daemon"},
 		"an option":               {sound + "\n[search.evolution]\npopulation = 0\n", "population"},
+		"an arm's option":         {strings.Replace(sound, `"evolution"`, `"portfolio"`, 1) + badArm, badArmFault},
 		"a key that is gone":      {sound + "\n[llm]\nenabled = true\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"m\"]\nkey_file = \"gone\"\n", "llm.key_file"},
 	} {
 		s.write("autoresearch.toml", c.text)
@@ -185,6 +186,27 @@ func TestReloadCommand(t *testing.T) {
 	}
 	if out := s.ok("status"); strings.Contains(out, "refused") {
 		t.Errorf("after a good one status says\n%s", out)
+	}
+}
+
+const (
+	badArm      = "\n[search.gp]\nopening = -1\n"
+	badArmFault = "search.gp.opening = -1: use 0 or more"
+)
+
+// TestArmsTable has a fault in the table of a strategy that the portfolio asks:
+// check and run refuse it in the same words, and say it once.
+func TestArmsTable(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), `"evolution"`, `"portfolio"`, 1)+badArm)
+	for _, args := range [][]string{{"check"}, {"run", "--trials", "1"}} {
+		if _, fault, code := s.cli(args...); code == 0 || strings.Count(fault, badArmFault) != 1 {
+			t.Errorf("%q ended with %d: %s", args, code, fault)
+		}
+	}
+	if s.git("for-each-ref", "refs/autoresearch", "refs/heads/autoresearch") != "" {
+		t.Error("a study was begun")
 	}
 }
 

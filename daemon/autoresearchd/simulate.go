@@ -288,20 +288,9 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 	fault := func(err error) (simulate.Finished, error) {
 		return simulate.Finished{}, fmt.Errorf("study of %s on %s, seed %d: %w", name, task.name, seed, err)
 	}
-	factory, err := search.Default.Lookup(name)
-	if err != nil {
-		return fault(err)
-	}
 	options := func(string) func(any) error { return func(any) error { return nil } }
 	if s.config != nil {
 		options = s.config.Options
-	}
-	strategy, err := factory(seed, options(name))
-	if err != nil {
-		return fault(err)
-	}
-	if c, ok := strategy.(search.Closer); ok {
-		defer c.Close()
 	}
 	made, end, err := task.at(seed)
 	if err != nil {
@@ -309,24 +298,28 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 	}
 	defer end()
 	var st *simulate.Study
-	if e, ok := strategy.(search.Equipper); ok {
-		t := search.Tools{
-			Options: options,
-			Check:   func(_ context.Context, source []byte) ([]search.Constant, error) { return simulate.Read(source) },
-			Source:  func(_ context.Context, id int64) ([]byte, error) { return st.Source(id) },
-			Read:    func(name string) ([]byte, error) { return nil, fmt.Errorf("a simulated study has no %s", name) },
-			Ideas:   func() []search.Idea { return nil },
-			Log:     slog.New(&warnings{to: s.errs, said: &s.said}),
+	t := search.Tools{
+		Options: options,
+		Check:   func(_ context.Context, source []byte) ([]search.Constant, error) { return simulate.Read(source) },
+		Source:  func(_ context.Context, id int64) ([]byte, error) { return st.Source(id) },
+		Read:    func(name string) ([]byte, error) { return nil, fmt.Errorf("a simulated study has no %s", name) },
+		Ideas:   func() []search.Idea { return nil },
+		Log:     slog.New(&warnings{to: s.errs, said: &s.said}),
+	}
+	if s.programs != nil {
+		t.Start = s.programs.Start
+	}
+	if s.model >= 0 {
+		if t.Model, err = simulate.NewModelled(made, s.model, seed); err != nil {
+			return fault(err)
 		}
-		if s.programs != nil {
-			t.Start = s.programs.Start
-		}
-		if s.model >= 0 {
-			if t.Model, err = simulate.NewModelled(made, s.model, seed); err != nil {
-				return fault(err)
-			}
-		}
-		e.Equip(t)
+	}
+	strategy, err := search.Default.Build(name, search.Environment{Seed: seed, Tools: t})
+	if err != nil {
+		return fault(err)
+	}
+	if c, ok := strategy.(search.Closer); ok {
+		defer c.Close()
 	}
 	clock := &timed{Strategy: strategy}
 	st, err = simulate.Begin(ctx, made, clock, s.rule, seed)

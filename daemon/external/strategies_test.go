@@ -41,20 +41,19 @@ func python(t *testing.T) string {
 }
 
 // external strategy with real programs.
-func strategy(t *testing.T, factory search.Factory, decode func(any) error, tools search.Tools, log *bytes.Buffer) search.Strategy {
+func strategy(t *testing.T, factory search.Factory, table func(any) error, tools search.Tools, log *bytes.Buffer) search.Strategy {
 	t.Helper()
-	s, err := factory(7, decode)
+	tools.Log = slog.New(slog.NewTextHandler(log, nil))
+	s, err := factory(search.Environment{Seed: 7, Table: table, Tools: tools})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tools.Log = slog.New(slog.NewTextHandler(log, nil))
-	s.(search.Equipper).Equip(tools)
 	t.Cleanup(s.(search.Closer).Close)
 	return s
 }
 
 func execFactory(t *testing.T, log *bytes.Buffer, start func(context.Context, search.Command) (search.Process, error), o execstrategy.Options) search.Factory {
-	return func(uint64, func(any) error) (search.Strategy, error) {
+	return func(search.Environment) (search.Strategy, error) {
 		return strategy(t, execstrategy.New, func(to any) error { *to.(*execstrategy.Options) = o; return nil }, search.Tools{Start: start}, log), nil
 	}
 }
@@ -75,7 +74,7 @@ func TestExecWithARealProgram(t *testing.T) {
 			return current, err
 		}
 		factory := execFactory(t, &log, start, o)
-		s, err := factory(7, nil)
+		s, err := factory(search.Environment{Seed: 7})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +134,7 @@ func TestExecSurvivesBadPrograms(t *testing.T) {
 			if name == "flood" || name == "double fork" || name == "missing" || name == "prose" {
 				o.Deadline = soon
 			}
-			s, err := execFactory(t, &log, programs(t, options).Start, o)(7, nil)
+			s, err := execFactory(t, &log, programs(t, options).Start, o)(search.Environment{Seed: 7})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +165,7 @@ func TestOptuna(t *testing.T) {
 	o.Command = []string{interpreter, example(t, "optuna/optuna_search.py")}
 	factory := execFactory(t, &log, programs(t, options(t)).Start, o)
 	task := simulate.NewTask(1, 5e-4)
-	s, err := factory(7, nil)
+	s, err := factory(search.Environment{Seed: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +182,7 @@ func TestOptuna(t *testing.T) {
 			t.Fatalf("%s proposed: %s", p.Strategy, p.Description)
 		}
 		if n == 40 { // a new daemon goes on as this one
-			again, err := factory(7, nil)
+			again, err := factory(search.Environment{Seed: 7})
 			if err != nil {
 				t.Fatal(err)
 			}

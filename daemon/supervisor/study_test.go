@@ -202,7 +202,7 @@ func (s *scripted) push(ask func(search.History) (search.Proposal, error)) {
 	s.queue = append(s.queue, ask)
 }
 
-func (s *scripted) New(uint64, func(any) error) (search.Strategy, error) {
+func (s *scripted) New(search.Environment) (search.Strategy, error) {
 	return &scriptedStrategy{s: s}, nil
 }
 

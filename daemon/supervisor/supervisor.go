@@ -130,20 +130,13 @@ func New(ctx context.Context, o Options) (*Supervisor, error) {
 
 // plugins builds the strategy and the judge that a configuration names.
 func (s *Supervisor) plugins(c *config.Config) (search.Strategy, search.Judge, error) {
-	factory, err := s.o.Registry.Lookup(c.Search.Strategy)
+	t, err := s.tools(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	strategy, err := factory(s.study.Seed, c.Options(c.Search.Strategy))
+	strategy, err := s.o.Registry.Build(c.Search.Strategy, search.Environment{Seed: s.study.Seed, Tools: t})
 	if err != nil {
-		return nil, nil, fmt.Errorf("make strategy %s: %w", c.Search.Strategy, err)
-	}
-	if e, ok := strategy.(search.Equipper); ok {
-		t, err := s.tools(c)
-		if err != nil {
-			return nil, nil, err
-		}
-		e.Equip(t)
+		return nil, nil, err
 	}
 	judge, err := search.LookupJudge(c.Judge.Rule)
 	if err != nil {

@@ -70,9 +70,9 @@ type job struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -91,20 +91,14 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if o.Trials < 1 {
 		faults = append(faults, fmt.Errorf("search.agent.trials = %d: use 1 or more", o.Trials))
 	}
-	f, err := fallback.New(Name, o.Fallback, seed)
+	f, err := fallback.New(Name, o.Fallback, env)
 	if err := errors.Join(append(faults, err)...); err != nil {
 		return nil, err
 	}
-	return &strategy{o: o, fallback: f, tools: search.Tools{Log: slog.New(slog.DiscardHandler)}}, nil
-}
-
-// Equip implements search.Equipper.
-func (s *strategy) Equip(t search.Tools) {
-	s.fallback.Equip(t)
-	if t.Log == nil {
-		t.Log = s.tools.Log
+	if env.Log == nil {
+		env.Log = slog.New(slog.DiscardHandler)
 	}
-	s.tools = t
+	return &strategy{o: o, fallback: f, tools: env.Tools}, nil
 }
 
 // Close implements search.Closer.

@@ -36,24 +36,22 @@ type bench struct {
 }
 
 func factory(main func(b *bench, g *searchtest.Program) error, change ...func(*agent.Options)) search.Factory {
-	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		return newBench(seed, main, change...)
+	return func(env search.Environment) (search.Strategy, error) {
+		return newBench(env.Seed, main, change...)
 	}
 }
 
 func newBench(seed uint64, main func(b *bench, g *searchtest.Program) error, change ...func(*agent.Options)) (*bench, error) {
-	s, err := agent.New(seed, func(o any) error {
+	b := &bench{main: main, known: map[int64][]search.Constant{}, sources: map[int64][]byte{}}
+	table := func(o any) error {
 		o.(*agent.Options).Command = []string{"agent"}
 		for _, c := range change {
 			c(o.(*agent.Options))
 		}
 		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	b := &bench{Strategy: s, main: main, known: map[int64][]search.Constant{}, sources: map[int64][]byte{}}
-	s.(search.Equipper).Equip(search.Tools{
+	var err error
+	b.Strategy, err = agent.New(search.Environment{Seed: seed, Table: table, Tools: search.Tools{
 		Start: searchtest.Start(func(g *searchtest.Program) error {
 			b.mu.Lock()
 			b.starts++
@@ -77,8 +75,8 @@ func newBench(seed uint64, main func(b *bench, g *searchtest.Program) error, cha
 		},
 		Ideas: func() []search.Idea { return []search.Idea{{ID: 5, Text: "try a\nwarmup"}} },
 		Log:   slog.New(slog.NewTextHandler(&b.log, nil)),
-	})
-	return b, nil
+	}})
+	return b, err
 }
 
 // written is the source of constants that simulate.Source wrote once.
@@ -182,8 +180,8 @@ func TestConformance(t *testing.T) { searchtest.Run(t, factory(tinker)) }
 // TestConformanceOfTheFallback has an agent that does nothing. How often it was
 // asked in vain is not in the journal; what is proposed does not hang on it.
 func TestConformanceOfTheFallback(t *testing.T) {
-	searchtest.Run(t, func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		b, err := newBench(seed, func(*bench, *searchtest.Program) error { return nil })
+	searchtest.Run(t, func(env search.Environment) (search.Strategy, error) {
+		b, err := newBench(env.Seed, func(*bench, *searchtest.Program) error { return nil })
 		return silent{b}, err
 	})
 }
@@ -492,10 +490,10 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	_, err := agent.New(1, func(o any) error {
+	_, err := agent.New(search.Environment{Seed: 1, Table: func(o any) error {
 		*o.(*agent.Options) = agent.Options{Wait: -1, Fallback: "exec"}
 		return nil
-	})
+	}})
 	if err == nil || strings.Count(err.Error(), "\n") != 5 {
 		t.Fatalf("six bad options: %v", err)
 	}

@@ -66,9 +66,9 @@ type strategy struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -87,7 +87,7 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return &strategy{seed: seed, o: o}, nil
+	return &strategy{seed: env.Seed, o: o}, nil
 }
 
 // Tell does nothing: the history that Ask is given says it all.

@@ -14,8 +14,9 @@ import (
 )
 
 func with(change func(*Options)) search.Factory {
-	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		return New(seed, func(o any) error { change(o.(*Options)); return nil })
+	return func(env search.Environment) (search.Strategy, error) {
+		env.Table = func(o any) error { change(o.(*Options)); return nil }
+		return New(env)
 	}
 }
 
@@ -26,7 +27,7 @@ func TestConformanceWithoutSurrogate(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	_, err := with(func(o *Options) { *o = Options{Population: 2, Step: 0, Screen: -1} })(1, nil)
+	_, err := with(func(o *Options) { *o = Options{Population: 2, Step: 0, Screen: -1} })(search.Environment{Seed: 1})
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Fatalf("three bad options: %v", err)
 	}
@@ -159,7 +160,7 @@ func TestFailuresAreRanked(t *testing.T) {
 		t.Error("failures are not ranked behind what was pruned, and that behind all scores")
 	}
 	ask := func(number float64) search.Proposal {
-		s, err := New(4, nil)
+		s, err := New(search.Environment{Seed: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +229,7 @@ func TestTrialsOfOthers(t *testing.T) {
 		source bool
 	}
 	play := func(insert *foreign) *state {
-		own, err := New(4, nil)
+		own, err := New(search.Environment{Seed: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +270,7 @@ func TestTrialsOfOthers(t *testing.T) {
 			r.Outcome.ValBPB += 1e-4 * float64(id)
 			h.Done = append(h.Done, r)
 		}
-		fresh, err := New(4, nil)
+		fresh, err := New(search.Environment{Seed: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,7 +372,7 @@ func BenchmarkRebuild1000(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		s, err := New(7, nil)
+		s, err := New(search.Environment{Seed: 7})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -76,12 +76,12 @@ func (s *study) finish(t *testing.T, trial search.Trial) {
 // nothing new known would say the same again, so another seed is.
 func (s *study) ask(t *testing.T) search.Trial {
 	for attempt := range uint64(50) {
-		strategy, err := random.New(s.seed+1000*attempt, func(o any) error {
+		strategy, err := random.New(search.Environment{Seed: s.seed + 1000*attempt, Table: func(o any) error {
 			if s.whole {
 				o.(*random.Options).Around, o.(*random.Options).Change = "space", 0
 			}
 			return nil
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ func TestLearnsWhatFails(t *testing.T) {
 	bad, repaired := 0, 0
 	const seeds = 200
 	for seed := range uint64(seeds) {
-		strategy, err := evolution.New(seed, func(o any) error { o.(*evolution.Options).Opening = 0; return nil })
+		strategy, err := evolution.New(search.Environment{Seed: seed, Table: func(o any) error { o.(*evolution.Options).Opening = 0; return nil }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -64,9 +64,9 @@ type strategy struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -79,20 +79,14 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if o.Faults < 1 {
 		faults = append(faults, fmt.Errorf("search.exec.faults = %d: use 1 or more", o.Faults))
 	}
-	f, err := fallback.New(Name, o.Fallback, seed)
+	f, err := fallback.New(Name, o.Fallback, env)
 	if err := errors.Join(append(faults, err)...); err != nil {
 		return nil, err
 	}
-	return &strategy{seed: seed, o: o, fallback: f, tools: search.Tools{Log: slog.New(slog.DiscardHandler)}}, nil
-}
-
-// Equip implements search.Equipper.
-func (s *strategy) Equip(t search.Tools) {
-	s.fallback.Equip(t)
-	if t.Log == nil {
-		t.Log = s.tools.Log
+	if env.Log == nil {
+		env.Log = slog.New(slog.DiscardHandler)
 	}
-	s.tools = t
+	return &strategy{seed: env.Seed, o: o, fallback: f, tools: env.Tools}, nil
 }
 
 // Close implements search.Closer.

@@ -131,18 +131,16 @@ func factory(main func(*searchtest.Program) error, change ...func(*exec.Options)
 }
 
 func equipped(tools search.Tools, change ...func(*exec.Options)) search.Factory {
-	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		s, err := exec.New(seed, func(o any) error {
+	return func(env search.Environment) (search.Strategy, error) {
+		env.Tools = tools
+		env.Table = func(o any) error {
 			options(o.(*exec.Options))
 			for _, c := range change {
 				c(o.(*exec.Options))
 			}
 			return nil
-		})
-		if err == nil {
-			s.(search.Equipper).Equip(tools)
 		}
-		return s, err
+		return exec.New(env)
 	}
 }
 
@@ -157,7 +155,7 @@ func TestConformanceOfTheFallback(t *testing.T) {
 
 func study(t *testing.T, f search.Factory) (*simulate.Study, search.Strategy) {
 	t.Helper()
-	strategy, err := f(7, nil)
+	strategy, err := f(search.Environment{Seed: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,7 +476,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{func(o *exec.Options) { options(o); o.Fallback = "agent" }, `search.exec.fallback = "agent": name a strategy that needs no program`},
 		{func(o *exec.Options) { options(o); o.Fallback = "evolutoin" }, `search.exec.fallback: unknown strategy "evolutoin": known are`},
 	} {
-		_, err := exec.New(1, func(o any) error { test.change(o.(*exec.Options)); return nil })
+		_, err := exec.New(search.Environment{Seed: 1, Table: func(o any) error { test.change(o.(*exec.Options)); return nil }})
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v, want %s", err, test.want)
 		}

@@ -4,6 +4,7 @@ package fallback
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,46 +14,24 @@ import (
 // Fallback stands in for another strategy.
 type Fallback struct {
 	owner, name string
-	seed        uint64
 	strategy    search.Strategy
 }
 
-// New makes the strategy called name, with the options of an empty table, as
-// owner's fallback.
-func New(owner, name string, seed uint64) (*Fallback, error) {
+// New makes the strategy called name, with the options of its own table, as the
+// fallback of owner, whose environment env is.
+func New(owner, name string, env search.Environment) (*Fallback, error) {
 	switch name {
 	case "exec", "agent", "portfolio":
 		return nil, fmt.Errorf("search.%s.fallback = %q: name a strategy that needs no program: evolution, random", owner, name)
 	}
-	f := &Fallback{owner: owner, name: name, seed: seed}
-	if err := f.make(func(any) error { return nil }); err != nil {
-		return nil, fmt.Errorf("search.%s.fallback: %w", owner, err)
+	strategy, err := env.Build(name, env.Seed)
+	if errors.Is(err, search.ErrUnknown) {
+		err = fmt.Errorf("search.%s.fallback: %w", owner, err)
 	}
-	return f, nil
-}
-
-func (f *Fallback) make(decode func(any) error) error {
-	factory, err := search.Default.Lookup(f.name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	strategy, err := factory(f.seed, decode)
-	if err == nil {
-		f.strategy = strategy
-	}
-	return err
-}
-
-// Equip gives it its own options, before the first Tell.
-func (f *Fallback) Equip(t search.Tools) {
-	if t.Options != nil {
-		if err := f.make(t.Options(f.name)); err != nil && t.Log != nil {
-			t.Log.Warn("the fallback works with its defaults", "strategy", f.name, "err", err)
-		}
-	}
-	if e, ok := f.strategy.(search.Equipper); ok {
-		e.Equip(t)
-	}
+	return &Fallback{owner, name, strategy}, nil
 }
 
 // Tell forwards a result.

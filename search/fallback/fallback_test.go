@@ -14,22 +14,22 @@ import (
 
 // TestAsk says instead of whom and why it proposes, and works with its own table.
 func TestAsk(t *testing.T) {
-	f, err := fallback.New("exec", "evolution", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	decoded := ""
-	f.Equip(search.Tools{Options: func(name string) func(any) error {
+	env := search.Environment{Seed: 1, Tools: search.Tools{Options: func(name string) func(any) error {
 		return func(o any) error {
 			decoded = name
 			o.(*evolution.Options).Population = 5
 			return nil
 		}
-	}})
+	}}}
+	f, err := fallback.New("exec", "evolution", env)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if decoded != "evolution" {
 		t.Errorf("it has read the table of %q", decoded)
 	}
-	own, err := evolution.New(1, nil)
+	own, err := evolution.New(search.Environment{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +52,19 @@ func TestAsk(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for _, name := range []string{"exec", "agent", "portfolio", "nobody", ""} {
-		if _, err := fallback.New("exec", name, 1); err == nil || !strings.HasPrefix(err.Error(), "search.exec.fallback") {
+		if _, err := fallback.New("exec", name, search.Environment{}); err == nil || !strings.HasPrefix(err.Error(), "search.exec.fallback") {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+// TestNewRefusesABadTable in the words of that table's own strategy.
+func TestNewRefusesABadTable(t *testing.T) {
+	env := search.Environment{Tools: search.Tools{Options: func(string) func(any) error {
+		return func(o any) error { o.(*evolution.Options).Population = 1; return nil }
+	}}}
+	if _, err := fallback.New("exec", "evolution", env); err == nil || err.Error() != "search.evolution.population = 1: use 2 or more" {
+		t.Errorf("%v", err)
 	}
 }
 

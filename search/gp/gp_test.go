@@ -17,19 +17,20 @@ import (
 func TestConformance(t *testing.T) { searchtest.Run(t, gp.New) }
 
 func TestConformanceWithoutOpening(t *testing.T) {
-	searchtest.Run(t, func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		return gp.New(seed, func(o any) error {
+	searchtest.Run(t, func(env search.Environment) (search.Strategy, error) {
+		env.Table = func(o any) error {
 			*o.(*gp.Options) = gp.Options{Reach: 1, Memory: 20, Candidates: 1}
 			return nil
-		})
+		}
+		return gp.New(env)
 	})
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	_, err := gp.New(1, func(o any) error {
+	_, err := gp.New(search.Environment{Seed: 1, Table: func(o any) error {
 		*o.(*gp.Options) = gp.Options{Opening: -1, Reach: 0, Memory: 5, Candidates: 0, Climbs: -1}
 		return nil
-	})
+	}})
 	if err == nil || strings.Count(err.Error(), "\n") != 4 {
 		t.Fatalf("five bad options: %v", err)
 	}

@@ -82,9 +82,9 @@ type strategy struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -101,13 +101,13 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if o.PromptBytes < 8000 || o.PromptBytes > 4<<20 {
 		bad("prompt_bytes = %d: use 8000 to %d", o.PromptBytes, 4<<20)
 	}
-	s := &strategy{seed: seed, o: o, ideas: map[int64]int{}, given: map[int64]bool{}, fixed: map[int64]bool{}, prints: map[int64]uint64{}, remarks: map[string]bool{}, room: map[string]int{}}
+	s := &strategy{seed: env.Seed, o: o, ideas: map[int64]int{}, given: map[int64]bool{}, fixed: map[int64]bool{}, prints: map[int64]uint64{}, remarks: map[string]bool{}, room: map[string]int{}}
 	switch o.Fallback {
 	case "none":
 	case Name:
 		bad("fallback = %q: use a strategy that needs nobody, such as \"evolution\", or \"none\"", o.Fallback)
 	default:
-		f, err := fallback.New(Name, o.Fallback, seed)
+		f, err := fallback.New(Name, o.Fallback, env)
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -116,16 +116,8 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	s.lend(search.Tools{})
+	s.lend(env.Tools)
 	return s, nil
-}
-
-// Equip implements search.Equipper.
-func (s *strategy) Equip(t search.Tools) {
-	s.lend(t)
-	if s.fallback != nil {
-		s.fallback.Equip(t)
-	}
 }
 
 // lend fills what is missing, so that nothing below asks whether it is there.

@@ -32,7 +32,7 @@ func TestOptions(t *testing.T) {
 		{Fallback: "none", Candidates: 1, History: 1, PromptBytes: 10}:            "search.llm.prompt_bytes = 10",
 		{Fallback: "none", Candidates: 1, History: 1, PromptBytes: 1e4, Wait: -1}: "search.llm.wait = -1ns",
 	} {
-		_, err := New(1, func(v any) error { *v.(*Options) = *change; return nil })
+		_, err := New(search.Environment{Seed: 1, Table: func(v any) error { *v.(*Options) = *change; return nil }})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", *change, err, want)
 		}
@@ -60,20 +60,20 @@ type lab struct {
 
 func newLab(t *testing.T, change func(*Options), script ...llmtest.Step) *lab {
 	t.Helper()
-	made, err := New(7, func(v any) error {
-		if change != nil {
-			change(v.(*Options))
-		}
-		return nil
-	})
-	must(t, err)
-	l := &lab{t: t, s: made.(*strategy), server: llmtest.New(script...), sources: map[int64][]byte{}, program: "# make it good\n"}
+	l := &lab{t: t, server: llmtest.New(script...), sources: map[int64][]byte{}, program: "# make it good\n"}
+	var err error
 	l.judge, err = search.LookupJudge("greedy")
 	must(t, err)
 	client, err := openai.New(openai.Options{BaseURL: "http://models.test/v1", Models: []openai.Model{{Name: "small", InputPrice: 1, OutputPrice: 1}},
 		Key: func() (string, error) { return secret, nil }, Timeout: 30 * time.Second, Transport: l.server, Random: func() float64 { return 0 }})
 	must(t, err)
-	l.s.Equip(search.Tools{
+	table := func(v any) error {
+		if change != nil {
+			change(v.(*Options))
+		}
+		return nil
+	}
+	made, err := New(search.Environment{Seed: 7, Table: table, Tools: search.Tools{
 		Check: l.check, Model: client, Log: slog.New(slog.NewTextHandler(&l.log, nil)),
 		Source: func(_ context.Context, id int64) ([]byte, error) {
 			if s, ok := l.sources[id]; ok {
@@ -83,7 +83,9 @@ func newLab(t *testing.T, change func(*Options), script ...llmtest.Step) *lab {
 		},
 		Read:  func(string) ([]byte, error) { return []byte(l.program), nil },
 		Ideas: func() []search.Idea { return l.ideas },
-	})
+	}})
+	must(t, err)
+	l.s = made.(*strategy)
 	l.finish(l.admit(search.Proposal{Strategy: "baseline", Description: "baseline", Source: []byte(trainPy)}), search.Outcome{Status: search.Completed, ValBPB: 1})
 	return l
 }

@@ -19,25 +19,24 @@ const none = -1
 // modelled plays a study in which a modelled language model answers the llm
 // strategy: its prompts, its reading of replies and its checks are the real ones.
 func modelled(task simulate.Task, quality float64, seed uint64, trials int) (*simulate.Study, error) {
-	made, err := New(seed, func(v any) error {
-		v.(*Options).Arms = []string{"evolution", "tpe", "cmaes", "llm"} // gp asks in tens of milliseconds
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
 	var st *simulate.Study
 	tools := search.Tools{
-		Options: func(string) func(any) error { return func(any) error { return nil } },
-		Check:   func(_ context.Context, source []byte) ([]search.Constant, error) { return simulate.Read(source) },
-		Source:  func(_ context.Context, id int64) ([]byte, error) { return st.Source(id) },
+		Check:  func(_ context.Context, source []byte) ([]search.Constant, error) { return simulate.Read(source) },
+		Source: func(_ context.Context, id int64) ([]byte, error) { return st.Source(id) },
 	}
+	var err error
 	if quality != none {
 		if tools.Model, err = simulate.NewModelled(task, quality, seed); err != nil {
 			return nil, err
 		}
 	}
-	made.(search.Equipper).Equip(tools)
+	made, err := New(search.Environment{Seed: seed, Tools: tools, Table: func(v any) error {
+		v.(*Options).Arms = []string{"evolution", "tpe", "cmaes", "llm"} // gp asks in tens of milliseconds
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
 	if st, err = simulate.NewStudy(task, made, seed); err != nil {
 		return nil, err
 	}

@@ -57,16 +57,15 @@ type arm struct {
 }
 
 type strategy struct {
-	seed  uint64
-	o     Options
-	arms  []arm
-	tools search.Tools
+	seed uint64
+	o    Options
+	arms []arm
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -76,8 +75,6 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	for i, name := range o.Arms {
 		if name == Name || slices.Contains(o.Arms[:i], name) {
 			faults = append(faults, fmt.Errorf("search.portfolio.arms names %q: name each other strategy once", name))
-		} else if _, err := search.Default.Lookup(name); err != nil && name != language {
-			faults = append(faults, fmt.Errorf("search.portfolio.arms: %w", err))
 		}
 	}
 	if o.Opening < 0 {
@@ -92,63 +89,34 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if !(o.LLMShare >= 0 && o.LLMShare <= 1) {
 		faults = append(faults, fmt.Errorf("search.portfolio.llm_share = %g: use 0 to 1", o.LLMShare))
 	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-	s := &strategy{seed: seed, o: o}
-	return s, s.build(nil)
-}
-
-const language = "llm"
-
-// build makes the arms, each with a seed and the table of its own.
-func (s *strategy) build(table func(name string) func(any) error) error {
-	s.arms = nil
-	later := 0
-	for _, name := range s.o.Arms {
-		if name == language && s.tools.Model == nil {
-			continue
-		}
-		if table == nil && (name == "exec" || name == "agent") {
-			later++ // their tables name the program: Equip makes them
-			continue
-		}
-		factory, err := search.Default.Lookup(name)
-		if err != nil {
-			return err
-		}
-		decode := func(any) error { return nil }
-		if table != nil {
-			decode = table(name)
+	s := &strategy{seed: env.Seed, o: o}
+	for _, name := range o.Arms {
+		if name == Name {
+			continue // named above
 		}
 		h := fnv.New64a()
 		h.Write([]byte(name))
-		made, err := factory(s.seed^h.Sum64(), decode)
-		if err != nil {
-			return fmt.Errorf("make strategy %s: %w", name, err)
+		made, err := env.Build(name, env.Seed^h.Sum64())
+		switch {
+		case errors.Is(err, search.ErrUnknown):
+			faults = append(faults, fmt.Errorf("search.portfolio.arms: %w", err))
+		case err != nil:
+			faults = append(faults, err)
+		case name == language && env.Model == nil: // its table is held to the rules all the same
+		default:
+			s.arms = append(s.arms, arm{name, made})
 		}
-		if e, ok := made.(search.Equipper); ok {
-			e.Equip(s.tools)
-		}
-		s.arms = append(s.arms, arm{name, made})
 	}
-	if len(s.arms)+later == 0 {
-		return errors.New("search.portfolio.arms leaves nobody to ask: a language model needs [llm] enabled")
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
 	}
-	return nil
+	if len(s.arms) == 0 {
+		return nil, errors.New("search.portfolio.arms leaves nobody to ask: a language model needs [llm] enabled")
+	}
+	return s, nil
 }
 
-// Equip implements search.Equipper.
-func (s *strategy) Equip(t search.Tools) {
-	old := s.arms
-	s.tools = t
-	if err := s.build(t.Options); err != nil {
-		s.arms = old // made with their defaults
-		if t.Log != nil {
-			t.Log.Error("the arms of [search.portfolio] work with their defaults", "err", err)
-		}
-	}
-}
+const language = "llm"
 
 // Prepare implements search.Preparer. An agent comes last, as it works for
 // minutes.
@@ -186,9 +154,6 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	}
 	// A second stream, or an arm would draw the very numbers that chose it.
 	r := search.Stream(s.seed^0x6a09e667f3bcc909, h)
-	if len(s.arms) == 0 {
-		return search.Proposal{}, errors.New("search.portfolio.arms leaves nobody to ask")
-	}
 	var faults []error
 	var standIn *search.Proposal
 	for _, i := range s.order(r, h) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -17,11 +18,12 @@ import (
 )
 
 // light is a portfolio of arms that ask in microseconds.
-func light(seed uint64, decode func(any) error) (search.Strategy, error) {
-	return New(seed, func(v any) error {
+func light(env search.Environment) (search.Strategy, error) {
+	env.Table = func(v any) error {
 		v.(*Options).Arms = []string{"evolution", "random", "sobol"}
-		return decode(v)
-	})
+		return nil
+	}
+	return New(env)
 }
 
 func TestConformance(t *testing.T) {
@@ -40,7 +42,7 @@ func TestOptions(t *testing.T) {
 		`search.portfolio.llm_share = 2: use 0 to 1`: {Memory: 30, LLMShare: 2, Arms: []string{"random"}},
 		`a language model needs [llm] enabled`:       {Memory: 30, Arms: []string{"llm"}},
 	} {
-		_, err := New(1, func(v any) error { *v.(*Options) = o; return nil })
+		_, err := New(search.Environment{Seed: 1, Table: func(v any) error { *v.(*Options) = o; return nil }})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", o, err, want)
 		}
@@ -91,7 +93,7 @@ func history(n int, arms []string, gains, seconds map[string]float64) search.His
 
 func shares(t *testing.T, h search.History) map[string]float64 {
 	t.Helper()
-	s, err := light(3, func(any) error { return nil })
+	s, err := light(search.Environment{Seed: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func onlyRandom(t *testing.T, other search.Strategy) (*strategy, search.History)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := light(3, func(any) error { return nil })
+	made, err := light(search.Environment{Seed: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,6 +214,25 @@ func TestBeta(t *testing.T) {
 		wantSD := math.Sqrt(a * b / ((a + b) * (a + b) * (a + b + 1)))
 		if math.Abs(mean-a/(a+b)) > 5*wantSD/math.Sqrt(n) || math.Abs(sd/wantSD-1) > 0.05 {
 			t.Errorf("beta(%g, %g): mean %g, deviation %g; want %g, %g", a, b, mean, sd, a/(a+b), wantSD)
+		}
+	}
+}
+
+// TestArmsTables names what is wrong in the table of every arm, even of one
+// that takes no part.
+func TestArmsTables(t *testing.T) {
+	bad := search.Tools{Options: func(name string) func(any) error {
+		return func(o any) error {
+			if name != Name {
+				reflect.ValueOf(o).Elem().SetZero()
+			}
+			return nil
+		}
+	}}
+	_, err := New(search.Environment{Tools: bad})
+	for _, want := range []string{"search.evolution.population = 0", "search.gp.memory = 0", "search.tpe.good = 0", "search.llm.history = 0"} {
+		if err == nil || strings.Count(err.Error(), want) != 1 {
+			t.Errorf("does not say once %q: %v", want, err)
 		}
 	}
 }

@@ -14,19 +14,12 @@ import (
 	"autoresearchd/search/simulate"
 )
 
-// TestPrograms has arms that are programs, made from their tables when the
-// portfolio is equipped, and ended with it.
+// TestPrograms has arms that are programs, made from their tables with the
+// portfolio, and ended with it.
 func TestPrograms(t *testing.T) {
-	made, err := New(1, func(v any) error {
-		v.(*Options).Arms = []string{"exec", "agent", "random"}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var killed <-chan struct{}
 	started := map[string]int{}
-	made.(search.Equipper).Equip(search.Tools{
+	tools := search.Tools{
 		Options: func(name string) func(any) error {
 			return func(v any) error {
 				switch o := v.(type) {
@@ -58,7 +51,14 @@ func TestPrograms(t *testing.T) {
 			}
 			return nil
 		}),
-	})
+	}
+	made, err := New(search.Environment{Seed: 1, Tools: tools, Table: func(v any) error {
+		v.(*Options).Arms = []string{"exec", "agent", "random"}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	study, err := simulate.NewStudy(simulate.NewTask(1, 0), made, 1)
 	if err != nil {
 		t.Fatal(err)

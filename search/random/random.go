@@ -33,9 +33,9 @@ type strategy struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -48,7 +48,7 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if !(o.Scale > 0 && o.Scale <= 1) {
 		faults = append(faults, fmt.Errorf("search.random.scale = %g: use a number above 0 and at most 1", o.Scale))
 	}
-	return &strategy{seed, o}, errors.Join(faults...)
+	return &strategy{env.Seed, o}, errors.Join(faults...)
 }
 
 // attempts bounds the draws for a point that no trial has had.

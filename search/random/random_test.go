@@ -10,8 +10,9 @@ import (
 )
 
 func with(change func(*random.Options)) search.Factory {
-	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		return random.New(seed, func(o any) error { change(o.(*random.Options)); return nil })
+	return func(env search.Environment) (search.Strategy, error) {
+		env.Table = func(o any) error { change(o.(*random.Options)); return nil }
+		return random.New(env)
 	}
 }
 
@@ -23,7 +24,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	_, err := with(func(o *random.Options) { *o = random.Options{Around: "here", Change: -1, Scale: 2} })(1, nil)
+	_, err := with(func(o *random.Options) { *o = random.Options{Around: "here", Change: -1, Scale: 2} })(search.Environment{Seed: 1})
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Fatalf("three bad options: %v", err)
 	}

@@ -29,7 +29,7 @@ func Run(t *testing.T, factory search.Factory) {
 
 func build(t testing.TB, factory search.Factory) search.Strategy {
 	t.Helper()
-	s, err := factory(7, func(any) error { return nil })
+	s, err := factory(search.Environment{Seed: 7})
 	if err != nil {
 		t.Fatalf("build it with default options: %v", err)
 	}
@@ -144,7 +144,7 @@ func replay(t *testing.T, factory search.Factory) {
 			t.Fatal(err)
 		}
 	}
-	other, err := factory(8, func(any) error { return nil })
+	other, err := factory(search.Environment{Seed: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

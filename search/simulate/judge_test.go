@@ -65,7 +65,7 @@ func try(t *testing.T, task string, rule string, studies int) verdict {
 }
 
 func study(task simulate.Task, judge search.Judge, seed uint64, trials int) (verdict, error) {
-	strategy, err := random.New(seed, nil)
+	strategy, err := random.New(search.Environment{Seed: seed})
 	if err != nil {
 		return verdict{}, err
 	}

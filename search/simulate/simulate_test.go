@@ -191,7 +191,7 @@ func TestTable(t *testing.T) {
 	if best, middling := task.Scale(); best != -7 || middling != 5 {
 		t.Errorf("scale %g, %g", best, middling)
 	}
-	strategy, err := evolution.New(1, func(o any) error { return nil })
+	strategy, err := evolution.New(search.Environment{Seed: 1, Table: func(o any) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,7 +262,7 @@ func (s *Study) known() search.History {
 
 // Run runs a study of so many trials, the baseline among them.
 func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, error) {
-	strategy, err := factory(seed, func(any) error { return nil })
+	strategy, err := factory(search.Environment{Seed: seed})
 	if err != nil {
 		return nil, err
 	}

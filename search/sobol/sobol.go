@@ -43,15 +43,15 @@ type memo struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	if !(o.Reach > 0 && o.Reach <= 1) {
 		return nil, fmt.Errorf("search.sobol.reach = %g: use a number above 0 and at most 1", o.Reach)
 	}
-	return &strategy{seed, o}, nil
+	return &strategy{env.Seed, o}, nil
 }
 
 // attempts bounds the points that are skipped because a trial has had their

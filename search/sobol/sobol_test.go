@@ -11,8 +11,9 @@ import (
 )
 
 func with(change func(*Options)) search.Factory {
-	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		return New(seed, func(o any) error { change(o.(*Options)); return nil })
+	return func(env search.Environment) (search.Strategy, error) {
+		env.Table = func(o any) error { change(o.(*Options)); return nil }
+		return New(env)
 	}
 }
 
@@ -23,7 +24,7 @@ func TestConformance(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	for _, reach := range []float64{0, -1, 1.1, math.NaN()} {
-		if _, err := with(func(o *Options) { o.Reach = reach })(1, nil); err == nil {
+		if _, err := with(func(o *Options) { o.Reach = reach })(search.Environment{Seed: 1}); err == nil {
 			t.Errorf("reach %g is accepted", reach)
 		}
 	}
@@ -109,7 +110,7 @@ func TestIntegrates(t *testing.T) {
 }
 
 func TestOthersUseUpNoPoints(t *testing.T) {
-	strategy, err := New(3, nil)
+	strategy, err := New(search.Environment{Seed: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

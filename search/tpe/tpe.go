@@ -65,9 +65,9 @@ type strategy struct {
 }
 
 // New is the search.Factory.
-func New(seed uint64, decode func(any) error) (search.Strategy, error) {
+func New(env search.Environment) (search.Strategy, error) {
 	o := Defaults()
-	if err := search.Decode(decode, &o); err != nil {
+	if err := env.Decode(&o); err != nil {
 		return nil, err
 	}
 	var faults []error
@@ -89,7 +89,7 @@ func New(seed uint64, decode func(any) error) (search.Strategy, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return &strategy{seed, o}, nil
+	return &strategy{env.Seed, o}, nil
 }
 
 // Tell does nothing: the history that Ask is given says it all.

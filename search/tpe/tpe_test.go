@@ -13,8 +13,9 @@ import (
 )
 
 func with(change func(*Options)) search.Factory {
-	return func(seed uint64, _ func(any) error) (search.Strategy, error) {
-		return New(seed, func(o any) error { change(o.(*Options)); return nil })
+	return func(env search.Environment) (search.Strategy, error) {
+		env.Table = func(o any) error { change(o.(*Options)); return nil }
+		return New(env)
 	}
 }
 
@@ -25,7 +26,7 @@ func TestConformanceWithoutOpening(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	_, err := with(func(o *Options) { *o = Options{Opening: -1} })(1, nil)
+	_, err := with(func(o *Options) { *o = Options{Opening: -1} })(search.Environment{Seed: 1})
 	if err == nil || strings.Count(err.Error(), "\n") != 4 {
 		t.Fatalf("five bad options: %v", err)
 	}
@@ -119,7 +120,7 @@ func TestSamplesFollowTheDensity(t *testing.T) {
 // study has a strategy that is past its opening, on the task of one constant.
 func study(t *testing.T, outcomes map[float64]search.Outcome) *simulate.Study {
 	t.Helper()
-	strategy, err := with(func(o *Options) { o.Opening = 2 })(5, nil)
+	strategy, err := with(func(o *Options) { o.Opening = 2 })(search.Environment{Seed: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestFailuresRepel(t *testing.T) {
 		below := 0
 		const seeds = 50
 		for seed := range uint64(seeds) {
-			strategy, err := New(seed, func(o any) error { o.(*Options).Opening = 2; return nil })
+			strategy, err := New(search.Environment{Seed: seed, Table: func(o any) error { o.(*Options).Opening = 2; return nil }})
 			if err != nil {
 				t.Fatal(err)
 			}

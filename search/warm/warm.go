@@ -92,13 +92,6 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	return s.Strategy.Ask(ctx, h)
 }
 
-// Equip implements search.Equipper.
-func (s *strategy) Equip(t search.Tools) {
-	if e, ok := s.Strategy.(search.Equipper); ok {
-		e.Equip(t)
-	}
-}
-
 // Prepare implements search.Preparer.
 func (s *strategy) Prepare(ctx context.Context, h search.History) {
 	if p, ok := s.Strategy.(search.Preparer); ok {

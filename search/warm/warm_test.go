@@ -37,7 +37,7 @@ func values(rate float64) map[string]search.Value {
 
 func TestBestOfEarlierStudiesFirst(t *testing.T) {
 	e := earlier(t, "mar8", values(0.05), values(0.06), values(0.07), map[string]search.Value{"MATRIX_LR": search.FloatValue(0.08), "DEPTH": search.IntValue(9)})
-	inner, err := random.New(1, func(any) error { return nil })
+	inner, err := random.New(search.Environment{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestBestOfEarlierStudiesFirst(t *testing.T) {
 }
 
 func TestNothingToLearn(t *testing.T) {
-	inner, err := random.New(1, func(any) error { return nil })
+	inner, err := random.New(search.Environment{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func TestNothingToLearn(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	searchtest.Run(t, func(seed uint64, decode func(any) error) (search.Strategy, error) {
-		inner, err := random.New(seed, decode)
+	searchtest.Run(t, func(env search.Environment) (search.Strategy, error) {
+		inner, err := random.New(env)
 		return Wrap(inner, []search.Earlier{earlier(t, "mar8", values(0.05), values(0.06))}), err
 	})
 }
