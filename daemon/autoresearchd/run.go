@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/external"
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
@@ -137,6 +138,9 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		return err
 	}
 	gpus := gpu.Open(ctx)
+	if ds := c.Trial.Devices; len(ds) > 1 || ds[0] == "all" {
+		return supervisor.Refusal{Err: fmt.Errorf("trial.devices: several at once are not in this version")}
+	}
 	device := chooseDevice(c, gpus)
 	o, err := options(c, func(id int64) string { return supervisor.Folder(c.Study.State, id) })
 	if err != nil {
@@ -366,8 +370,8 @@ func chooseDevice(c *config.Config, gpus gpu.GPUs) string {
 }
 
 // memoryOf returns a device's memory in bytes, 0 for the CPU's.
-func memoryOf(gpus gpu.GPUs, device string) int64 {
-	index, ok := trainer.CUDAIndex(device)
+func memoryOf(gpus gpu.GPUs, name string) int64 {
+	index, ok := device.CUDAIndex(name)
 	for _, d := range gpus.Devices() {
 		if ok && d.Index == index {
 			return d.MemoryTotal

@@ -143,7 +143,7 @@ var converters = map[reflect.Type]func(v any) (out any, problem, hint string){
 		return out, "", ""
 	},
 	reflect.TypeFor[Devices](): func(v any) (any, string, string) {
-		const problem, hint = "is not a choice of devices", `write "auto", "cpu" or ["cuda:0"]`
+		const problem, hint = "is not a choice of devices", devicesHint
 		switch v := v.(type) {
 		case string:
 			return Devices{v}, "", ""

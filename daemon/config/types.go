@@ -84,8 +84,9 @@ func ParseBudget(s string) (search.Budget, error) {
 	return search.Budget{Seconds: d.Seconds()}, nil
 }
 
-// Devices is one or several of "auto", "cpu", "cuda:0", "cuda:1", …; "auto"
-// and "cpu" stand alone.
+// Devices is "auto", "all", "cpu", or one or several of "cuda:0", "cuda:1", …,
+// or of "cpu:0", "cpu:1", …, which share the cores. Package device finds them
+// on a machine.
 type Devices []string
 
 // Baseline is the score to beat at first: measured by the study's first trial,

@@ -24,7 +24,7 @@ type Known struct {
 
 var (
 	tagForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	deviceForm     = regexp.MustCompile(`^cuda:(0|[1-9][0-9]?)$`)
+	deviceForm     = regexp.MustCompile(`^(auto|all|cpu|(cuda|cpu):(0|[1-9][0-9]?))$`)
 	variableForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	credentialForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$`)
 	nameForm       = regexp.MustCompile(`^(--?)?[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_]*)?(\[[0-9]+\])?$`) // DEPTH, BETAS[0], Settings.depth, --depth
@@ -117,7 +117,7 @@ func (v *validator) trial(t Trial) {
 	if t.Python == "" {
 		v.bad("trial.python", "", "is empty", `write ".venv/bin/python"`)
 	}
-	v.devices(t.Devices)
+	v.devices(t)
 	v.oneOf("trial.isolation", t.Isolation, "process", "inprocess")
 	if v.oneOf("trial.sandbox", t.Sandbox, "require", "auto", "off") && t.Sandbox == "require" {
 		v.later("trial.sandbox", t.Sandbox, `use "auto"`)
@@ -136,30 +136,60 @@ func (v *validator) trial(t Trial) {
 	}
 }
 
-func (v *validator) devices(ds Devices) {
-	const key, hint = "trial.devices", `write "auto", "cpu" or ["cuda:0"]`
+// mostDevices is how many seats a study has at the most.
+const mostDevices = 64
+
+const devicesHint = `write "auto", "all", "cpu", ["cuda:0", "cuda:1"] or ["cpu:0", "cpu:1"]`
+
+// devices finds what is wrong with any machine; package device finds the rest.
+func (v *validator) devices(t Trial) {
+	const key = "trial.devices"
+	ds := t.Devices
 	list := make([]any, len(ds))
 	for i, d := range ds {
 		list[i] = d
 	}
 	for i, d := range ds {
 		switch {
-		case d != "auto" && d != "cpu" && !deviceForm.MatchString(d):
-			v.bad(key, d, "is not a device", hint)
+		case !deviceForm.MatchString(d):
+			v.bad(key, d, "is not a device", devicesHint)
 			return
 		case slices.Contains(ds[:i], d):
-			v.bad(key, list, "names "+d+" twice", "")
+			v.bad(key, list, "names "+d+" twice", "a device has one trial at a time")
 			return
-		case len(ds) > 1 && !deviceForm.MatchString(d):
-			v.bad(key, list, "mixes "+d+" with other devices", hint)
+		}
+	}
+	if len(ds) > mostDevices {
+		v.bad(key, nil, fmt.Sprintf("names %d devices", len(ds)), fmt.Sprintf("a study has at most %d", mostDevices))
+		return
+	}
+	shares := 0 // of the CPU
+	for _, d := range ds {
+		switch {
+		case d == "cpu" && len(ds) > 1:
+			v.bad(key, list, "has other devices beside cpu, which is all cores", `write ["cpu:0", "cpu:1"] for seats that share them`)
 			return
+		case !strings.Contains(d, ":") && len(ds) > 1:
+			v.bad(key, list, "mixes "+d+" with other devices", devicesHint)
+			return
+		case strings.HasPrefix(d, "cpu:"):
+			shares++
 		}
 	}
 	switch {
 	case len(ds) == 0:
-		v.bad(key, list, "names no device", hint)
-	case len(ds) > 1:
-		v.bad(key, list, "is more than one device: several at once are not in this version", fmt.Sprintf("use [%q]", ds[0]))
+		v.bad(key, list, "names no device", devicesHint)
+	case shares > 0 && shares < len(ds):
+		v.bad(key, list, "mixes GPUs with the CPU", "their scores cannot be compared: name one kind")
+		return
+	case len(ds) > 1 && t.Isolation == "inprocess":
+		v.bad("trial.isolation", t.Isolation, "has one interpreter, and so room for one device", `use "process", or name one device in trial.devices`)
+	}
+	for n := range shares {
+		if d := "cpu:" + strconv.Itoa(n); !slices.Contains(ds, d) {
+			v.bad(key, list, "leaves out "+d, "shares of the CPU are numbered from cpu:0 on")
+			return
+		}
 	}
 }
 

@@ -176,7 +176,7 @@ func (p *Programs) start(c search.Command, number int, folder string) (*program,
 	pipes.ours[0], pipes.theirs[0] = pipes.theirs[0], pipes.ours[0]
 	cmd := &exec.Cmd{Path: path, Args: argv, Dir: work, Env: append(env, "PWD="+work, marker),
 		Stdin: pipes.theirs[0], Stdout: pipes.theirs[1], Stderr: pipes.theirs[2]}
-	leash, err := p.o.Cgroups.Start(cmd, fmt.Sprintf("program-%d", number), marker, p.o.Processes, p.o.Memory)
+	leash, err := p.o.Cgroups.Start(cmd, fmt.Sprintf("program-%d", number), marker, trainer.Share{Processes: p.o.Processes, Memory: p.o.Memory})
 	if err != nil {
 		pipes.close()
 		root.Close()

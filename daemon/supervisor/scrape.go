@@ -6,7 +6,7 @@ import (
 	"sort"
 	"time"
 
-	"autoresearchd/daemon/trainer"
+	"autoresearchd/daemon/device"
 	"autoresearchd/metrics"
 	"autoresearchd/search"
 )
@@ -95,14 +95,14 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		if r.peak > 0 {
 			m.PeakVRAM = metrics.Some(float64(r.peak))
 		}
-		if index, ok := trainer.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
+		if index, ok := device.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
 			run.GPUMemory = map[int]float64{index: float64(r.memory)}
 		}
 		m.Running = run
 	}
 	m.Duty = s.duty()
 	if s.quarantine != nil {
-		if index, ok := trainer.CUDAIndex(s.o.Device); ok {
+		if index, ok := device.CUDAIndex(s.o.Device); ok {
 			m.Quarantined[index] = true
 		}
 	}

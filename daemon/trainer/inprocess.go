@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -116,8 +117,8 @@ func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (
 		defer close(silent)
 		log.copyFrom(printed)
 	}()
-	device, onGPU := CUDAIndex(t.Device)
-	before := r.deviceMemory(device, onGPU)
+	index, onGPU := device.CUDAIndex(t.Device)
+	before := r.deviceMemory(index, onGPU)
 	self := []int{os.Getpid()}
 	size := FolderSize(o.Folder(t.ID)) // is not the trial's doing
 	begin := time.Now()
@@ -143,7 +144,7 @@ func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (
 			end.cancelled, running = context.Cause(ctx), false
 		case <-sample.C:
 			r.tell(Event{})
-			r.sample(self, device, before, onGPU)
+			r.sample(self, index, before, onGPU)
 			if limit, over := o.tooMuch(family(self[0])); over {
 				end.memory = limit
 				end.outOfMemory, running = true, false

@@ -21,19 +21,26 @@ type Leash struct {
 	err   error         // what Wait said; read after ended
 }
 
+// Share is what a program and all that it starts may have of this machine.
+type Share struct {
+	Processes int   // at a time; 0: no limit
+	Memory    int64 // bytes; 0: no limit
+	Cores     []int // to run on; nil: the daemon's own
+}
+
 // Start starts cmd as the leader of a session and group of its own, which dies
-// with the daemon. marker, made by Marker, is an entry of cmd's environment;
-// processes and memory are limits, 0 for none. What cmd is
-// connected to must be files, so that nobody waits for more than the leader.
-func (c *Cgroups) Start(cmd *exec.Cmd, name, marker string, processes int, memory int64) (*Leash, error) {
+// with the daemon. marker, made by Marker, is an entry of cmd's environment.
+// What cmd is connected to must be files, so that nobody waits for more than
+// the leader.
+func (c *Cgroups) Start(cmd *exec.Cmd, name, marker string, share Share) (*Leash, error) {
 	// Two leaders never share a group, or the end of one were the other's.
-	g := c.make(fmt.Sprintf("%s.%d", name, seats.Add(1)), marker, processes, memory)
+	g := c.make(fmt.Sprintf("%s.%d", name, seats.Add(1)), marker, share.Processes, share.Memory)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if f := g.open(); f != nil {
 		defer f.Close()
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
 	}
-	if err := spawned.start(cmd); err != nil {
+	if err := spawned.start(cmd, share.Cores); err != nil {
 		g.remove()
 		return nil, err
 	}

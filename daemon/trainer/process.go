@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -71,7 +72,7 @@ type process struct {
 
 // spawn starts a seat for a trial, or with 0 for something else, that waits
 // for its request.
-func (p *Process) spawn(name string, id int64, dir string, env []string) (*process, error) {
+func (p *Process) spawn(name string, id int64, dir string, env []string, cores []int) (*process, error) {
 	var ours, theirs [3]*os.File
 	closeAll := func(files [3]*os.File) {
 		for _, f := range files {
@@ -102,7 +103,7 @@ func (p *Process) spawn(name string, id int64, dir string, env []string) (*proce
 	marker := Marker(p.options.Owner, id)
 	cmd.Dir, cmd.Env = dir, append(env, marker)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	leash, err := p.cgroups.Start(cmd, name, marker, p.options.Processes, p.options.Memory)
+	leash, err := p.cgroups.Start(cmd, name, marker, Share{p.options.Processes, p.options.Memory, cores})
 	if err != nil {
 		closeAll(ours)
 		return nil, fmt.Errorf("start a seat: %w", err)
@@ -166,7 +167,7 @@ func (s *process) close() {
 func (p *Process) Inspect(ctx context.Context, source []byte) (Inspection, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	seat, err := p.spawn("inspect", 0, "/", p.options.environment(search.Trial{Device: "cpu"}))
+	seat, err := p.spawn("inspect", 0, "/", p.options.environment(search.Trial{Device: device.CPU}), nil)
 	if err != nil {
 		return Inspection{}, err
 	}
@@ -200,7 +201,7 @@ func (p *Process) Inspect(ctx context.Context, source []byte) (Inspection, error
 // SelfTest starts a seat that ignores every signal it can and never ends, and
 // proves that it can be killed.
 func (p *Process) SelfTest(ctx context.Context) error {
-	seat, err := p.spawn("self-test", 0, "/", p.options.environment(search.Trial{Device: "cpu"}))
+	seat, err := p.spawn("self-test", 0, "/", p.options.environment(search.Trial{Device: device.CPU}), nil)
 	if err != nil {
 		return err
 	}
@@ -236,9 +237,9 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 	if err != nil {
 		return search.Outcome{}, err
 	}
-	device, onGPU := CUDAIndex(t.Device)
-	before := r.deviceMemory(device, onGPU)
-	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), t.ID, o.work(t.ID), o.environment(t))
+	index, onGPU := device.CUDAIndex(t.Device)
+	before := r.deviceMemory(index, onGPU)
+	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), t.ID, o.work(t.ID), o.environment(t), o.Cores[t.Device])
 	if err != nil {
 		return search.Outcome{}, errors.Join(err, log.close())
 	}
@@ -288,7 +289,7 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 		case <-sample.C:
 			r.tell(Event{})
 			members := seat.group.members()
-			r.sample(members, device, before, onGPU)
+			r.sample(members, index, before, onGPU)
 			// The kernel's own limit is faster, where there is one.
 			if limit, over := o.tooMuch(members); over {
 				end.memory = limit
@@ -318,10 +319,10 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 	var back time.Duration
 	var stuck error
 	if onGPU {
-		back, stuck = r.awaitMemory(device, before)
+		back, stuck = r.awaitMemory(index, before)
 	}
 	if len(left) > 0 {
-		stuck = &Quarantine{device: device, before: before, leftover: left, reason: fmt.Sprintf("processes %v of trial %d could not be ended", left, t.ID)}
+		stuck = &Quarantine{device: index, before: before, leftover: left, reason: fmt.Sprintf("processes %v of trial %d could not be ended", left, t.ID)}
 	}
 	if forced && end.firing != nil {
 		note := fmt.Sprintf("nothing of it was left %.2f s after the deadline", took.Seconds())

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -180,6 +181,7 @@ type Options struct {
 	Grace     time.Duration                 // TERM to KILL
 	LogLimit  int64                         // bytes of run.log
 	Quota     int64                         // bytes that a trial may write into its folder; 0: no limit
+	Cores     map[string][]int              // that trials run on, by device; a device that is not in it: the daemon's own
 	Processes int                           // process limit of a trial; 0: none
 	Memory    int64                         // host memory limit of a trial in bytes; 0: none
 	Room      bool                          // end a trial that leaves the host no room instead: see HostMemory
@@ -253,9 +255,9 @@ func (o *Options) environment(t search.Trial) []string {
 	if o.Cache != "" {
 		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
 	}
-	if index, ok := CUDAIndex(t.Device); ok {
+	if index, ok := device.CUDAIndex(t.Device); ok {
 		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+strconv.Itoa(index))
-	} else if t.Device == "cpu" {
+	} else if device.IsCPU(t.Device) {
 		env = append(env, "CUDA_VISIBLE_DEVICES=")
 	}
 	if o.Compiled != "" {
@@ -289,13 +291,3 @@ var markers atomic.Int64 // made by this process
 // ownerMarker is how the entries of an owner begin. An owner is named after a
 // folder, and one folder may lie in another: a path holds no double slash.
 func ownerMarker(owner string) string { return markerName + "=" + owner + "//" }
-
-// CUDAIndex returns the number in "cuda:0".
-func CUDAIndex(device string) (int, bool) {
-	number, ok := strings.CutPrefix(device, "cuda:")
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.Atoi(number)
-	return n, err == nil
-}

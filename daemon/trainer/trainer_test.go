@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -617,5 +619,51 @@ func TestSweepFindsOrphans(t *testing.T) {
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("the orphan ended with %v", err)
+	}
+}
+
+// TestCores runs a trial on some of the cores, and the next on all again.
+func TestCores(t *testing.T) {
+	var own unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &own); err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for c := range 1024 {
+		if own.IsSet(c) {
+			last = c
+		}
+	}
+	o := options(t)
+	o.Cores = map[string][]int{"cpu:1": {last}}
+	p := newProcess(t, o)
+	for id, device := range []string{1: "cpu:1", 2: "cpu"} {
+		if device == "" {
+			continue
+		}
+		folder(t, o, int64(id), "import os\nprint('cores', sorted(os.sched_getaffinity(0)), 'GPUs', repr(os.environ.get('CUDA_VISIBLE_DEVICES')), 'threads', os.environ.get('OMP_NUM_THREADS'))\n")
+		tr := trial(int64(id))
+		tr.Device = device
+		if _, err := p.Run(context.Background(), Order{Trial: tr}, nil); err != nil {
+			t.Fatal(err)
+		}
+		said, err := os.ReadFile(filepath.Join(o.Folder(tr.ID), "run.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cores []int
+		for c := range 1024 {
+			if own.IsSet(c) && (device == "cpu" || c == last) {
+				cores = append(cores, c)
+			}
+		}
+		want := fmt.Sprintf("cores %v GPUs '' threads None\n", strings.ReplaceAll(fmt.Sprint(cores), " ", ", "))
+		if string(said) != want {
+			t.Errorf("on %s: %q, want %q", device, said, want)
+		}
+	}
+	var after unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &after); err != nil || after != own {
+		t.Errorf("the cores of this process changed: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -27,7 +28,8 @@ type Device struct {
 	Index       int // NVML's: PCI bus order, not CUDA_VISIBLE_DEVICES
 	UUID        string
 	Name        string
-	MemoryTotal int64 // bytes
+	PCI         string // where it is, as /sys/bus/pci/devices has it: "0000:1b:00.0"
+	MemoryTotal int64  // bytes
 	Instances   []Instance
 }
 
@@ -55,6 +57,13 @@ type Sample struct {
 type GPUs interface {
 	// Devices returns the devices found at the start, by index.
 	Devices() []Device
+	// Listed returns how many GPUs the driver counted at the start, with those
+	// that were lost already and are no Devices.
+	Listed() int
+	// Lost says why a GPU cannot be used now: it fell off the bus, is no longer
+	// listed, or has to be reset. It is empty where the GPU is fit, and where
+	// the driver does not answer in time.
+	Lost(device int) (why string)
 	// Driver returns the driver's version, and Reason says why there are no
 	// devices; one of the two is empty.
 	Driver() string
@@ -64,6 +73,9 @@ type GPUs interface {
 	Sample(ctx context.Context) []Sample
 	// MemoryUsed returns the bytes in use on a device by all processes.
 	MemoryUsed(device int) (bytes int64, ok bool)
+	// GraphicsMemory returns the bytes that processes which draw hold on a
+	// device: a desktop, its browser. 0 where NVML does not tell.
+	GraphicsMemory(device int) int64
 	// ProcessMemory sums the GPU memory of those compute processes that are
 	// among pids, over all devices. It is not ok where NVML does not answer,
 	// does not tell memory by process, or knows none of the pids (a process
@@ -79,10 +91,15 @@ type device struct {
 }
 
 type driver struct {
+	lib     nvml.Interface
 	version string
 	reason  string
 	v2      bool // the driver has nvmlDeviceGetMemoryInfo_v2
+	fields  bool // and nvmlDeviceGetFieldValues
+	drawing bool // and nvmlDeviceGetGraphicsRunningProcesses
+	listed  int
 	devices []*device
+	gate    gate.Gate // of calls about GPUs that are no devices
 }
 
 // Open looks for devices through libnvidia-ml.so.1. It always returns GPUs;
@@ -102,7 +119,7 @@ func OpenLibrary(ctx context.Context, lib nvml.Interface) GPUs {
 }
 
 func open(lib nvml.Interface) *driver {
-	d := &driver{}
+	d := &driver{lib: lib}
 	// Without Init no other function may be called: their symbols are not there.
 	switch ret := lib.Init(); ret {
 	case nvml.SUCCESS:
@@ -113,13 +130,15 @@ func open(lib nvml.Interface) *driver {
 		d.reason = "NVML did not start: " + message(ret)
 		return d
 	}
-	d.v2 = lib.Extensions().LookupSymbol("nvmlDeviceGetMemoryInfo_v2") == nil
-	mig := lib.Extensions().LookupSymbol("nvmlDeviceGetMigMode") == nil
+	has := func(symbol string) bool { return lib.Extensions().LookupSymbol(symbol) == nil }
+	d.v2, d.fields, d.drawing = has("nvmlDeviceGetMemoryInfo_v2"), has("nvmlDeviceGetFieldValues"), has("nvmlDeviceGetGraphicsRunningProcesses")
+	mig := has("nvmlDeviceGetMigMode")
 	count, ret := lib.DeviceGetCount()
 	if ret != nvml.SUCCESS {
 		d.reason = "NVML did not count its devices: " + message(ret)
 		return d
 	}
+	d.listed = count
 	for i := range count {
 		handle, ret := lib.DeviceGetHandleByIndex(i)
 		if ret != nvml.SUCCESS {
@@ -128,6 +147,9 @@ func open(lib nvml.Interface) *driver {
 		dev := &device{Device: Device{Index: i}, handle: handle}
 		dev.UUID, _ = handle.GetUUID()
 		dev.Name, _ = handle.GetName()
+		if p, ret := handle.GetPciInfo(); ret == nvml.SUCCESS {
+			dev.PCI = fmt.Sprintf("%04x:%02x:%02x.0", p.Domain, p.Bus, p.Device)
+		}
 		if _, total, ok := d.memory(handle); ok {
 			dev.MemoryTotal = total
 		}
@@ -176,6 +198,8 @@ func message(ret nvml.Return) string {
 		return "library and kernel driver are of different versions: reboot after an upgrade"
 	case nvml.ERROR_GPU_IS_LOST:
 		return "the GPU has fallen off the bus"
+	case nvml.ERROR_GPU_NOT_FOUND, nvml.ERROR_NOT_FOUND, nvml.ERROR_INVALID_ARGUMENT:
+		return "the driver does not list the GPU any more"
 	}
 	return ret.Error()
 }
@@ -243,25 +267,105 @@ func (d *driver) sample(index int, label string, handle nvml.Device) Sample {
 	return s
 }
 
+func (d *driver) Listed() int { return d.listed }
+
+func (d *driver) find(index int) *device {
+	for _, dev := range d.devices {
+		if dev.Index == index {
+			return dev
+		}
+	}
+	return nil
+}
+
+func (d *driver) Lost(index int) string {
+	if index >= d.listed {
+		return fmt.Sprintf("the driver lists %d GPUs", d.listed)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
+	defer cancel()
+	dev, g := d.find(index), &d.gate
+	if dev != nil {
+		g = &dev.gate
+	}
+	why, _ := gate.Call(ctx, g, func() string {
+		handle, ret := d.lib.DeviceGetHandleByIndex(index)
+		if ret != nvml.SUCCESS {
+			return message(ret)
+		}
+		if dev == nil {
+			return "it was lost when the daemon started, and is back: restart the daemon to use it"
+		}
+		switch uuid, ret := handle.GetUUID(); {
+		case ret != nvml.SUCCESS:
+			return message(ret)
+		case uuid != dev.UUID:
+			return "another GPU is in its place: restart the daemon"
+		}
+		if _, ret := handle.GetMemoryInfo(); ret != nvml.SUCCESS && ret != nvml.ERROR_NOT_SUPPORTED {
+			return message(ret)
+		}
+		if why := d.remedy(handle); why != "" {
+			return why
+		}
+		dev.handle = handle // the old one may be of before it was lost
+		return ""
+	})
+	return why
+}
+
+// remedy is what the driver wants done with a GPU after an Xid error, where it
+// says so; empty: nothing.
+func (d *driver) remedy(handle nvml.Device) string {
+	if !d.fields {
+		return ""
+	}
+	v := []nvml.FieldValue{{FieldId: nvml.FI_DEV_GET_GPU_RECOVERY_ACTION}}
+	if ret := handle.GetFieldValues(v); ret != nvml.SUCCESS || nvml.Return(v[0].NvmlReturn) != nvml.SUCCESS {
+		return ""
+	}
+	switch action := nvml.DeviceGpuRecoveryAction(binary.LittleEndian.Uint32(v[0].Value[:])); action {
+	case nvml.GPU_RECOVERY_ACTION_GPU_RESET, nvml.GPU_RECOVERY_ACTION_DRAIN_AND_RESET, nvml.GPU_RECOVERY_ACTION_BUS_RESET:
+		return "the driver wants it reset: stop what uses it and run `nvidia-smi --gpu-reset`"
+	case nvml.GPU_RECOVERY_ACTION_NODE_REBOOT, nvml.GPU_RECOVERY_ACTION_SYSTEM_REBOOT:
+		return "the driver wants this machine rebooted"
+	}
+	return "" // what concerns links to other GPUs hinders no trial
+}
+
+func (d *driver) GraphicsMemory(index int) int64 {
+	dev := d.find(index)
+	if dev == nil || !d.drawing {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
+	defer cancel()
+	sum, _ := gate.Call(ctx, &dev.gate, func() (sum int64) {
+		infos, _ := dev.handle.GetGraphicsRunningProcesses()
+		for _, p := range infos {
+			if p.UsedGpuMemory <= math.MaxInt64 { // else NVML_VALUE_NOT_AVAILABLE
+				sum += int64(p.UsedGpuMemory)
+			}
+		}
+		return sum
+	})
+	return sum
+}
+
 func (d *driver) MemoryUsed(index int) (int64, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
 	defer cancel()
-	for _, dev := range d.devices {
-		if dev.Index != index {
-			continue
-		}
-		used, ok := gate.Call(ctx, &dev.gate, func() int64 {
-			if used, _, ok := d.memory(dev.handle); ok {
-				return used
-			}
-			return -1
-		})
-		if !ok || used < 0 {
-			return 0, false
-		}
-		return used, true
+	dev := d.find(index)
+	if dev == nil {
+		return 0, false
 	}
-	return 0, false
+	used, ok := gate.Call(ctx, &dev.gate, func() int64 {
+		if used, _, ok := d.memory(dev.handle); ok {
+			return used
+		}
+		return -1
+	})
+	return max(used, 0), ok && used >= 0
 }
 
 func (d *driver) ProcessMemory(pids map[int]bool) (int64, bool) {

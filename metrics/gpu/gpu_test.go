@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -134,6 +135,93 @@ func TestAbsentReadings(t *testing.T) {
 	}
 	if _, ok := g.MemoryUsed(0); ok {
 		t.Error("a lost device has memory")
+	}
+}
+
+// TestLost loses a GPU in the ways that there are, and has it back.
+func TestLost(t *testing.T) {
+	s := dgx()
+	s.LookupSymbolFunc = func(symbol string) error {
+		if symbol == "nvmlDeviceGetFieldValues" {
+			return nil
+		}
+		return errors.New(symbol + " is not there")
+	}
+	var action uint32
+	unknown := false
+	dev := s.Devices[5].(*server.Device)
+	dev.GetFieldValuesFunc = func(v []nvml.FieldValue) nvml.Return {
+		if unknown || len(v) != 1 || v[0].FieldId != nvml.FI_DEV_GET_GPU_RECOVERY_ACTION {
+			v[0].NvmlReturn = uint32(nvml.ERROR_NOT_SUPPORTED)
+		}
+		binary.LittleEndian.PutUint32(v[0].Value[:], action)
+		return nvml.SUCCESS
+	}
+	whole, uuid := dev.GetMemoryInfoFunc, dev.UUID
+	listed := s.DeviceGetHandleByIndexFunc
+	missing := -1
+	s.DeviceGetHandleByIndexFunc = func(i int) (nvml.Device, nvml.Return) {
+		if i == missing {
+			return nil, nvml.ERROR_GPU_IS_LOST
+		}
+		return listed(i)
+	}
+	g := OpenLibrary(t.Context(), s)
+	for _, c := range []struct {
+		change func()
+		why    string
+	}{
+		{func() {}, ""},
+		{func() { missing = 5 }, "the GPU has fallen off the bus"},
+		{func() { missing = -1 }, ""},
+		{func() {
+			dev.GetMemoryInfoFunc = func() (nvml.Memory, nvml.Return) { return nvml.Memory{}, nvml.ERROR_GPU_IS_LOST }
+		}, "the GPU has fallen off the bus"},
+		{func() { dev.GetMemoryInfoFunc = whole; action = 1 }, "the driver wants it reset: stop what uses it and run `nvidia-smi --gpu-reset`"},
+		{func() { action = 2 }, "the driver wants this machine rebooted"},
+		{func() { unknown = true }, ""},
+		{func() { dev.UUID = "GPU-of-another-card" }, "another GPU is in its place: restart the daemon"},
+		{func() { dev.UUID = uuid }, ""},
+	} {
+		c.change()
+		if why := g.Lost(5); why != c.why {
+			t.Errorf("%q, want %q", why, c.why)
+		}
+	}
+	if why := g.Lost(8); why != "the driver lists 8 GPUs" {
+		t.Errorf("a ninth: %q", why)
+	}
+
+	missing = 0 // before the daemon starts
+	g = OpenLibrary(t.Context(), s)
+	if len(g.Devices()) != 7 || g.Listed() != 8 || g.Lost(0) != "the GPU has fallen off the bus" {
+		t.Errorf("%d devices of %d, %q", len(g.Devices()), g.Listed(), g.Lost(0))
+	}
+	missing = -1
+	if why := g.Lost(0); why != "it was lost when the daemon started, and is back: restart the daemon to use it" {
+		t.Errorf("%q", why)
+	}
+}
+
+func TestWhere(t *testing.T) {
+	s := dgx()
+	dev := s.Devices[0].(*server.Device)
+	dev.GetPciInfoFunc = func() (nvml.PciInfo, nvml.Return) {
+		return nvml.PciInfo{Domain: 0x10, Bus: 0x1b, Device: 2}, nvml.SUCCESS
+	}
+	s.LookupSymbolFunc = func(string) error { return nil }
+	for _, d := range s.Devices {
+		d.(*server.Device).GetMemoryInfo_v2Func = func() (nvml.Memory_v2, nvml.Return) { return nvml.Memory_v2{Total: 9000}, nvml.SUCCESS }
+	}
+	dev.GetGraphicsRunningProcessesFunc = func() ([]nvml.ProcessInfo, nvml.Return) {
+		return []nvml.ProcessInfo{{Pid: 7, UsedGpuMemory: 300}, {Pid: 8, UsedGpuMemory: math.MaxUint64}, {Pid: 9, UsedGpuMemory: 45}}, nvml.SUCCESS
+	}
+	g := OpenLibrary(t.Context(), s)
+	if pci := g.Devices()[0].PCI; pci != "0010:1b:02.0" {
+		t.Errorf("at %s", pci)
+	}
+	if drawn := g.GraphicsMemory(0); drawn != 345 {
+		t.Errorf("%d bytes are drawn with", drawn)
 	}
 }
 
