@@ -43,7 +43,6 @@ type Snapshot struct {
 	Weights        map[string]float64 // chance of each strategy to be the next that a portfolio asks
 	Tokens         int64              // training tokens consumed by all trials
 	WallSeconds    float64            // of all trials
-	PeakVRAM       *float64           // bytes; of the running trial, else of the last one
 	LastTrial      time.Time          // when a trial last ended
 	LastKeep       time.Time          // when a trial was last kept
 	Duty           *float64           // 0 to 1: counted training time over wall time
@@ -53,7 +52,8 @@ type Snapshot struct {
 	Champion       string             // commit
 	ConfigReload   time.Time          // when the configuration was last put in force
 	ReloadFailed   bool               // the last try to put another one in force failed
-	Running        *Running           // nil between trials
+	Seats          []Seat             // where trials run
+	SeatStates     []string           // every state that a seat can be in
 	Quarantined    map[int]bool
 	LLM            *LLM // nil: not known
 }
@@ -65,7 +65,16 @@ type TrialCount struct {
 	Count    int64
 }
 
-// Running is the trial in progress.
+// Seat is a place for one trial at a time.
+type Seat struct {
+	Name     string       // unique in the study
+	State    string       // one of Snapshot.SeatStates
+	Trial    *Running     // nil between trials
+	Next     search.Phase // of the trial that gets ready beside it; empty: none
+	PeakVRAM *float64     // bytes; of the running trial, else of the last one there
+}
+
+// Running is the trial in progress on a seat.
 type Running struct {
 	Phase           search.Phase
 	StartedAt       time.Time
@@ -262,17 +271,18 @@ var (
 	decisions      = desc(name.Decisions, "Decisions on finished trials.", "decision")
 	keeps          = desc(name.StrategyKeeps, "Trials that were kept, by the strategy that proposed them.", "strategy")
 	weight         = desc(name.Weight, "Chance of a strategy to be the next that the portfolio asks.", "strategy")
-	running        = desc(name.TrialRunning, "Whether a trial is running.")
-	phaseInfo      = desc(name.TrialPhase, "The phase of the running trial; always 1.", "phase")
-	progress       = desc(name.TrialProgress, "Share of the running trial's budget that is spent.")
-	trainLoss      = desc(name.TrainLoss, "Training loss of the running trial as its script prints it.")
-	throughput     = desc(name.Throughput, "Training tokens a second of the running trial.")
-	mfu            = desc(name.MFU, "Model FLOPs utilisation of the running trial.")
-	trialGPU       = desc(name.TrialGPU, "GPU memory that the running trial's processes hold, by NVML.", "gpu")
+	running        = desc(name.TrialRunning, "Whether a trial is running on the seat.", "seat")
+	seatState      = desc(name.SeatState, "Whether the seat is in this state.", "seat", "state")
+	phaseInfo      = desc(name.TrialPhase, "The phase of the running trial, and of one that gets ready beside it; always 1.", "seat", "phase")
+	progress       = desc(name.TrialProgress, "Share of the running trial's budget that is spent.", "seat")
+	trainLoss      = desc(name.TrainLoss, "Training loss of the running trial as its script prints it.", "seat")
+	throughput     = desc(name.Throughput, "Training tokens a second of the running trial.", "seat")
+	mfu            = desc(name.MFU, "Model FLOPs utilisation of the running trial.", "seat")
+	trialGPU       = desc(name.TrialGPU, "GPU memory that the running trial's processes hold, by NVML.", "seat", "gpu")
 	tokens         = desc(name.Tokens, "Training tokens consumed by all trials.")
 	wallSeconds    = desc(name.WallSeconds, "Wall time of all finished trials.")
-	peakVRAM       = desc(name.TrialPeakVRAM, "Peak GPU memory of the running trial, else of the last one, by NVML.")
-	trialStart     = desc(name.TrialStart, "When the running trial started.")
+	peakVRAM       = desc(name.TrialPeakVRAM, "Peak GPU memory of the seat's running trial, else of its last one, by NVML.", "seat")
+	trialStart     = desc(name.TrialStart, "When the running trial started.", "seat")
 	trialBudget    = desc(name.TrialBudget, "Counted training time that a trial has; absent where the budget is in steps.")
 	trialLimit     = desc(name.TrialLimit, "Wall time after which the watchdog ends a trial.")
 	lastTrial      = desc(name.LastTrial, "When a trial last ended.")
@@ -307,7 +317,7 @@ type state struct {
 
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		valBPB, bestValBPB, baseline, decisionValBPB, trials, decisions, keeps, weight, running, phaseInfo, progress, trainLoss, throughput, mfu, trialGPU,
+		valBPB, bestValBPB, baseline, decisionValBPB, trials, decisions, keeps, weight, running, seatState, phaseInfo, progress, trainLoss, throughput, mfu, trialGPU,
 		tokens, wallSeconds, peakVRAM, trialStart, trialBudget, trialLimit, lastTrial, lastKeep, duty, activeSince, reloadTime, reloadOK, champion,
 		gpuUsed, gpuTotal, gpuUtilization, gpuPower, gpuTemperature, gpuInfo, gpuQuarantined,
 		llmEnabled, llmFailures, llmStudy, llmCap,
@@ -387,7 +397,6 @@ func (s *state) record(ch chan<- prometheus.Metric, snap Snapshot) {
 	}
 	counter(tokens, float64(snap.Tokens))
 	counter(wallSeconds, snap.WallSeconds)
-	some(ch, peakVRAM, snap.PeakVRAM)
 	moment(ch, lastTrial, snap.LastTrial)
 	moment(ch, lastKeep, snap.LastKeep)
 	some(ch, duty, snap.Duty)
@@ -399,19 +408,8 @@ func (s *state) record(ch chan<- prometheus.Metric, snap Snapshot) {
 	if snap.Champion != "" {
 		gauge(ch, champion, 1, clean(snap.Champion))
 	}
-	gauge(ch, running, oneIf(snap.Running != nil))
-	if r := snap.Running; r != nil {
-		if r.Phase != "" {
-			gauge(ch, phaseInfo, 1, clean(string(r.Phase)))
-		}
-		moment(ch, trialStart, r.StartedAt)
-		some(ch, progress, r.Progress)
-		some(ch, trainLoss, r.TrainLoss)
-		some(ch, throughput, r.TokensPerSecond)
-		some(ch, mfu, r.MFU)
-		for device, bytes := range r.GPUMemory {
-			gauge(ch, trialGPU, bytes, strconv.Itoa(device))
-		}
+	for _, seat := range snap.Seats {
+		seat.record(ch, snap.SeatStates)
 	}
 	if l := snap.LLM; l != nil {
 		gauge(ch, llmEnabled, oneIf(l.Enabled))
@@ -427,6 +425,32 @@ func (s *state) record(ch chan<- prometheus.Metric, snap Snapshot) {
 	}
 }
 
+func (s Seat) record(ch chan<- prometheus.Metric, states []string) {
+	seat := clean(s.Name)
+	for _, state := range states {
+		gauge(ch, seatState, oneIf(s.State == state), seat, state)
+	}
+	gauge(ch, running, oneIf(s.Trial != nil), seat)
+	some(ch, peakVRAM, s.PeakVRAM, seat)
+	phases := map[search.Phase]bool{s.Next: true} // each once: the page knows a series only once
+	if r := s.Trial; r != nil {
+		phases[r.Phase] = true
+		moment(ch, trialStart, r.StartedAt, seat)
+		some(ch, progress, r.Progress, seat)
+		some(ch, trainLoss, r.TrainLoss, seat)
+		some(ch, throughput, r.TokensPerSecond, seat)
+		some(ch, mfu, r.MFU, seat)
+		for device, bytes := range r.GPUMemory {
+			gauge(ch, trialGPU, bytes, seat, strconv.Itoa(device))
+		}
+	}
+	for phase := range phases {
+		if phase != "" {
+			gauge(ch, phaseInfo, 1, seat, clean(string(phase)))
+		}
+	}
+}
+
 func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
 	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
@@ -437,9 +461,9 @@ func some(ch chan<- prometheus.Metric, d *prometheus.Desc, v *float64, labels ..
 	}
 }
 
-func moment(ch chan<- prometheus.Metric, d *prometheus.Desc, t time.Time) {
+func moment(ch chan<- prometheus.Metric, d *prometheus.Desc, t time.Time, labels ...string) {
 	if !t.IsZero() {
-		gauge(ch, d, float64(t.UnixMilli())/1000)
+		gauge(ch, d, float64(t.UnixMilli())/1000, labels...)
 	}
 }
 

@@ -56,7 +56,6 @@ var full = Snapshot{
 	Weights:        map[string]float64{"evolution": 0.75, "llm": 0.25},
 	Tokens:         21e9,
 	WallSeconds:    16284,
-	PeakVRAM:       Some(45060e6),
 	LastTrial:      time.Unix(1763900900, 0),
 	LastKeep:       time.Unix(1763900000, 5e8),
 	Duty:           Some(0.83),
@@ -64,10 +63,17 @@ var full = Snapshot{
 	Budget:         5 * time.Minute,
 	Limit:          10 * time.Minute,
 	Champion:       "a1b2c3d",
-	Running: &Running{
-		Phase: search.Train, StartedAt: time.Unix(1763901000, 0), Progress: Some(0.5),
-		TrainLoss: Some(3.21), TokensPerSecond: Some(1.7e6), MFU: Some(0.4),
-		GPUMemory: map[int]float64{0: 45e9},
+	SeatStates:     []string{"idle", "running", "waiting", "quarantined", "resting"},
+	Seats: []Seat{
+		{Name: "cuda:0", State: "running", PeakVRAM: Some(45060e6), Trial: &Running{
+			Phase: search.Train, StartedAt: time.Unix(1763901000, 0), Progress: Some(0.5),
+			TrainLoss: Some(3.21), TokensPerSecond: Some(1.7e6), MFU: Some(0.4),
+			GPUMemory: map[int]float64{0: 45e9},
+		}},
+		{Name: "cuda:1", State: "quarantined", PeakVRAM: Some(44e9)},
+		{Name: "node7/cuda:0\n", State: "running", Next: search.Gate, Trial: &Running{
+			Phase: search.Evaluate, StartedAt: time.Unix(1763900690, 0), Progress: Some(1), TrainLoss: Some(2.9),
+		}},
 	},
 	Quarantined:  map[int]bool{1: true},
 	ConfigReload: time.Unix(1763890000, 0),
@@ -206,7 +212,7 @@ func TestAbsent(t *testing.T) {
 			}
 		}
 	}
-	want := "build_info config_last_reload_successful decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_phase_seconds_bucket trial_phase_seconds_sum trial_phase_seconds_count trial_running trial_wall_seconds_total watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count watchdog_kills_total"
+	want := "build_info config_last_reload_successful decisions_total journal_write_seconds_bucket journal_write_seconds_sum journal_write_seconds_count tokens_total trial_phase_seconds_bucket trial_phase_seconds_sum trial_phase_seconds_count trial_wall_seconds_total watchdog_kill_seconds_bucket watchdog_kill_seconds_sum watchdog_kill_seconds_count watchdog_kills_total"
 	if got := strings.ReplaceAll(strings.Join(series, " "), "autoresearch_", ""); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -44,7 +44,7 @@ def page():  # as Prometheus asks for it
     return connection.getresponse().read()
 
 def phase():
-    return (re.search(r'autoresearch_trial_phase_info\{phase="(\w+)"\}', gzip.decompress(page()).decode()) or [None, None])[1]
+    return (re.search(r'autoresearch_trial_phase_info\{[^}]*phase="(\w+)"', gzip.decompress(page()).decode()) or [None, None])[1]
 
 def measure(name, going):
     times = []

@@ -18,12 +18,13 @@ const fresh = 5 * time.Second
 type tally struct {
 	sum    metrics.Snapshot
 	counts map[metrics.TrialCount]int64 // whose Count is 0
+	peaks  map[string]float64           // bytes of GPU memory, of the last trial on each device
 }
 
 func (t *tally) add(r search.Result) {
 	m := &t.sum
 	if t.counts == nil {
-		t.counts = map[metrics.TrialCount]int64{}
+		t.counts, t.peaks = map[metrics.TrialCount]int64{}, map[string]float64{}
 		m.Decisions, m.DecisionValBPB, m.Keeps = map[search.Verdict]int64{}, map[search.Verdict]float64{}, map[string]int64{}
 	}
 	t.counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
@@ -39,7 +40,7 @@ func (t *tally) add(r search.Result) {
 		}
 	}
 	if r.Outcome.PeakVRAM > 0 {
-		m.PeakVRAM = metrics.Some(float64(r.Outcome.PeakVRAM))
+		t.peaks[r.Trial.Device] = float64(r.Outcome.PeakVRAM)
 	}
 	if r.Decision.Verdict == search.Keep {
 		m.LastKeep = m.LastTrial
@@ -84,27 +85,40 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 	if c := s.champion; c != nil {
 		m.BestValBPB, m.Champion = metrics.Some(s.standing().level), c.Commit
 	}
-	if r := s.running; r != nil {
-		run := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
-		if p := r.progress; p.Step > 0 || p.Loss > 0 {
-			run.TrainLoss = metrics.Some(p.Loss)
-			if r.phase == search.Train {
-				run.TokensPerSecond, run.MFU = metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
-			}
-		}
-		if r.peak > 0 {
-			m.PeakVRAM = metrics.Some(float64(r.peak))
-		}
-		if index, ok := device.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
-			run.GPUMemory = map[int]float64{index: float64(r.memory)}
-		}
-		m.Running = run
+	for _, state := range SeatStates {
+		m.SeatStates = append(m.SeatStates, string(state))
 	}
+	seat := metrics.Seat{Name: s.o.Device, State: string(s.seatState())}
+	if peak, ok := s.tally.peaks[s.o.Device]; ok {
+		seat.PeakVRAM = &peak
+	}
+	if r := s.running; r != nil {
+		seat.Trial = r.metrics()
+		if r.peak > 0 {
+			seat.PeakVRAM = metrics.Some(float64(r.peak))
+		}
+	}
+	m.Seats = append(m.Seats, seat)
 	m.Duty = s.duty()
 	if s.quarantine != nil {
 		if index, ok := device.CUDAIndex(s.o.Device); ok {
 			m.Quarantined[index] = true
 		}
+	}
+	return m
+}
+
+// metrics is what a scrape reads of the trial.
+func (r *running) metrics() *metrics.Running {
+	m := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
+	if p := r.progress; p.Step > 0 || p.Loss > 0 {
+		m.TrainLoss = metrics.Some(p.Loss)
+		if r.phase == search.Train {
+			m.TokensPerSecond, m.MFU = metrics.Some(p.TokPerSec), metrics.Some(p.MFU/100)
+		}
+	}
+	if index, ok := device.CUDAIndex(r.trial.Device); ok && time.Since(r.measured) < fresh {
+		m.GPUMemory = map[int]float64{index: float64(r.memory)}
 	}
 	return m
 }

@@ -42,7 +42,7 @@ func TestScrapeWhileTheJournalIsBusy(t *testing.T) {
 	w := httptest.NewRecorder()
 	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	// Where the state did not answer in time, the page comes without it.
-	for _, want := range []string{"\nautoresearch_trial_running ", "\nautoresearch_decisions_total{decision=\"keep\"} 1\n"} {
+	for _, want := range []string{"\nautoresearch_trial_running{", "\nautoresearch_decisions_total{decision=\"keep\"} 1\n"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("the page has no %q:\n%s", want, w.Body)
 		}

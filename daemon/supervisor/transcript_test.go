@@ -500,7 +500,9 @@ func (p *play) metrics(string) error {
 	value("val_bpb", m.ValBPB)
 	value("best_val_bpb", m.BestValBPB)
 	value("baseline_val_bpb", m.BaselineValBPB)
-	value("peak_vram", m.PeakVRAM)
+	for _, seat := range m.Seats {
+		value("peak_vram", seat.PeakVRAM)
+	}
 	value("duty_ratio", m.Duty)
 	for _, c := range m.Trials {
 		p.print(fmt.Sprintf("trials_total{%s, %s} %d", c.Status, c.Strategy, c.Count))
@@ -518,7 +520,11 @@ func (p *play) metrics(string) error {
 		p.print(fmt.Sprintf("strategy_weight{%s} %g", strategy, weight))
 	}
 	p.print(fmt.Sprintf("trial_wall_seconds_total %g", m.WallSeconds))
-	if r := m.Running; r != nil {
+	for _, seat := range m.Seats {
+		r := seat.Trial
+		if r == nil {
+			continue
+		}
 		p.print("trial_phase_info " + string(r.Phase))
 		value("trial_progress_ratio", r.Progress)
 		value("train_loss", r.TrainLoss)

@@ -21,15 +21,16 @@ const (
 	TrialBudget   = "autoresearch_trial_budget_seconds"
 	TrialLimit    = "autoresearch_trial_limit_seconds"
 
-	TrialRunning  = "autoresearch_trial_running"
-	TrialPhase    = "autoresearch_trial_phase_info" // {phase}
-	TrialStart    = "autoresearch_trial_start_timestamp_seconds"
-	TrialProgress = "autoresearch_trial_progress_ratio"
-	TrainLoss     = "autoresearch_train_loss"
-	Throughput    = "autoresearch_throughput_tokens_per_second"
-	MFU           = "autoresearch_mfu_ratio"
-	TrialPeakVRAM = "autoresearch_trial_peak_vram_bytes"
-	TrialGPU      = "autoresearch_trial_gpu_memory_bytes" // {gpu}
+	SeatState     = "autoresearch_seat_state"                    // {seat,state}
+	TrialRunning  = "autoresearch_trial_running"                 // {seat}
+	TrialPhase    = "autoresearch_trial_phase_info"              // {seat,phase}
+	TrialStart    = "autoresearch_trial_start_timestamp_seconds" // {seat}
+	TrialProgress = "autoresearch_trial_progress_ratio"          // {seat}
+	TrainLoss     = "autoresearch_train_loss"                    // {seat}
+	Throughput    = "autoresearch_throughput_tokens_per_second"  // {seat}
+	MFU           = "autoresearch_mfu_ratio"                     // {seat}
+	TrialPeakVRAM = "autoresearch_trial_peak_vram_bytes"         // {seat}
+	TrialGPU      = "autoresearch_trial_gpu_memory_bytes"        // {seat,gpu}
 
 	PhaseSeconds  = "autoresearch_trial_phase_seconds"   // {phase}, histogram
 	Kills         = "autoresearch_watchdog_kills_total"  // {phase,cause}
@@ -66,7 +67,7 @@ const (
 var All = []string{
 	ValBPB, BestValBPB, BaselineValBPB, DecisionValBPB,
 	Trials, Decisions, StrategyKeeps, Tokens, WallSeconds, LastTrial, LastKeep, Duty, ActiveSince, TrialBudget, TrialLimit,
-	TrialRunning, TrialPhase, TrialStart, TrialProgress, TrainLoss, Throughput, MFU, TrialPeakVRAM, TrialGPU,
+	SeatState, TrialRunning, TrialPhase, TrialStart, TrialProgress, TrainLoss, Throughput, MFU, TrialPeakVRAM, TrialGPU,
 	PhaseSeconds, Kills, KillSeconds, AskSeconds, JournalWrites, Weight, Champion, Build, DiskFree, DiskSize, ReloadOK, ReloadTime,
 	GPUUsed, GPUTotal, GPUUtilization, GPUPower, GPUTemperature, GPUInfo, GPUQuarantined,
 	LLMEnabled, LLMRequests, LLMFailures, LLMTokens, LLMCost, LLMSeconds, LLMStudy, LLMCap,
