@@ -56,6 +56,22 @@ type Budget struct {
 	Steps   int     `json:"steps,omitempty"`   // optimizer steps
 }
 
+// Uncounted is the number of optimizer steps before counted training begins:
+// upstream's steps 0 to 10, which hold compilation and warm-up.
+const Uncounted = 11
+
+// Share returns the part of the budget that is spent at a point of a curve, 0
+// to 1.
+func (b Budget) Share(p Point) float64 {
+	switch {
+	case b.Steps > 0:
+		return min(1, float64(max(0, p.Step-Uncounted))/float64(b.Steps))
+	case b.Seconds > 0:
+		return min(1, p.Seconds/b.Seconds)
+	}
+	return 0
+}
+
 // Proposal says what to change and why.
 type Proposal struct {
 	Strategy    string           `json:"strategy"`          // who proposed it
@@ -112,9 +128,10 @@ type Outcome struct {
 	Phases          map[Phase]float64 `json:"phases,omitempty"` // seconds spent in each
 	Gate            *GateRecord       `json:"gate,omitempty"`   // nil: it waited for nobody
 	ExitCode        int               `json:"exit_code"`
-	Detail          string            `json:"detail,omitempty"`  // why it did not complete: the traceback's last lines, the deadline that fired
-	Flags           []string          `json:"flags,omitempty"`   // oddities that do not change the status
-	Summary         map[string]string `json:"summary,omitempty"` // the script's own closing block, as printed
+	Detail          string            `json:"detail,omitempty"`    // why it did not complete: the traceback's last lines, the deadline that fired
+	Condemned       string            `json:"condemned,omitempty"` // why the pruning rule held it to be hopeless; it may have run on all the same
+	Flags           []string          `json:"flags,omitempty"`     // oddities that do not change the status
+	Summary         map[string]string `json:"summary,omitempty"`   // the script's own closing block, as printed
 }
 
 // GateRecord proves that no counted step of a trial overlapped the evaluation

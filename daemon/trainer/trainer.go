@@ -168,9 +168,8 @@ type GPU interface {
 	ProcessMemory(pids map[int]bool) (bytes int64, ok bool)
 }
 
-// Uncounted is the number of optimizer steps before counted training begins:
-// upstream's steps 0 to 10, which hold compilation and warm-up.
-const Uncounted = 11
+// Uncounted is search.Uncounted.
+const Uncounted = search.Uncounted
 
 // Options say where and how trials run.
 type Options struct {
