@@ -2,41 +2,24 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/trainer"
 )
 
-// mostCompiled is how many bytes of compiled code are kept; beyond it a start
-// empties them, and the first trial compiles anew.
-const mostCompiled = 20 << 30
-
-// compiled is where compilers keep what they made, beside the data, or where
-// nothing can be written there in the state directory.
-func compiled(c *config.Config) string {
+// compiledIn are the folders for what trials compile, best first: beside the
+// data, where all studies find it, or with the study itself where that cannot
+// be written or another daemon has it.
+func compiledIn(c *config.Config) []string {
+	dirs := []string{filepath.Join(c.Study.State, "compiled")}
 	if cache, err := c.CacheDir(); err == nil && unix.Access(cache, unix.W_OK) == nil {
-		return filepath.Join(cache, "compiled")
+		dirs = append([]string{filepath.Join(cache, "compiled")}, dirs...)
 	}
-	return filepath.Join(c.Study.State, "compiled")
-}
-
-// keepCompiled has what trials compile outlive the daemon. A unit's /tmp, where
-// it would lie, is the unit's own and goes with it; anybody else's stays.
-func keepCompiled(c *config.Config, o *trainer.Options, log *slog.Logger) error {
-	dir := compiled(c)
-	if size := trainer.FolderSize(dir); size > mostCompiled {
-		log.Info("compiled code is thrown away, since there is too much of it", "folder", dir, "GiB", size>>30)
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("empty the folder of compiled code: %w", err)
-		}
-	}
-	o.Compiled = dir
-	return nil
+	return dirs
 }
 
 // examineLimits says what a trial may take, and what of it is kept.
@@ -49,8 +32,12 @@ func examineLimits(c *config.Config, ok func(string, string, ...any), note func(
 	default:
 		note("memory", "a trial may take all of this machine's memory", `trial.memory = "" leaves the machine room`)
 	}
-	dir := compiled(c)
-	if size := trainer.FolderSize(dir); size > 0 {
-		ok("compiled code", "%.1f GiB in %s", float64(size)/(1<<30), dir)
+	for _, dir := range compiledIn(c) {
+		switch entries, size, err := compiled.Kept(dir); {
+		case err != nil:
+			note("compiled code", fmt.Sprintf("%s cannot be used: %v", dir, err), "the next start empties it, and trials compile anew")
+		case entries > 0:
+			ok("compiled code", "%d files with %.1f MiB in %s, at most %d GiB of them are kept", entries, float64(size)/(1<<20), dir, compiled.Limit>>30)
+		}
 	}
 }

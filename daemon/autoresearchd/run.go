@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/external"
@@ -147,11 +148,8 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		return err
 	}
 	o.Log, o.GPU = log, gpus
-	if notifier.Enabled() {
-		if err := keepCompiled(c, &o, log); err != nil {
-			return err
-		}
-	}
+	o.Compiled = compiled.Open(log, compiled.Limit, compiledIn(c)...)
+	defer o.Compiled.Close()
 	if err := hideSecrets(c, &o, log); err != nil {
 		return err
 	}

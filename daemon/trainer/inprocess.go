@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
@@ -35,19 +36,17 @@ func Supervised(getenv func(string) string) error {
 // InProcess runs trials one after another in this process's own interpreter.
 type InProcess struct {
 	options Options
+	view    *compiled.View
 	calls   chan func(*seat)
 	tell    func(event) error // the running trial's; set on the interpreter's thread
 }
 
 // NewInProcess starts CPython in this process.
 func NewInProcess(o Options) (*InProcess, error) {
-	p := &InProcess{options: o, calls: make(chan func(*seat))}
-	var env []string
+	p := &InProcess{options: o, view: o.Compiled.View(), calls: make(chan func(*seat))}
+	env := p.view.Env()
 	if o.Cache != "" {
 		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
-	}
-	if o.Compiled != "" {
-		env = append(env, Compilers(o.Compiled)...)
 	}
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
@@ -179,5 +178,6 @@ func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (
 	if forced {
 		return out, ErrRestart
 	}
+	p.view.Keep(out.Status == search.Completed)
 	return out, nil
 }

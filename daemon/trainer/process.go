@@ -239,8 +239,10 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 	}
 	index, onGPU := device.CUDAIndex(t.Device)
 	before := r.deviceMemory(index, onGPU)
-	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), t.ID, o.work(t.ID), o.environment(t), o.Cores[t.Device])
+	view, kept := o.Compiled.View(), false
+	seat, err := p.spawn(fmt.Sprintf("trial-%d", t.ID), t.ID, o.work(t.ID), append(o.environment(t), view.Env()...), o.Cores[t.Device])
 	if err != nil {
+		view.Close(false)
 		return search.Outcome{}, errors.Join(err, log.close())
 	}
 	defer seat.close()
@@ -304,6 +306,9 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 	r.watch(nil)
 	// Read before the group and its counters are gone.
 	left, took := seat.end(o.Grace)
+	if len(left) == 0 { // else something may still write there
+		defer func() { view.Close(kept) }()
+	}
 	end.outOfMemory = end.outOfMemory || seat.group.outOfMemory()
 	seat.hush()
 	for e := range events {
@@ -345,6 +350,7 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 	out := r.outcome(end, log)
 	out.WallSeconds = time.Since(begin).Seconds()
 	out.Phases = spent
+	kept = out.Status == search.Completed
 	return out, stuck
 }
 

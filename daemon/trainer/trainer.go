@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
@@ -187,7 +188,7 @@ type Options struct {
 	Secrets   []string                      // names of environment variables that trials must not see
 	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
 	Closed    []string                      // files and folders that trials must not read
-	Compiled  string                        // where compilers keep what they made; empty: where they like
+	Compiled  *compiled.Store               // what trials compile for each other; nil: the compilers keep theirs where they like
 	Owner     string                        // identifies this daemon's seats in their environment
 	GPU       GPU                           // nil: none
 	Seat      func(id int64, cgroup string) // told before train.py starts, so that a seat can be found after a SIGKILL
@@ -258,21 +259,6 @@ func (o *Options) environment(t search.Trial) []string {
 		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+strconv.Itoa(index))
 	} else if device.IsCPU(t.Device) {
 		env = append(env, "CUDA_VISIBLE_DEVICES=")
-	}
-	if o.Compiled != "" {
-		env = append(env, Compilers(o.Compiled)...)
-	}
-	return env
-}
-
-// Compilers returns the variables that keep below dir what Inductor, Triton and
-// CUTLASS compile, by default below /tmp; what is set already stays.
-func Compilers(dir string) []string {
-	var env []string
-	for _, v := range [][2]string{{"TORCHINDUCTOR_CACHE_DIR", "inductor"}, {"TRITON_CACHE_DIR", "triton"}, {"CUTE_DSL_CACHE_DIR", "cutlass"}} {
-		if os.Getenv(v[0]) == "" {
-			env = append(env, v[0]+"="+filepath.Join(dir, v[1]))
-		}
 	}
 	return env
 }

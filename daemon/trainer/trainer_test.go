@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -447,15 +448,31 @@ func TestHostMemoryDefault(t *testing.T) {
 // otherwise.
 func TestCompilers(t *testing.T) {
 	o := options(t)
-	o.Compiled = "/somewhere/compiled"
+	dir := t.TempDir()
+	o.Compiled = compiled.Open(slog.New(slog.DiscardHandler), compiled.Limit, dir)
 	t.Setenv("TRITON_CACHE_DIR", "/mine")
-	out, _ := play(t, o, training+`
-assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/somewhere/compiled/inductor", os.environ
+	for _, c := range []struct {
+		does   string
+		status search.Status
+	}{
+		{"assert not os.path.exists(folder)\nos.mkdir(folder)\nopen(folder + '/a', 'w').write('kept')", search.Completed},
+		{"assert open(folder + '/a').read() == 'kept'\nopen(folder + '/b', 'w').write('lost')\nsys.exit(1)", search.Crashed},
+		{"assert os.listdir(folder) == ['a'], os.listdir(folder)", search.Completed},
+	} {
+		out, _ := play(t, o, training+`
+import sys
 assert os.environ["TRITON_CACHE_DIR"] == "/mine", os.environ
+folder = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+`+c.does+`
 evaluate_bpb(1.0, None, 4)
 `)
-	if out.Status != search.Completed {
-		t.Errorf("%s: %s", out.Status, out.Detail)
+		if out.Status != c.status {
+			t.Errorf("%q: %s: %s", c.does, out.Status, out.Detail)
+		}
+	}
+	o.Compiled.Close()
+	if n, _, err := compiled.Kept(dir); n != 1 || err != nil {
+		t.Errorf("%d entries are kept, %v", n, err)
 	}
 }
 
