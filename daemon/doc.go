@@ -4,10 +4,10 @@
 //	autoresearch.toml ─► config ─┐
 //	                             ▼
 //	  people ─► socket ─► supervisor ◄──── search (pure: strategies, judge, space)
-//	  (httpd)             ask, admit, run, judge, record, tell
+//	  (httpd)             a proposer, a loop a seat: ask, admit, run, judge, record, tell
 //	  programs ◄─ external ─┤      │              │
-//	                        │      │              └─► journal (SQLite) ─► lineage: commits, refs,
-//	                        │      │                                       results.tsv
+//	                        │      │              └─► study: journal (SQLite) ─► lineage: commits,
+//	                        │      │                         refs, results.tsv
 //	                        │      └─► trainer ──frames──► `autoresearchd trainer`, a fresh process:
 //	                        │            │                  pyembed ─► CPython ─► train.py ─► GPU
 //	                        │            └─ watchdog: phases, deadlines, TERM, grace, KILL
@@ -20,11 +20,12 @@
 //
 //	begin ─► run ─► outcome ─► decision ─► commit and refs ─► results.tsv ─► done
 //
-// The journal is the truth and the rest is derived from it. After a crash the
-// supervisor finishes what was begun: a trial that has no outcome is
+// The journal is the truth and the rest is derived from it; package study alone
+// writes it, and what is done is in the order of decisions. After a crash the
+// study finishes what was begun: a trial that has no outcome is
 // interrupted, one that has is carried on from the step that it had reached.
 //
 // A trial's failure is an Outcome and never an error of the loop. An error
-// means that the trainer, the disk or git is at fault: the loop waits, says
-// why, and tries again.
+// means that the trainer, the disk or git is at fault: the seat that met it
+// waits, says why, and tries again, while the others go on as far as they can.
 package daemon

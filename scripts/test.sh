@@ -131,7 +131,7 @@ page() {
 # wait. The others compute, or read and write files: search (which may not look
 # at a clock), configs, the plots, reports, exports and the terminal's lines.
 timed=(./daemon/autoresearchd ./daemon/external ./daemon/httpd/... ./daemon/journal/... ./daemon/lineage ./daemon/modelserver
-  ./daemon/notify ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook ./daemon/workspace
+  ./daemon/notify ./daemon/study ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook ./daemon/workspace
   ./metrics/... ./pyembed ./scripts ./search/agent ./search/exec ./search/llm/...)
 
 # Of them, the files whose tests ask a program and read its whole answer: nothing

@@ -11,7 +11,7 @@ import (
 
 // night is a study with trials of each decision: the baseline, one that was
 // cancelled, and three that a person asked for.
-func night(t *testing.T) *study {
+func night(t *testing.T) *fixture {
 	t.Helper()
 	s := newStudy(t)
 	s.write("workspace/train.py", strings.Replace(script, "print()\n", "print()\nif DEPTH == 7:\n    raise ValueError('seven\\tlayers \"fall\" # apart')\n", 1))

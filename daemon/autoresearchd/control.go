@@ -21,7 +21,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
-	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/study"
 	"autoresearchd/search"
 )
 
@@ -213,7 +213,7 @@ func (g *globals) checkCommand() *cobra.Command {
 			// Whether the workspace fits is doctor's to say, and what a start would refuse
 			// whatever is done to the machine.
 			if repo, err := lineage.Open(context.Background(), c.Study.Workspace); err == nil {
-				var refused supervisor.Refusal
+				var refused study.Refusal
 				if _, err := foresee(context.Background(), c, repo, false); errors.As(err, &refused) {
 					faults = append(faults, err)
 				}

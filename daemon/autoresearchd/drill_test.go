@@ -21,7 +21,7 @@ import (
 )
 
 // seats are the processes of trials whose state is in this study.
-func (s *study) seats() []int {
+func (s *fixture) seats() []int {
 	s.t.Helper()
 	var out []int
 	entries, err := os.ReadDir("/proc")
@@ -41,7 +41,7 @@ func (s *study) seats() []int {
 }
 
 // training waits until a trial trains, held by its gate.
-func (s *study) training(id int64) {
+func (s *fixture) training(id int64) {
 	s.t.Helper()
 	s.poll("trial "+strconv.FormatInt(id, 10)+" to train", func() bool {
 		var now supervisor.Status
@@ -56,7 +56,7 @@ func (s *study) training(id int64) {
 const patience = 3 * time.Minute
 
 // poll waits for something that no event tells.
-func (s *study) poll(what string, done func() bool) {
+func (s *fixture) poll(what string, done func() bool) {
 	s.t.Helper()
 	for end := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -65,8 +65,8 @@ func (s *study) poll(what string, done func() bool) {
 	}
 }
 
-func (s *study) hold() { s.write("gate", "") }
-func (s *study) open() { must(s.t, os.Remove(s.gate)) }
+func (s *fixture) hold() { s.write("gate", "") }
+func (s *fixture) open() { must(s.t, os.Remove(s.gate)) }
 
 // TestKilledMidTrial is fault 36: one row, the trainer reaped, the loop goes on.
 func TestKilledMidTrial(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"autoresearchd/daemon/plot"
 	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/report"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
@@ -97,7 +98,7 @@ func (g *globals) reportCommand() *cobra.Command {
 				out = filepath.Join(state, "report.html")
 			}
 			o := report.Options{
-				Journal: r, Folder: func(id int64) string { return supervisor.Folder(state, id) },
+				Journal: r, Folder: func(id int64) string { return study.Folder(state, id) },
 				Start: func(ctx context.Context, study journal.Study) ([]byte, error) {
 					return sourceAt(ctx, study, study.BaseCommit)
 				},

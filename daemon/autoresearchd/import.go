@@ -18,7 +18,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
-	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 )
 
@@ -79,7 +79,7 @@ func (g *globals) importCommand() *cobra.Command {
 					return err
 				}
 			}
-			done, err := supervisor.TakeOver(ctx, supervisor.TakeOverOptions{Config: c, Journal: j, Repo: repo, Inspect: p.Inspect, Tag: tag, Asked: asked, Record: record})
+			done, err := study.TakeOver(ctx, study.TakeOverOptions{Config: c, Journal: j, Repo: repo, Inspect: p.Inspect, Tag: tag, Asked: asked, Record: record})
 			out := command.OutOrStdout()
 			if err == nil {
 				trials := fmt.Sprintf("%d trials", done.Trials)

@@ -10,7 +10,7 @@ import (
 const header = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
 // past is a study whose tag nobody chose, with commits made the upstream way.
-func past(t *testing.T) *study {
+func past(t *testing.T) *fixture {
 	s := newStudy(t)
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "tag = \"test\"\n", "", 1))
 	return s
@@ -19,7 +19,7 @@ func past(t *testing.T) *study {
 var rate = regexp.MustCompile(`MATRIX_LR = \S+`)
 
 // try commits another rate and returns the commit's short hash.
-func (s *study) try(lr string) string {
+func (s *fixture) try(lr string) string {
 	s.t.Helper()
 	s.write("workspace/train.py", rate.ReplaceAllString(s.read("workspace/train.py"), "MATRIX_LR = "+lr))
 	s.git("commit", "-q", "-a", "-m", "rate "+lr)
@@ -27,17 +27,17 @@ func (s *study) try(lr string) string {
 }
 
 // drop is try for a trial that is not kept: its commit is left behind.
-func (s *study) drop(lr string) string {
+func (s *fixture) drop(lr string) string {
 	s.t.Helper()
 	hash := s.try(lr)
 	s.git("reset", "-q", "--hard", "HEAD~1")
 	return hash
 }
 
-func (s *study) short(commit string) string { return s.git("rev-parse", "--short=7", commit) }
+func (s *fixture) short(commit string) string { return s.git("rev-parse", "--short=7", commit) }
 
 // imports runs import and compares what it prints, hashes by name.
-func (s *study) imports(want string, names map[string]string, args ...string) {
+func (s *fixture) imports(want string, names map[string]string, args ...string) {
 	s.t.Helper()
 	out, fault, _ := s.cli(append([]string{"import", s.path("workspace")}, args...)...)
 	got := s.stable(out + fault)

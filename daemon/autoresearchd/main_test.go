@@ -65,19 +65,19 @@ print("---")
 print(f"val_bpb: {val_bpb:.6f}")
 `
 
-// study is a workspace, a configuration and what the program says about them.
-type study struct {
+// fixture is a workspace, a configuration and what the program says about them.
+type fixture struct {
 	t     *testing.T
 	dir   string
 	gate  string
 	under []string // a command that runs the program
 }
 
-func newStudy(t *testing.T) *study {
+func newStudy(t *testing.T) *fixture {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
-	s := &study{t: t, dir: dir, gate: filepath.Join(dir, "gate")}
+	s := &fixture{t: t, dir: dir, gate: filepath.Join(dir, "gate")}
 	must(t, os.CopyFS(s.path("workspace"), os.DirFS("../trainer/testdata/work")))
 	s.write("workspace/program.md", "# what to try\n")
 	s.write("workspace/train.py", script)
@@ -94,24 +94,24 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func (s *study) path(names ...string) string {
+func (s *fixture) path(names ...string) string {
 	return filepath.Join(append([]string{s.dir}, names...)...)
 }
 
-func (s *study) write(name, text string) {
+func (s *fixture) write(name, text string) {
 	s.t.Helper()
 	must(s.t, os.MkdirAll(filepath.Dir(s.path(name)), 0o755))
 	must(s.t, os.WriteFile(s.path(name), []byte(text), 0o644))
 }
 
-func (s *study) read(name string) string {
+func (s *fixture) read(name string) string {
 	s.t.Helper()
 	data, err := os.ReadFile(s.path(name))
 	must(s.t, err)
 	return string(data)
 }
 
-func (s *study) git(args ...string) string {
+func (s *fixture) git(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command("git", append([]string{"-C", s.path("workspace"), "-c", "user.name=ada", "-c", "user.email=ada@localhost"}, args...)...)
 	out, err := cmd.CombinedOutput()
@@ -121,7 +121,7 @@ func (s *study) git(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func (s *study) commit() {
+func (s *fixture) commit() {
 	s.t.Helper()
 	s.git("add", "-A")
 	s.git("commit", "-q", "-m", "start")
@@ -129,7 +129,7 @@ func (s *study) commit() {
 
 // configure writes autoresearch.toml with more tables at its end. The script
 // does not look at its budget, which bounds how long a gate may hold it.
-func (s *study) configure(more string) {
+func (s *fixture) configure(more string) {
 	s.t.Helper()
 	s.write("autoresearch.toml", fmt.Sprintf(`[study]
 tag = "test"
@@ -156,7 +156,7 @@ func rest(more string) string {
 	return more + "\n[search]\nstrategy = \"evolution\"\n[http]\nlisten = \"\"\n"
 }
 
-func (s *study) command(args ...string) *exec.Cmd {
+func (s *fixture) command(args ...string) *exec.Cmd {
 	argv := slices.Concat(s.under, []string{os.Args[0], "--config", s.path("autoresearch.toml")}, args)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = s.dir
@@ -165,7 +165,7 @@ func (s *study) command(args ...string) *exec.Cmd {
 }
 
 // cli runs the program to its end.
-func (s *study) cli(args ...string) (stdout, stderr string, code int) {
+func (s *fixture) cli(args ...string) (stdout, stderr string, code int) {
 	s.t.Helper()
 	cmd := s.command(args...)
 	var out, fault bytes.Buffer
@@ -179,7 +179,7 @@ func (s *study) cli(args ...string) (stdout, stderr string, code int) {
 }
 
 // ok runs the program and returns what it printed.
-func (s *study) ok(args ...string) string {
+func (s *fixture) ok(args ...string) string {
 	s.t.Helper()
 	out, fault, code := s.cli(args...)
 	if code != 0 {
@@ -190,7 +190,7 @@ func (s *study) ok(args ...string) string {
 
 // refused runs a program that must fail with a status and say what stands in
 // testdata, one message.
-func (s *study) refused(code int, args ...string) {
+func (s *fixture) refused(code int, args ...string) {
 	s.t.Helper()
 	out, fault, got := s.cli(args...)
 	if got != code {
@@ -201,7 +201,7 @@ func (s *study) refused(code int, args ...string) {
 
 // readOnly takes away the right to write, from root too: it runs on without the
 // capability to pass over permissions.
-func (s *study) readOnly(name string) {
+func (s *fixture) readOnly(name string) {
 	s.t.Helper()
 	change := func(mode string) { must(s.t, exec.Command("chmod", "-R", mode, s.path(name)).Run()) }
 	change("a-w")
@@ -212,7 +212,7 @@ func (s *study) readOnly(name string) {
 }
 
 // stable replaces what differs from run to run.
-func (s *study) stable(text string) string {
+func (s *fixture) stable(text string) string {
 	text = strings.ReplaceAll(text, s.dir, "DIR")
 	text = strings.ReplaceAll(text, venv, "VENV")
 	text = regexp.MustCompile(`time=\S+`).ReplaceAllString(text, "time=T")
@@ -236,7 +236,7 @@ type row struct {
 	Phases      map[string]float64 `json:"phases"`
 }
 
-func (s *study) trials() []row {
+func (s *fixture) trials() []row {
 	s.t.Helper()
 	var rows []row
 	must(s.t, json.Unmarshal([]byte(s.ok("trials", "--json")), &rows))
@@ -246,19 +246,19 @@ func (s *study) trials() []row {
 // daemon is a program that goes on.
 type daemon struct {
 	*exec.Cmd
-	s     *study
+	s     *fixture
 	lines chan string
 	ended chan error
 	said  []string
 }
 
 // start starts the daemon and returns when it is ready.
-func (s *study) start(args ...string) *daemon {
+func (s *fixture) start(args ...string) *daemon {
 	s.t.Helper()
 	return s.startWith(s.command(append([]string{"run"}, args...)...))
 }
 
-func (s *study) startWith(cmd *exec.Cmd) *daemon {
+func (s *fixture) startWith(cmd *exec.Cmd) *daemon {
 	s.t.Helper()
 	// With room for all lines: a full pipe would hold the daemon up.
 	d := &daemon{Cmd: cmd, s: s, lines: make(chan string, 1<<17), ended: make(chan error, 1)}

@@ -10,7 +10,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
-	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/daemon/writable"
 )
@@ -56,17 +56,17 @@ func room(c *config.Config, repo *lineage.Repo) error {
 
 // foresee is what the start of run will find in the workspace's repository; it
 // writes nothing that stays. It reads the journal beside a running daemon.
-func foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, prove bool) (supervisor.Plan, error) {
-	var past supervisor.Known
+func foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, prove bool) (study.Plan, error) {
+	var past study.Known
 	r, err := journal.OpenReader(c.Study.State)
 	switch {
 	case err == nil:
 		defer r.Close()
 		past = r
 	case !errors.Is(err, journal.ErrNoStudy):
-		return supervisor.Plan{}, err
+		return study.Plan{}, err
 	}
-	plan, err := supervisor.Foresee(ctx, c, repo, past, time.Now())
+	plan, err := study.Foresee(ctx, c, repo, past, time.Now())
 	if err == nil && prove {
 		err = plan.Prove(ctx, repo)
 	}
@@ -74,7 +74,7 @@ func foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, prove bo
 }
 
 // beside compares what trials get with what stands in the work tree.
-func beside(ctx context.Context, repo *lineage.Repo, plan supervisor.Plan) ([]string, error) {
+func beside(ctx context.Context, repo *lineage.Repo, plan study.Plan) ([]string, error) {
 	python, err := basePython()
 	if err != nil {
 		return nil, err
@@ -84,5 +84,5 @@ func beside(ctx context.Context, repo *lineage.Repo, plan supervisor.Plan) ([]st
 		return nil, err
 	}
 	defer p.Close()
-	return supervisor.Beside(ctx, repo, p.Inspect, plan.Study.BaseCommit)
+	return study.Beside(ctx, repo, p.Inspect, plan.Study.BaseCommit)
 }

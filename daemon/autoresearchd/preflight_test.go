@@ -17,7 +17,7 @@ import (
 )
 
 // refuses is refusesStart, and doctor says the same.
-func (s *study) refuses(words ...string) string {
+func (s *fixture) refuses(words ...string) string {
 	s.t.Helper()
 	fault := s.refusesStart(words...)
 	report, _, _ := s.cli("doctor")
@@ -30,7 +30,7 @@ func (s *study) refuses(words ...string) string {
 }
 
 // refusesStart runs what must fail before any trial, with words in one message.
-func (s *study) refusesStart(words ...string) string {
+func (s *fixture) refusesStart(words ...string) string {
 	s.t.Helper()
 	out, fault, code := s.cli("run", "--trials", "1")
 	if code == 0 {
@@ -48,7 +48,7 @@ func (s *study) refusesStart(words ...string) string {
 }
 
 // typed runs the last command that a message advises.
-func (s *study) typed(message string) {
+func (s *fixture) typed(message string) {
 	s.t.Helper()
 	parts := strings.Split(message, "`")
 	if len(parts) < 3 {
@@ -220,7 +220,7 @@ func TestBackup(t *testing.T) {
 // TestUncommittedModules edits, adds and hides what train.py imports.
 func TestUncommittedModules(t *testing.T) {
 	t.Parallel()
-	with := func(t *testing.T, head string) *study {
+	with := func(t *testing.T, head string) *fixture {
 		s := newStudy(t)
 		s.write("workspace/helper.py", "from pkg import deep\n\nV = 1\n")
 		s.write("workspace/pkg/__init__.py", "")
@@ -232,18 +232,18 @@ func TestUncommittedModules(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		file   string
-		change func(s *study)
+		change func(s *fixture)
 	}{
-		"changed":       {"helper.py", func(s *study) { s.write("workspace/helper.py", "V = 2\n") }},
-		"far away":      {"pkg/deeper.py", func(s *study) { s.write("workspace/pkg/deeper.py", "W = 2\n") }},
-		"not committed": {"helper.py", func(s *study) { s.git("rm", "-q", "--cached", "helper.py"); s.git("commit", "-q", "-m", "without") }},
-		"ignored": {"pkg/deep.py", func(s *study) {
+		"changed":       {"helper.py", func(s *fixture) { s.write("workspace/helper.py", "V = 2\n") }},
+		"far away":      {"pkg/deeper.py", func(s *fixture) { s.write("workspace/pkg/deeper.py", "W = 2\n") }},
+		"not committed": {"helper.py", func(s *fixture) { s.git("rm", "-q", "--cached", "helper.py"); s.git("commit", "-q", "-m", "without") }},
+		"ignored": {"pkg/deep.py", func(s *fixture) {
 			s.write("workspace/.gitignore", "deep.py\n")
 			s.git("rm", "-q", "--cached", "pkg/deep.py")
 			s.git("add", ".gitignore")
 			s.git("commit", "-q", "-m", "without")
 		}},
-		"of prepare": {"tokens.py", func(s *study) {
+		"of prepare": {"tokens.py", func(s *fixture) {
 			s.write("workspace/prepare.py", "import tokens\n"+s.read("workspace/prepare.py"))
 			s.git("commit", "-q", "-a", "-m", "tokens")
 			s.write("workspace/tokens.py", "")
@@ -386,7 +386,7 @@ func TestWaitsAloud(t *testing.T) {
 	d.end()
 }
 
-func (s *study) now() (now supervisor.Status) {
+func (s *fixture) now() (now supervisor.Status) {
 	s.t.Helper()
 	out, _, code := s.cli("status", "--json")
 	if code == 0 {

@@ -137,7 +137,7 @@ func TestPrometheus(t *testing.T) {
 }
 
 // lint has promtool look at a daemon's page.
-func (s *study) lint(promtool, daemon string) {
+func (s *fixture) lint(promtool, daemon string) {
 	s.t.Helper()
 	page, err := http.Get("http://" + daemon + "/metrics")
 	must(s.t, err)
@@ -178,7 +178,7 @@ type notice struct {
 // server starts one of Prometheus's servers on a free port, with one of the
 // shipped files in which so much is replaced, and returns its address when it
 // is ready.
-func (s *study) server(program, config, ready string, replace map[string]string, args ...string) string {
+func (s *fixture) server(program, config, ready string, replace map[string]string, args ...string) string {
 	s.t.Helper()
 	data, err := os.ReadFile(operator + config)
 	must(s.t, err)
@@ -201,7 +201,7 @@ func (s *study) server(program, config, ready string, replace map[string]string,
 
 // serve starts a server on a port that was free a moment ago, and returns no
 // address if somebody else has taken that since.
-func (s *study) serve(program, ready string, args []string) string {
+func (s *fixture) serve(program, ready string, args []string) string {
 	s.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(s.t, err)
@@ -248,7 +248,7 @@ func (s *study) serve(program, ready string, args []string) string {
 
 // prometheusAPI asks a Prometheus.
 type prometheusAPI struct {
-	s    *study
+	s    *fixture
 	base string
 }
 

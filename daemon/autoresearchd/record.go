@@ -19,6 +19,7 @@ import (
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/record"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
 	"autoresearchd/daemon/trainer"
@@ -288,7 +289,7 @@ func (g *globals) showCommand() *cobra.Command {
 					}
 				}
 			}
-			line("bundle", "%s", supervisor.Folder(state, t.ID))
+			line("bundle", "%s", study.Folder(state, t.ID))
 			return nil
 		}})
 }
@@ -384,7 +385,7 @@ func (g *globals) logCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path := filepath.Join(supervisor.Folder(state, rec.Trial.ID), "run.log")
+			path := filepath.Join(study.Folder(state, rec.Trial.ID), "run.log")
 			f, err := os.Open(path)
 			if err != nil {
 				return fmt.Errorf("trial %d has no log: %w", rec.Trial.ID, err)

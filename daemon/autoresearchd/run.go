@@ -23,6 +23,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/notify"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/daemon/webhook"
@@ -92,7 +93,7 @@ func (d *service) ended(err error) error {
 	}
 	var faults config.Faults
 	var usage usageError
-	var refusal supervisor.Refusal
+	var refusal study.Refusal
 	if errors.As(err, &faults) || errors.As(err, &usage) || errors.As(err, &refusal) || errors.Is(err, lineage.ErrMoved) || errors.Is(err, writable.ErrDenied) {
 		d.notifier.Status("refused to start, and is not started again until this is mended: %v", err)
 		return refusedService{err}
@@ -124,11 +125,11 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	}()
 
 	if err := trainer.CheckVenv(ctx, c.Python()); err != nil {
-		return supervisor.Refusal{Err: err}
+		return study.Refusal{Err: err}
 	}
 	repo, err := lineage.Open(ctx, c.Study.Workspace)
 	if err != nil {
-		return supervisor.Refusal{Err: err}
+		return study.Refusal{Err: err}
 	}
 	j, err := journal.Open(c.Study.State)
 	if err != nil {
@@ -140,10 +141,10 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	}
 	gpus := gpu.Open(ctx)
 	if ds := c.Trial.Devices; len(ds) > 1 || ds[0] == "all" {
-		return supervisor.Refusal{Err: fmt.Errorf("trial.devices: several at once are not in this version")}
+		return study.Refusal{Err: fmt.Errorf("trial.devices: several at once are not in this version")}
 	}
 	device := chooseDevice(c, gpus)
-	o, err := options(c, func(id int64) string { return supervisor.Folder(c.Study.State, id) })
+	o, err := options(c, func(id int64) string { return study.Folder(c.Study.State, id) })
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		return err
 	}
 	o.Seat = func(id int64, cgroup string) {
-		if err := j.SetSeat(id, supervisor.Seat(cgroup)); err != nil {
+		if err := j.SetSeat(id, study.Seat(cgroup)); err != nil {
 			log.Error("the trial's place could not be recorded", "trial", id, "err", err)
 		}
 	}
@@ -170,23 +171,28 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	defer programs.Close()
 	head, err := repo.Head(ctx)
 	if err != nil {
-		return supervisor.Refusal{Err: err}
+		return study.Refusal{Err: err}
 	}
 	prepare, err := repo.ReadFile(ctx, head, "prepare.py")
 	if err != nil {
-		return supervisor.Refusal{Err: err}
+		return study.Refusal{Err: err}
 	}
 	if err := checkData(prepare, c); err != nil {
-		return supervisor.Refusal{Err: err}
+		return study.Refusal{Err: err}
 	}
 	meter := &lateMeter{}
 	ledger := modelserver.NewLedger(c.Study.State)
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
 	hook := webhook.New(c.Notify, log)
 	notices := newNotices(hook, c.Notify)
-	s, err := supervisor.New(ctx, supervisor.Options{
-		Config: c, Journal: j, Repo: repo, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Device: device, Memory: memoryOf(gpus, device), Trials: trials,
-		Start: programs.Start, Model: models(key, ledger, meter, log),
+	st, err := study.Open(ctx, study.Options{Config: c, Journal: j, Repo: repo, Inspect: tr.Inspect, Log: log})
+	if err != nil {
+		return err
+	}
+	s, err := supervisor.New(supervisor.Options{
+		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
+		Devices: []supervisor.Device{{Name: device, Memory: memoryOf(gpus, device)}},
+		Start:   programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(r journal.Record) { screen.finished(r); notices.finished(r) }, Over: notices.over,
 	})

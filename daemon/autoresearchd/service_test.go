@@ -25,7 +25,7 @@ type manager struct {
 	said   []string
 }
 
-func (s *study) manager() *manager {
+func (s *fixture) manager() *manager {
 	s.t.Helper()
 	m := &manager{t: s.t, socket: s.path("notify")}
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.socket, Net: "unixgram"})
@@ -69,19 +69,19 @@ func (m *manager) status(words string) string {
 func TestRefusedUnderAServiceManager(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		spoil func(s *study)
+		spoil func(s *fixture)
 		plain int // the status at a terminal
 		want  string
 	}{
-		"wrong key":    {func(s *study) { s.configure("\n[watchdog]\nstal = \"60s\"\n") }, 2, "watchdog.stal"},
-		"no TOML":      {func(s *study) { s.write("autoresearch.toml", "[study\n") }, 2, "is not TOML"},
-		"no file":      {func(s *study) { must(s.t, os.Remove(s.path("autoresearch.toml"))) }, 2, "no such file"},
-		"no work tree": {func(s *study) { must(s.t, os.RemoveAll(s.path("workspace/.git"))) }, 1, "workspace"},
-		"no data": {func(s *study) {
+		"wrong key":    {func(s *fixture) { s.configure("\n[watchdog]\nstal = \"60s\"\n") }, 2, "watchdog.stal"},
+		"no TOML":      {func(s *fixture) { s.write("autoresearch.toml", "[study\n") }, 2, "is not TOML"},
+		"no file":      {func(s *fixture) { must(s.t, os.Remove(s.path("autoresearch.toml"))) }, 2, "no such file"},
+		"no work tree": {func(s *fixture) { must(s.t, os.RemoveAll(s.path("workspace/.git"))) }, 1, "workspace"},
+		"no data": {func(s *fixture) {
 			s.write("workspace/prepare.py", s.read("workspace/prepare.py")+"\n# tokenizer.pkl\n")
 			s.commit()
 		}, 1, "data is not prepared"},
-		"many faults": {func(s *study) {
+		"many faults": {func(s *fixture) {
 			s.configure(strings.Repeat("\n[watchdog.x]\ny = 1\n", 1) + "[search.space]\n" + manyFaults())
 		}, 2, "…"},
 	} {
@@ -357,11 +357,11 @@ func TestExposedKeyFile(t *testing.T) {
 func TestStoppedInProcess(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		end  func(s *study, d *daemon)
+		end  func(s *fixture, d *daemon)
 		want int
 	}{
-		"stop":   {func(s *study, d *daemon) { must(s.t, d.Process.Signal(syscall.SIGTERM)) }, 0},
-		"cancel": {func(s *study, d *daemon) { s.ok("cancel") }, 75},
+		"stop":   {func(s *fixture, d *daemon) { must(s.t, d.Process.Signal(syscall.SIGTERM)) }, 0},
+		"cancel": {func(s *fixture, d *daemon) { s.ok("cancel") }, 75},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStudy(t)

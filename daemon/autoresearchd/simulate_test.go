@@ -17,7 +17,7 @@ import (
 func simulated(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	dir := t.TempDir()
-	s := &study{t: t, dir: dir}
+	s := &fixture{t: t, dir: dir}
 	s.write("autoresearch.toml", "[search.random]\nchange = 1\n[http]\nlisten = \"\"\n")
 	return s.cli(append([]string{"simulate"}, args...)...)
 }
@@ -74,7 +74,7 @@ func TestSimulateEveryStrategy(t *testing.T) {
 func TestSimulateStrategyProgram(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := &study{t: t, dir: dir}
+	s := &fixture{t: t, dir: dir}
 	s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\n")
 	s.write("search.sh", `#!/bin/sh
 n=0
@@ -255,7 +255,7 @@ func TestSimulateFallback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := &study{t: t, dir: dir}
+			s := &fixture{t: t, dir: dir}
 			s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\n")
 			if name == "silent" {
 				s.write("autoresearch.toml", "[http]\nlisten = \"\"\n[search.exec]\ncommand = [\"./search.sh\"]\ndeadline = \"500ms\"\n")

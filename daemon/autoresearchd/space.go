@@ -17,7 +17,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
-	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -59,12 +59,12 @@ func readSpace(ctx context.Context, c *config.Config) (r spaceReport, faults err
 	if err != nil {
 		return r, nil, err
 	}
-	var past supervisor.Known
+	var past study.Known
 	if j, err := journal.OpenReader(c.Study.State); err == nil {
 		defer j.Close()
 		past = j
 	}
-	plan, err := supervisor.Foresee(ctx, c, repo, past, time.Now())
+	plan, err := study.Foresee(ctx, c, repo, past, time.Now())
 	r.Begun = plan.Begun
 	switch {
 	case plan.Begun: // the champion is what the next trials start from
@@ -94,7 +94,7 @@ func readSpace(ctx context.Context, c *config.Config) (r spaceReport, faults err
 	}
 	defer p.Close()
 	var i trainer.Inspection
-	if i, r.Fault, err = supervisor.Examine(ctx, repo, p.Inspect, r.Commit, source, c.Trial.Budget); err != nil {
+	if i, r.Fault, err = study.Examine(ctx, repo, p.Inspect, r.Commit, source, c.Trial.Budget); err != nil {
 		return r, nil, err
 	}
 	if i.Error != "" {

@@ -195,7 +195,7 @@ func childStudy(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := j.Begin(testTrial(id), testCommit(id-1), idea.ID); err != nil {
+		if err := begin(j, testTrial(id), testCommit(id-1), idea.ID); err != nil {
 			return err
 		}
 		ack("begun %d", id)
@@ -277,7 +277,7 @@ func childFull(dir string) error {
 	if err := j.SetStudy(testStudy()); err != nil {
 		return err
 	}
-	if err := j.Begin(testTrial(1), testCommit(0), 0); err != nil {
+	if err := begin(j, testTrial(1), testCommit(0), 0); err != nil {
 		return err
 	}
 	if filtered() {
@@ -370,7 +370,7 @@ func childFsync(dir string) error {
 	if err := deny(unix.EIO, unix.SYS_FSYNC, unix.SYS_FDATASYNC); err != nil {
 		return err
 	}
-	explain(j.Begin(testTrial(1), testCommit(0), 0), ErrIO, ErrDiskFull)
+	explain(begin(j, testTrial(1), testCommit(0), 0), ErrIO, ErrDiskFull)
 	explain(j.SetFlag(Paused, true), ErrIO)
 	return nil
 }

@@ -331,37 +331,32 @@ func (j *Journal) SetStudy(st Study) error {
 }
 
 // Begin makes a trial durable before it runs: all that is needed to finish or
-// to repeat it. parentCommit is the full hash of the commit it starts from.
-// suggestion is the id of the suggestion that it takes, 0 for none; both are
-// written together. The id must be NextID's.
-func (j *Journal) Begin(t search.Trial, parentCommit string, suggestion int64) error {
-	op := fmt.Sprintf("begin trial %d", t.ID)
-	light := t
-	light.Proposal.Source = nil
-	light.StartedAt = t.StartedAt.Round(0).UTC()
-	text, err := json.Marshal(light)
-	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+// to repeat it. A trial without an id gets the next one; with one, the
+// Begin of that trial is repeated. parentCommit is the full hash of the commit
+// it starts from. suggestion is the id of the suggestion that it takes, 0 for
+// none; both are written together.
+func (j *Journal) Begin(t search.Trial, parentCommit string, suggestion int64) (id int64, err error) {
+	op := "begin a trial"
+	if t.ID != 0 {
+		op = fmt.Sprintf("begin trial %d", t.ID)
 	}
-	return j.write(beginStep, op, func(tx *sql.Tx) error {
-		var have, haveParent string
-		err := tx.QueryRow("SELECT trial, parent_commit FROM trial WHERE id = ?", t.ID).Scan(&have, &haveParent)
-		if err == nil {
-			source, err := blob(tx, t.ID, "source")
-			if err != nil {
-				return err
-			}
-			if have == string(text) && haveParent == parentCommit && bytes.Equal(source, t.Source) {
-				return nil
-			}
-			return ErrConflict
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
+	t.StartedAt = t.StartedAt.Round(0).UTC()
+	err = j.write(beginStep, op, func(tx *sql.Tx) error {
 		var next int64
 		if err := tx.QueryRow("SELECT coalesce(max(id), 0) + 1 FROM trial").Scan(&next); err != nil {
 			return err
+		}
+		if t.ID == 0 {
+			t.ID = next
+		}
+		light := t
+		light.Proposal.Source = nil
+		text, err := json.Marshal(light)
+		if err != nil {
+			return err
+		}
+		if t.ID < next {
+			return repeats(tx, t, string(text), parentCommit)
 		}
 		if t.ID != next {
 			return fmt.Errorf("%w: the next trial is %d", ErrStage, next)
@@ -391,6 +386,24 @@ func (j *Journal) Begin(t search.Trial, parentCommit string, suggestion int64) e
 		}
 		return nil
 	})
+	if err != nil {
+		return 0, err
+	}
+	return t.ID, nil
+}
+
+// repeats returns nil where a trial that is there has begun with this very
+// content.
+func repeats(tx *sql.Tx, t search.Trial, text, parentCommit string) error {
+	var have, haveParent string
+	if err := tx.QueryRow("SELECT trial, parent_commit FROM trial WHERE id = ?", t.ID).Scan(&have, &haveParent); err != nil {
+		return err
+	}
+	source, err := blob(tx, t.ID, "source")
+	if err == nil && (have != text || haveParent != parentCommit || !bytes.Equal(source, t.Source)) {
+		err = ErrConflict
+	}
+	return err
 }
 
 func putBlob(tx *sql.Tx, id int64, kind string, data []byte) error {

@@ -59,7 +59,7 @@ func TestSteps(t *testing.T) {
 		name        string
 		do, differs func() error // differs repeats the step with other content
 	}{
-		{"begin", func() error { return j.Begin(testTrial(1), "p", 0) }, func() error { return j.Begin(testTrial(1), "q", 0) }},
+		{"begin", func() error { return begin(j, testTrial(1), "p", 0) }, func() error { return begin(j, testTrial(1), "q", 0) }},
 		{"end", func() error { return j.End(1, testOutcome(1)) }, func() error { return j.End(1, testOutcome(2)) }},
 		{"decide", func() error { return j.Decide(1, testDecision(1)) }, func() error { return j.Decide(1, testDecision(2)) }},
 		{"commit", func() error { return j.Commit(1, "c") }, func() error { return j.Commit(1, "d") }},
@@ -97,8 +97,8 @@ func TestSteps(t *testing.T) {
 		err  error
 		want string
 	}{
-		{j.Begin(testTrial(3), "p", 0), "begin trial 3: out of order: the next trial is 2"},
-		{j.Begin(testTrial(2), "p", 0), ""},
+		{begin(j, testTrial(3), "p", 0), "begin trial 3: out of order: the next trial is 2"},
+		{begin(j, testTrial(2), "p", 0), ""},
 		{j.Decide(2, testDecision(2)), "decide trial 2: out of order: it is begun and cannot become decided"},
 		{j.SetSeat(1, "{}"), "store the seat of trial 1: out of order: the trial is done"},
 		{j.SetSeat(2, "{"), `store the seat of trial 2: "{" is not JSON`},
@@ -138,7 +138,7 @@ func TestChampionFollowsDecisions(t *testing.T) {
 	}
 	keep := search.Decision{Verdict: search.Keep, Reason: "r"}
 	for id := int64(1); id <= 3; id++ {
-		must(t, j.Begin(testTrial(id), "p", 0))
+		must(t, begin(j, testTrial(id), "p", 0))
 		must(t, j.End(id, testOutcome(1)))
 	}
 	for _, id := range []int64{1, 3, 2} {
@@ -154,9 +154,40 @@ func TestChampionFollowsDecisions(t *testing.T) {
 	}
 }
 
+func begin(j *Journal, t search.Trial, parentCommit string, suggestion int64) error {
+	_, err := j.Begin(t, parentCommit, suggestion)
+	return err
+}
+
+// TestIdsAreGivenByTheJournal begins trials from several goroutines.
+func TestIdsAreGivenByTheJournal(t *testing.T) {
+	j := open(t)
+	ids := make(chan int64)
+	for range 8 {
+		go func() {
+			id, err := j.Begin(search.Trial{Source: []byte("x = 1\n"), StartedAt: epoch}, "p", 0)
+			if err != nil {
+				t.Error(err)
+			}
+			ids <- id
+		}()
+	}
+	seen := map[int64]bool{}
+	for range 8 {
+		seen[<-ids] = true
+	}
+	records, err := j.Trials()
+	must(t, err)
+	for i, rec := range records {
+		if id := int64(i + 1); rec.Trial.ID != id || !seen[id] {
+			t.Errorf("record %d is trial %d; given were %v", i+1, rec.Trial.ID, seen)
+		}
+	}
+}
+
 func TestNumbersThatJSONLacks(t *testing.T) {
 	j := open(t)
-	must(t, j.Begin(testTrial(1), "p", 0))
+	must(t, begin(j, testTrial(1), "p", 0))
 	o := search.Outcome{Status: search.Diverged, ValBPB: math.NaN(), Curve: []search.Point{{Step: 1, Loss: math.NaN()}, {Step: -2, Loss: math.Inf(1)}}}
 	must(t, j.End(1, o))
 	must(t, j.End(1, o))
@@ -177,9 +208,9 @@ func TestSuggestionsAreTakenOnce(t *testing.T) {
 	if err != nil || !found || g.ID != first || !g.Values["DEPTH"].Equal(search.IntValue(9)) || !g.At.Equal(epoch) {
 		t.Fatalf("next: %+v %v %v", g, found, err)
 	}
-	must(t, j.Begin(testTrial(1), "p", first))
-	must(t, j.Begin(testTrial(1), "p", first))
-	err = j.Begin(testTrial(2), "p", first)
+	must(t, begin(j, testTrial(1), "p", first))
+	must(t, begin(j, testTrial(1), "p", first))
+	err = begin(j, testTrial(2), "p", first)
 	if want := "begin trial 2: take suggestion 1: already differs: another trial took it, or it never was"; fmt.Sprint(err) != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -189,7 +220,7 @@ func TestSuggestionsAreTakenOnce(t *testing.T) {
 	if g, found, err = j.NextSuggestion(); err != nil || !found || g.ID != second {
 		t.Errorf("next: %+v %v %v", g, found, err)
 	}
-	must(t, j.Begin(testTrial(2), "p", second))
+	must(t, begin(j, testTrial(2), "p", second))
 	if _, found, err = j.NextSuggestion(); found || err != nil {
 		t.Errorf("one is left: %v", err)
 	}
@@ -286,7 +317,7 @@ func TestReaderBesideWriter(t *testing.T) {
 		j, err = Open(dir)
 		must(t, err)
 		for id := 3*round + 1; id <= 3*round+3; id++ {
-			must(t, j.Begin(testTrial(id), "p", 0))
+			must(t, begin(j, testTrial(id), "p", 0))
 			records, err := r.Trials()
 			if err != nil || len(records) != int(id) {
 				t.Fatalf("beside the writer: %d trials, want %d: %v", len(records), id, err)
@@ -305,7 +336,7 @@ func TestReaderOfCopy(t *testing.T) {
 	j, err := Open(dir)
 	must(t, err)
 	must(t, j.SetStudy(testStudy()))
-	must(t, j.Begin(testTrial(1), "p", 0))
+	must(t, begin(j, testTrial(1), "p", 0))
 	// A child copies: closing the files in this process would drop SQLite's locks.
 	if out, err := command("cp", filepath.Join(dir, "journal.db"), filepath.Join(dir, "journal.db-wal"), backup); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -457,7 +488,7 @@ func BenchmarkStep(b *testing.B) {
 	}
 	defer j.Close()
 	for i := range b.N {
-		if err := j.Begin(testTrial(int64(i+1)), "p", 0); err != nil {
+		if err := begin(j, testTrial(int64(i+1)), "p", 0); err != nil {
 			b.Fatal(err)
 		}
 	}

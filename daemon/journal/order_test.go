@@ -30,7 +30,7 @@ func TestOrderOfDecisions(t *testing.T) {
 		must(j.Decide(id, search.Decision{Verdict: search.Discard, Reason: "slow"}))
 	}
 	for id := range int64(4) {
-		must(j.Begin(search.Trial{ID: id + 1, Source: []byte("x = 1\n"), StartedAt: time.Unix(id, 0).UTC()}, "c0", 0))
+		must(begin(j, search.Trial{ID: id + 1, Source: []byte("x = 1\n"), StartedAt: time.Unix(id, 0).UTC()}, "c0", 0))
 	}
 	decide(3)
 	decide(1)

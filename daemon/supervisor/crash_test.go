@@ -18,6 +18,7 @@ import (
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -64,7 +65,7 @@ func childStudy(dir string) error {
 	fault := error(nil)
 	suggest := func(journal.Record) {
 		all, err := j.Suggestions()
-		if err == nil && len(all) == 0 && s.champion != nil {
+		if err == nil && len(all) == 0 && s.study.Champion() != nil {
 			_, err = s.Suggest(ctx, map[string]search.Value{"DEPTH": search.IntValue(9)})
 		}
 		fault = errors.Join(fault, err)
@@ -73,7 +74,7 @@ func childStudy(dir string) error {
 	for range crashTrials {
 		ladder.push(climb)
 	}
-	s, err = New(ctx, Options{Config: c, Journal: j, Repo: repo, Registry: registry(ladder), Device: "cpu", Finished: suggest,
+	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []Device{{Name: "cpu"}}, Finished: suggest,
 		Trainer: &swift{state: c.Study.State, journal: j}})
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (s *swift) Run(_ context.Context, o trainer.Order, observe func(trainer.Eve
 		return search.Outcome{}, err
 	}
 	_, err = fmt.Fprintln(f, t.ID)
-	err = errors.Join(err, f.Close(), s.journal.SetSeat(t.ID, Seat("")))
+	err = errors.Join(err, f.Close(), s.journal.SetSeat(t.ID, study.Seat("")))
 	if err == nil && t.ID == 2 {
 		path := filepath.Join(s.state, "results.tsv")
 		var have []byte
@@ -321,7 +322,7 @@ func (w *witness) testify(t *testing.T) {
 		switch {
 		case w.recorded && id == 1:
 			want, times = search.Outcome{Status: search.Completed, ValBPB: recordedScore, Flags: rec.Outcome.Flags}, 0
-			if rec.Trial.Proposal.Description != recordedBaseline || len(rec.Outcome.Flags) != 1 {
+			if rec.Trial.Proposal.Description != study.RecordedBaseline || len(rec.Outcome.Flags) != 1 {
 				t.Errorf("trial 1 is %q with the flags %q", rec.Trial.Proposal.Description, rec.Outcome.Flags)
 			}
 		case w.interrupted[id]:

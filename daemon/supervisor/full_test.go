@@ -100,7 +100,7 @@ func fillUp(t *testing.T, dir string, left int64) string {
 	for range crashTrials {
 		ladder.push(climb)
 	}
-	s, err = New(ctx, Options{Config: c, Journal: j, Repo: repo, Registry: registry(ladder), Device: "cpu", Progress: progress,
+	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []Device{{Name: "cpu"}}, Progress: progress,
 		Trainer: &filling{path: filler, left: left}})
 	must(t, err)
 	must(t, s.Run(ctx))

@@ -25,6 +25,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 	"autoresearchd/search/evolution"
@@ -107,7 +108,7 @@ func newModelStudy(t *testing.T, dir string, trainer *bench, trials int, transpo
 	registry.Register(evolution.Name, evolution.New, evolution.Defaults())
 	log := slog.New(slog.NewTextHandler(&m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	ledger := modelserver.NewLedger(c.Study.State)
-	m.super, err = New(t.Context(), Options{Config: c, Journal: m.journal, Repo: repo, Trainer: trainer, Registry: registry, Device: "cpu", Trials: trials, Log: log,
+	m.super, err = begin(t.Context(), m.journal, repo, Options{Config: c, Trainer: trainer, Registry: registry, Devices: []Device{{Name: "cpu"}}, Trials: trials, Log: log,
 		Model: func(c *config.Config) (search.Model, error) {
 			return modelserver.New(c.LLM, modelserver.Options{Ledger: ledger, Transport: transport, Log: log})
 		}})
@@ -195,7 +196,7 @@ func TestModel(t *testing.T) {
 	var kinds []string
 	for _, rec := range records {
 		p := rec.Trial.Proposal
-		folder := Folder(filepath.Join(dir, "state"), rec.Trial.ID)
+		folder := study.Folder(filepath.Join(dir, "state"), rec.Trial.ID)
 		reply, err := os.ReadFile(filepath.Join(folder, "llm-reply-1.txt"))
 		if asked := p.Strategy == llm.Name; asked != (err == nil) {
 			t.Errorf("trial %d of %s: its reply: %v", rec.Trial.ID, p.Strategy, err)

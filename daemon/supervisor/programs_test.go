@@ -14,6 +14,7 @@ import (
 	"autoresearchd/daemon/external"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/search"
 	_ "autoresearchd/search/agent"
 	_ "autoresearchd/search/exec"
@@ -35,10 +36,10 @@ func programStudy(t *testing.T, dir string, trials int, table string) ([]journal
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	scratch := filepath.Join(c.Study.State, "programs")
-	programs, err := external.New(external.Options{Dir: scratch, Base: dir, Owner: Owner(c.Study.State) + ":programs", Log: logger})
+	programs, err := external.New(external.Options{Dir: scratch, Base: dir, Owner: study.Owner(c.Study.State) + ":programs", Log: logger})
 	must(t, err)
 	defer programs.Close()
-	s, err := New(t.Context(), Options{Config: c, Journal: j, Repo: repo, Registry: search.Default, Device: "cpu", Trials: trials, Start: programs.Start,
+	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: search.Default, Devices: []Device{{Name: "cpu"}}, Trials: trials, Start: programs.Start,
 		Trainer: &swift{state: c.Study.State, journal: j}, Log: logger})
 	must(t, err)
 	must(t, s.Run(t.Context()))
@@ -124,7 +125,7 @@ func TestAgentProgram(t *testing.T) {
 		t.Fatalf("%s\n%s", strings.Join(lines, "\n"), log)
 	}
 	for i, words := range []string{"lower MATRIX_LR to 0.03, as nobody has tried it\n", "raise MATRIX_LR to 0.05, as nobody has tried it\n"} {
-		data, err := os.ReadFile(filepath.Join(Folder(filepath.Join(dir, "state"), int64(i+2)), "agent.log"))
+		data, err := os.ReadFile(filepath.Join(study.Folder(filepath.Join(dir, "state"), int64(i+2)), "agent.log"))
 		if string(data) != words || err != nil {
 			t.Errorf("agent.log of trial %d: %q, %v", i+2, data, err)
 		}

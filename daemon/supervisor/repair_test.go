@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -81,7 +82,7 @@ func TestOrphansAreEnded(t *testing.T) {
 	w := killed(t, "journal.end.before")
 	start := func(state string) (*exec.Cmd, chan error) {
 		cmd := exec.Command("sleep", "600")
-		cmd.Env = append(os.Environ(), trainer.Marker(Owner(filepath.Join(w.dir, state)), 1))
+		cmd.Env = append(os.Environ(), trainer.Marker(study.Owner(filepath.Join(w.dir, state)), 1))
 		must(t, cmd.Start())
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
@@ -161,14 +162,14 @@ func TestFullDiskOfGit(t *testing.T) {
 		"run git update-ref: fatal: Disk quota exceeded":                                            true,
 		"run git update-ref: fatal: not a git repository":                                           false,
 	} {
-		if got := errors.Is(full(errors.New(text)), journal.ErrDiskFull); got != want {
+		if got := errors.Is(study.Full(errors.New(text)), journal.ErrDiskFull); got != want {
 			t.Errorf("%q: a full disk is %v", text, got)
 		}
 	}
-	if err := full(fmt.Errorf("write x: %w", syscall.EDQUOT)); !errors.Is(err, journal.ErrDiskFull) {
+	if err := study.Full(fmt.Errorf("write x: %w", syscall.EDQUOT)); !errors.Is(err, journal.ErrDiskFull) {
 		t.Errorf("%v is not taken for a full disk", err)
 	}
-	if err := full(nil); err != nil {
+	if err := study.Full(nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 	_ "autoresearchd/search/cmaes"
@@ -111,7 +112,7 @@ func replayStudy(dir string, outcomes map[int64]search.Outcome) error {
 	if err != nil {
 		return err
 	}
-	s, err := New(ctx, Options{Config: c, Journal: j, Repo: repo, Registry: search.Default, Device: "cpu", Trainer: &repeating{journal: j, outcomes: outcomes}})
+	s, err := begin(ctx, j, repo, Options{Config: c, Registry: search.Default, Devices: []Device{{Name: "cpu"}}, Trainer: &repeating{journal: j, outcomes: outcomes}})
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (p *repeating) Run(_ context.Context, o trainer.Order, _ func(trainer.Event
 	if o, ok := p.outcomes[t.ID]; ok {
 		return o, nil
 	}
-	return measure(t), p.journal.SetSeat(t.ID, Seat(""))
+	return measure(t), p.journal.SetSeat(t.ID, study.Seat(""))
 }
 
 // measure has what studies have: an optimum, noise, models that do not fit, and

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/device"
 	"autoresearchd/metrics"
 	"autoresearchd/search"
@@ -16,6 +17,7 @@ const fresh = 5 * time.Second
 
 // tally sums the finished trials up, so that a scrape need not go through them.
 type tally struct {
+	n      int // how many they are
 	sum    metrics.Snapshot
 	counts map[metrics.TrialCount]int64 // whose Count is 0
 	peaks  map[string]float64           // bytes of GPU memory, of the last trial on each device
@@ -23,6 +25,7 @@ type tally struct {
 
 func (t *tally) add(r search.Result) {
 	m := &t.sum
+	t.n++
 	if t.counts == nil {
 		t.counts, t.peaks = map[metrics.TrialCount]int64{}, map[string]float64{}
 		m.Decisions, m.DecisionValBPB, m.Keeps = map[search.Verdict]int64{}, map[search.Verdict]float64{}, map[string]int64{}
@@ -63,52 +66,62 @@ func (t *tally) snapshot() metrics.Snapshot {
 	return m
 }
 
-// Snapshot is what a scrape reads.
-func (s *Supervisor) Snapshot() metrics.Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.config
-	m := s.tally.snapshot()
-	m.Weights, m.ConfigReload, m.ReloadFailed, m.ActiveSince, m.Quarantined = s.weights, s.reloaded, s.refusal != "", s.active, map[int]bool{}
-	m.Strategies = append(slices.Collect(maps.Keys(s.weights)), "baseline", c.Search.Strategy)
-	if c.Judge.Rule == search.Confirm {
-		m.Strategies = append(m.Strategies, search.Confirm)
-	}
+// snapshot is what a scrape reads of the study, apart from what runs.
+func (b *Board) snapshot(c *config.Config, judge search.Judge) metrics.Snapshot {
+	done, champion := b.study.History().Done, b.study.Champion()
+	m := b.sums(done)
+	m.Quarantined = map[int]bool{}
 	m.Limit = c.Watchdog.Total
-	if s.study.Budget.Steps == 0 {
-		m.Budget = time.Duration(s.study.Budget.Seconds * float64(time.Second))
+	if about := b.study.About(); about.Budget.Steps == 0 {
+		m.Budget = time.Duration(about.Budget.Seconds * float64(time.Second))
 	}
 	m.LLM = &metrics.LLM{Enabled: c.LLM.Enabled, Cap: c.LLM.MaxCost}
 	for _, model := range c.LLM.Models {
 		m.LLM.Models = append(m.LLM.Models, model.Name)
 	}
-	if c := s.champion; c != nil {
-		m.BestValBPB, m.Champion = metrics.Some(s.standing().level), c.Commit
-	}
-	for _, state := range SeatStates {
-		m.SeatStates = append(m.SeatStates, string(state))
-	}
-	seat := metrics.Seat{Name: s.o.Device, State: string(s.seatState())}
-	if peak, ok := s.tally.peaks[s.o.Device]; ok {
-		seat.PeakVRAM = &peak
-	}
-	if r := s.running; r != nil {
-		seat.Trial = r.metrics()
-		if r.peak > 0 {
-			seat.PeakVRAM = metrics.Some(float64(r.peak))
-		}
-	}
-	m.Seats = append(m.Seats, seat)
-	m.Duty = s.duty()
-	if s.quarantine != nil {
-		if index, ok := device.CUDAIndex(s.o.Device); ok {
-			m.Quarantined[index] = true
-		}
+	if champion != nil {
+		m.BestValBPB, m.Champion = metrics.Some(b.standing(done, judge).level), champion.Commit
 	}
 	return m
 }
 
-// metrics is what a scrape reads of the trial.
+// Snapshot is what a scrape reads.
+func (s *Supervisor) Snapshot() metrics.Snapshot {
+	c, judge := s.proposer.rules()
+	m := s.board.snapshot(c, judge)
+	s.proposer.show(&m)
+	m.Strategies = append(slices.Collect(maps.Keys(m.Weights)), "baseline", c.Search.Strategy)
+	if c.Judge.Rule == search.Confirm {
+		m.Strategies = append(m.Strategies, search.Confirm)
+	}
+	for _, state := range SeatStates {
+		m.SeatStates = append(m.SeatStates, string(state))
+	}
+	peaks := s.board.peaks()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.ActiveSince, m.Duty = s.active, s.duty()
+	for _, seat := range s.seats {
+		name := seat.device.Name
+		shown := metrics.Seat{Name: name, State: string(seat.does())}
+		if peak, ok := peaks[name]; ok {
+			shown.PeakVRAM = &peak
+		}
+		if r := seat.running; r != nil {
+			shown.Trial = r.metrics()
+			if r.peak > 0 {
+				shown.PeakVRAM = metrics.Some(float64(r.peak))
+			}
+		}
+		if index, onGPU := device.CUDAIndex(name); onGPU && seat.quarantine != nil {
+			m.Quarantined[index] = true
+		}
+		m.Seats = append(m.Seats, shown)
+	}
+	return m
+}
+
+// metrics are what a scrape reads of a running trial. The supervisor's mu is held.
 func (r *running) metrics() *metrics.Running {
 	m := &metrics.Running{Phase: r.phase, StartedAt: r.trial.StartedAt, Progress: metrics.Some(r.share())}
 	if p := r.progress; p.Step > 0 || p.Loss > 0 {
@@ -121,4 +134,11 @@ func (r *running) metrics() *metrics.Running {
 		m.GPUMemory = map[int]float64{index: float64(r.memory)}
 	}
 	return m
+}
+
+// show adds to a scrape what the proposer knows.
+func (p *proposer) show(m *metrics.Snapshot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.Weights, m.ConfigReload, m.ReloadFailed = p.weights, p.reloaded, p.refusal != ""
 }

@@ -24,7 +24,7 @@ func TestScrapeWhileTheJournalIsBusy(t *testing.T) {
 	j, err := journal.Open(c.Study.State)
 	must(t, err)
 	defer j.Close()
-	s, err := New(t.Context(), Options{Config: c, Journal: j, Repo: repo, Registry: registry(&scripted{}), Device: "cpu", Trials: 2, Trainer: &swift{state: c.Study.State, journal: j}})
+	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: registry(&scripted{}), Devices: []Device{{Name: "cpu"}}, Trials: 2, Trainer: &swift{state: c.Study.State, journal: j}})
 	must(t, err)
 	page := metrics.New(s, nil, metrics.Build{}).Handler()
 

@@ -1,127 +1,17 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"math"
-	"slices"
-	"strings"
+	"maps"
+	"sync"
 	"time"
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
-	"autoresearchd/daemon/trainer"
+	"autoresearchd/daemon/study"
+	"autoresearchd/metrics"
 	"autoresearchd/search"
 )
-
-// running is what is known of the trial in progress.
-type running struct {
-	trial    search.Trial
-	phase    search.Phase
-	since    time.Time // when the phase began
-	step     trainer.Step
-	progress trainer.Progress
-	curve    [][2]float64 // share of the budget, loss
-	memory   int64        // bytes of GPU memory that its processes held
-	measured time.Time    // when they did
-	peak     int64        // the most of it so far
-}
-
-// share returns the part of the budget that is spent, 0 to 1.
-func (r *running) share() float64 {
-	switch b := r.trial.Budget; {
-	case b.Steps > 0:
-		return min(1, float64(max(0, r.step.Number-trainer.Uncounted))/float64(b.Steps))
-	case b.Seconds > 0:
-		return min(1, r.step.Counted/b.Seconds)
-	}
-	return 0
-}
-
-// livePoints is how long the curve of the running trial may become before every
-// second point is left out.
-const livePoints = 300
-
-// minPoints is how many a curve keeps however many seats there are.
-const minPoints = 30
-
-// draw adds to the curve what was last heard.
-func (r *running) draw() {
-	at := r.share()
-	if n := len(r.curve); n > 0 && r.curve[n-1][0] >= at || at == 0 || math.IsNaN(r.progress.Loss) || math.IsInf(r.progress.Loss, 0) {
-		return
-	}
-	if r.curve = append(r.curve, [2]float64{at, r.progress.Loss}); len(r.curve) > livePoints {
-		half := (len(r.curve) + 1) / 2 // with the first and the last
-		for i := range half {
-			r.curve[i] = r.curve[2*i]
-		}
-		r.curve = r.curve[:half]
-	}
-}
-
-// left estimates the seconds until the phase is over: from the budget while it
-// trains, else from the same phase of the last trial that had one; nil: unknown.
-func (r *running) left(done []search.Result) *float64 {
-	var left float64
-	elapsed := time.Since(r.since).Seconds()
-	if b := r.trial.Budget; r.phase == search.Train {
-		share := r.share()
-		switch {
-		case b.Steps == 0:
-			left = b.Seconds - r.step.Counted
-		case share == 0:
-			return nil
-		default:
-			left = r.step.Counted * (1/share - 1)
-		}
-		left = max(0, left)
-		return &left
-	}
-	for i := len(done) - 1; i >= 0; i-- {
-		if took, ok := done[i].Outcome.Phases[r.phase]; ok {
-			left = max(0, took-elapsed)
-			return &left
-		}
-	}
-	return nil
-}
-
-// observe takes in what the trainer tells.
-func (s *Supervisor) observe(log *slog.Logger, e trainer.Event) {
-	s.o.Progress()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.running
-	if r == nil {
-		return
-	}
-	enter := func(p search.Phase) {
-		if r.phase != p {
-			r.phase, r.since = p, time.Now()
-			log.Debug("phase", "phase", p)
-		}
-	}
-	switch {
-	case e.Phase != "":
-		enter(e.Phase)
-	case e.Step != nil:
-		enter(search.Train)
-		r.step = *e.Step
-	case e.Progress != nil:
-		r.progress = *e.Progress
-		r.draw()
-	case e.Memory > 0:
-		r.memory, r.measured, r.peak = e.Memory, time.Now(), max(r.peak, e.Memory)
-	case e.Kill != nil:
-		log.Warn("the watchdog killed the trial", "phase", e.Kill.Phase, "cause", e.Kill.Cause, "seconds", e.Kill.Seconds, "gpu seconds", e.Kill.GPU)
-		if s.o.Meter != nil {
-			s.o.Meter.ObserveKill(e.Kill.Phase, e.Kill.Cause, time.Duration(e.Kill.Seconds*float64(time.Second)))
-		}
-	}
-}
 
 // Status is what `status --json` prints.
 type Status struct {
@@ -224,31 +114,75 @@ func (s Status) Running() []*RunningStatus {
 	return all
 }
 
-// Status returns a picture of now.
-func (s *Supervisor) Status() any { return s.Now() }
+// Board shows a study, whether it runs or not.
+type Board struct {
+	study  *study.Study
+	config *config.Config // of one that nobody runs
+	judge  search.Judge   // of one that nobody runs; nil: it cannot be known
 
-// Now is Status with its type.
-func (s *Supervisor) Now() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Status{
-		Study: StudyStatus{Tag: s.study.Tag, Workspace: s.study.Workspace, Strategy: s.config.Search.Strategy, StartedAt: s.study.StartedAt},
-		State: s.state, Waiting: s.obstacle, Duty: s.duty(), Refusal: s.refusal, Next: "the next proposal of " + s.config.Search.Strategy,
+	mu     sync.Mutex // of what is computed once a trial, as a scrape asks again and again
+	tally  tally
+	stands standing
+}
+
+// standing is what is known of the champion after a number of trials.
+type standing struct {
+	trials int
+	judge  search.Judge
+	level  float64       // its val_bpb, the mean of its runs
+	claim  *search.Claim // what the judge says of it, if it can
+}
+
+// standing computes it once for the same trials and judge. There is a champion.
+func (b *Board) standing(done []search.Result, judge search.Judge) standing {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stands.trials != len(done) || b.stands.judge != judge {
+		levels := search.Levels(done)
+		b.stands = standing{trials: len(done), judge: judge, level: levels[len(levels)-1]}
+		if j, ok := judge.(search.Claimer); ok {
+			claim := j.Claim(search.History{Done: done})
+			b.stands.claim = &claim
+		}
 	}
-	if s.quarantine != nil {
-		st.Waiting = s.quarantine.Error()
+	return b.stands
+}
+
+// sums are the tally of what is done.
+func (b *Board) sums(done []search.Result) metrics.Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range done[min(b.tally.n, len(done)):] {
+		b.tally.add(r)
+	}
+	return b.tally.snapshot()
+}
+
+// peaks are the GPU memory of the last trial on each device, in bytes.
+func (b *Board) peaks() map[string]float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.tally.peaks)
+}
+
+// picture is what a status says of the study, apart from what runs.
+func (b *Board) picture(c *config.Config, judge search.Judge) Status {
+	about, h, champion := b.study.About(), b.study.History(), b.study.Champion()
+	st := Status{
+		Study: StudyStatus{Tag: about.Tag, Workspace: about.Workspace, Strategy: c.Search.Strategy, StartedAt: about.StartedAt},
+		Next:  "the next proposal of " + c.Search.Strategy, State: "not running", Seats: []SeatStatus{},
 	}
 	switch {
-	case s.ended:
+	case b.study.Flag(journal.Ended):
 		st.Next = "nothing: the study has ended"
-	case s.paused:
+	case b.study.Flag(journal.Paused):
 		st.Next = "nothing until `autoresearchd resume`"
-	case s.champion == nil:
+	case champion == nil:
 		st.Next = "the baseline"
 	}
 	var first, last time.Time
 	finished := 0
-	for _, r := range s.done {
+	for _, r := range h.Done {
 		st.Trials.Total++
 		switch r.Decision.Verdict {
 		case search.Keep:
@@ -262,81 +196,155 @@ func (s *Supervisor) Now() Status {
 			st.Study.Baseline = bpb
 		}
 		if r.Outcome.WallSeconds > 0 {
-			if finished == 0 {
-				first = r.Trial.StartedAt
+			begin, end := r.Trial.StartedAt, r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds*float64(time.Second)))
+			if finished == 0 || begin.Before(first) {
+				first = begin
+			}
+			if end.After(last) {
+				last = end
 			}
 			finished++
-			last = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
 		}
 	}
 	if span := last.Sub(first).Hours(); finished > 0 && span > 0 {
 		st.Rate = float64(finished) / span
 	}
-	if c := s.champion; c != nil {
-		known := s.standing()
+	if champion != nil {
+		known := b.standing(h.Done, judge)
 		st.Claim = known.claim
-		st.Champion = &TrialStatus{ID: c.Trial.ID, Commit: c.Commit, ValBPB: known.level, Description: c.Trial.Proposal.Description}
-	}
-	st.Seats = []SeatStatus{}
-	if s.o.Trainer != nil {
-		seat := SeatStatus{Name: s.o.Device, Device: s.o.Device, State: s.seatState(), Since: s.active, Why: st.Waiting}
-		if r := s.running; r != nil {
-			seat.Since, seat.Trial = r.trial.StartedAt, r.status(s.done, pointsEach(1))
-		}
-		st.Seats = append(st.Seats, seat)
+		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Description: champion.Trial.Proposal.Description}
 	}
 	return st
 }
 
-// status is what is shown of the trial, its curve in so many points or fewer.
-func (r *running) status(done []search.Result, points int) *RunningStatus {
-	return &RunningStatus{
-		ID: r.trial.ID, Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
-		PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
-		Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec, MFU: r.progress.MFU / 100,
-		Budget: r.trial.Budget, SecondsLeft: r.left(done), Curve: thinned(r.curve, points),
+// history adds the champion's space to what is known.
+func (b *Board) history(c *config.Config) search.History {
+	h := b.study.History()
+	h.Pending = nil
+	if h.Champion.ID != 0 {
+		// What the loop has complained of already is left out.
+		h.Space, _ = search.NewSpace(h.Champion.Constants, c.Search.Overrides())
 	}
+	return h
 }
 
-// thinned is a copy of a curve with the first and the last of its points, and
-// in all no more than most, which are spread evenly.
-func thinned(curve [][2]float64, most int) [][2]float64 {
-	if len(curve) <= most {
-		return slices.Clone(curve)
+// Read shows the study of a journal that no daemon runs now.
+func Read(r *journal.Reader) (*Board, error) {
+	s, err := study.Read(r)
+	if err != nil {
+		return nil, err
 	}
-	out := make([][2]float64, most)
-	for i := range out {
-		out[i] = curve[i*(len(curve)-1)/(most-1)]
+	b := &Board{study: s, config: config.Default()}
+	b.config.Search.Strategy = ""
+	for _, r := range s.History().Done {
+		if b.judge == nil && search.IsRerun(r.Trial) {
+			if b.judge, err = search.LookupJudge(search.Confirm); err != nil {
+				return nil, err
+			}
+		}
 	}
-	return out
+	return b, nil
 }
 
-// pointsEach is how long the curve of each of so many seats may be, so that a
-// status stays small beside many.
-func pointsEach(seats int) int { return max(minPoints, livePoints*4/max(4, seats)) }
+// Now is the status of a study that nobody runs.
+func (b *Board) Now() Status {
+	now := b.picture(b.config, b.judge)
+	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
+	return now
+}
 
-// seatState is what the one seat does. mu is held.
-func (s *Supervisor) seatState() SeatState {
+// History is what is known of it.
+func (b *Board) History() search.History { return b.history(b.config) }
+
+// Snapshot is what a scrape of it would read.
+func (b *Board) Snapshot() metrics.Snapshot { return b.snapshot(b.config, b.judge) }
+
+// Status returns a picture of now.
+func (s *Supervisor) Status() any { return s.Now() }
+
+// Now is Status with its type.
+func (s *Supervisor) Now() Status {
+	c, judge := s.proposer.rules()
+	st := s.board.picture(c, judge)
+	st.Refusal = s.proposer.refused()
+	done := s.study.History().Done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.State, st.Waiting = s.doing()
+	st.Duty = s.duty()
+	for _, seat := range s.seats {
+		st.Seats = append(st.Seats, seat.status(done))
+	}
+	return st
+}
+
+// doing is what the study does, in the words of the seat that does most, and
+// what must be mended where no seat can go on. mu is held.
+func (s *Supervisor) doing() (state, waiting string) {
+	best := s.seats[0]
+	for _, seat := range s.seats {
+		if seat.busy() > best.busy() {
+			best = seat
+		}
+	}
+	return best.state, best.why()
+}
+
+// busy ranks what a seat does. mu is held.
+func (s *seat) busy() int {
+	switch s.does() {
+	case SeatRunning:
+		return 3
+	case SeatIdle:
+		return 2
+	case SeatResting:
+		return 0
+	}
+	return 1
+}
+
+// does is what the seat does. mu is held.
+func (s *seat) does() SeatState {
 	switch {
-	case s.quarantine != nil:
+	case s.quarantine != nil && s.running == nil:
 		return SeatQuarantined
 	case s.running != nil:
 		return SeatRunning
 	case s.obstacle != "":
 		return SeatWaiting
-	case s.active.IsZero():
+	case s.s.active.IsZero():
 		return SeatResting
 	}
 	return SeatIdle
 }
 
-// duty is the share of the daemon's time that was counted training; nil: none yet.
+// why is what must be mended before the seat goes on; empty: nothing. mu is held.
+func (s *seat) why() string {
+	if s.quarantine != nil {
+		return s.quarantine.Error()
+	}
+	return s.obstacle
+}
+
+// status shows the seat. mu is held.
+func (s *seat) status(done []search.Result) SeatStatus {
+	st := SeatStatus{Name: s.device.Name, Device: s.device.Name, State: s.does(), Since: s.since, Why: s.why()}
+	if s.running != nil {
+		st.Trial = s.running.status(done, pointsEach(len(s.s.seats)))
+	}
+	return st
+}
+
+// duty is the share of the seats' time that was counted training; nil: none yet.
+// mu is held.
 func (s *Supervisor) duty() *float64 {
 	trained := s.trained
-	if s.running != nil {
-		trained += s.running.step.Counted
+	for _, seat := range s.seats {
+		if seat.running != nil {
+			trained += seat.running.step.Counted
+		}
 	}
-	up := time.Since(s.started).Seconds()
+	up := time.Since(s.started).Seconds() * float64(len(s.seats))
 	if !(up > 0 && trained > 0) {
 		return nil
 	}
@@ -347,256 +355,29 @@ func (s *Supervisor) duty() *float64 {
 // History is what the loop knows: the champion with its space, and the finished
 // trials without sources and curves, which are shared and must not be changed.
 func (s *Supervisor) History() search.History {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := search.History{Done: s.done[:len(s.done):len(s.done)]}
-	if s.champion != nil {
-		h.Champion = s.champion.Trial
-		// What the loop has complained of already is left out.
-		h.Space, _ = search.NewSpace(s.champion.Trial.Constants, s.config.Search.Overrides())
-	}
-	return h
-}
-
-// standing is what is known of the champion after a number of trials.
-type standing struct {
-	trials int
-	level  float64       // its val_bpb, the mean of its runs
-	claim  *search.Claim // what the judge says of it, if it can
-}
-
-// standing computes it once a trial, as a scrape asks again and again. mu is held.
-func (s *Supervisor) standing() standing {
-	if s.stands.trials != len(s.done) {
-		levels := search.Levels(s.done)
-		s.stands = standing{trials: len(s.done), level: levels[len(levels)-1]}
-		if j, ok := s.judge.(search.Claimer); ok {
-			claim := j.Claim(search.History{Done: s.done})
-			s.stands.claim = &claim
-		}
-	}
-	return s.stands
-}
-
-// Pause stops the loop after the current trial; it stays so over restarts.
-func (s *Supervisor) Pause(context.Context) error { return s.hold(true) }
-
-// Resume lets a paused or ended study go on.
-func (s *Supervisor) Resume(context.Context) error { return s.hold(false) }
-
-func (s *Supervisor) hold(paused bool) error {
-	if err := s.o.Journal.SetFlag(journal.Paused, paused); err != nil {
-		return err
-	}
-	if !paused {
-		if err := s.o.Journal.SetFlag(journal.Ended, false); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.paused, s.ended = paused, s.ended && paused
-	s.poke()
-	return nil
-}
-
-// Cancel ends the running trial, which is recorded as interrupted.
-func (s *Supervisor) Cancel(context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cancel == nil {
-		return fmt.Errorf("no trial is running: the study is %s", s.state)
-	}
-	s.cancel()
-	return nil
-}
-
-// Stop ends the study after the current trial.
-func (s *Supervisor) Stop(context.Context) error {
-	if err := s.o.Journal.SetFlag(journal.Ended, true); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	s.poke()
-	return nil
-}
-
-// Suggest queues values of constants for the next proposal and says in words
-// what was queued.
-func (s *Supervisor) Suggest(_ context.Context, values map[string]search.Value) (string, error) {
-	s.mu.Lock()
-	champion := s.champion
-	s.mu.Unlock()
-	if champion == nil {
-		return "", fmt.Errorf("there is no champion to change yet: suggest again after the baseline")
-	}
-	// What cannot be applied is refused now, not when its turn comes.
-	source, err := s.o.Journal.Source(champion.Trial.ID)
-	if err != nil {
-		return "", err
-	}
-	if _, err := search.Patch(source, champion.Trial.Constants, values); err != nil {
-		return "", err
-	}
-	words := describe(champion.Trial.Constants, values)
-	if _, err := s.o.Journal.Suggest(journal.Suggestion{Kind: kindValues, Text: words, Values: values, At: time.Now()}); err != nil {
-		return "", err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.poke()
-	return "queued: " + words, nil
-}
-
-// longestIdea is how long a suggestion in words may be, in bytes.
-const longestIdea = 4000
-
-// SuggestText queues an idea in words for a strategy that can read, and says
-// what will be done with it.
-func (s *Supervisor) SuggestText(_ context.Context, text string) (string, error) {
-	text = strings.TrimSpace(strings.ToValidUTF8(text, "\ufffd"))
-	s.mu.Lock()
-	c := s.config
-	if s.next != nil {
-		c = s.next
-	}
-	s.mu.Unlock()
-	const instead = ", or suggest values with `suggest --set NAME=VALUE`"
-	switch {
-	case text == "":
-		return "", fmt.Errorf("the suggestion is empty")
-	case len(text) > longestIdea:
-		return "", fmt.Errorf("the suggestion is %d bytes long, at most %d are taken", len(text), longestIdea)
-	case s.o.Model == nil || !c.LLM.Enabled:
-		return "", fmt.Errorf("a suggestion in words needs a language model, and [llm] is not enabled: set enabled = true, base_url and models there and reload" + instead)
-	case !slices.Contains([]string{"llm", "portfolio", "agent"}, c.Search.Strategy):
-		return "", fmt.Errorf("strategy %s does not read words: set search.strategy to \"llm\" or \"portfolio\" and reload%s", c.Search.Strategy, instead)
-	}
-	if _, err := s.o.Journal.Suggest(journal.Suggestion{Kind: kindText, Text: text, At: time.Now()}); err != nil {
-		return "", err
-	}
-	return "queued: a model is asked for a proposal that carries it out", nil
-}
-
-// poke wakes the loop. mu is held.
-func (s *Supervisor) poke() {
-	close(s.wake)
-	s.wake = make(chan struct{})
-}
-
-// Reload puts a configuration in force between two trials. It is refused, and
-// the old one stays, where it changes what needs a restart.
-func (s *Supervisor) Reload(c *config.Config) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := config.Reloadable(s.config, c)
-	if err == nil {
-		_, _, err = s.plugins(c)
-	}
-	if err != nil {
-		s.refusal = err.Error()
-		return err
-	}
-	s.refusal = ""
-	s.next = c
-	s.poke()
-	return nil
-}
-
-// ReloadFailed notes why there was no sound configuration to reload.
-func (s *Supervisor) ReloadFailed(why error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refusal = why.Error()
-}
-
-// reload is the loop's side of Reload.
-func (s *Supervisor) reload() {
-	s.mu.Lock()
-	c := s.next
-	s.next = nil
-	done := s.done[:s.told]
-	s.mu.Unlock()
-	if c == nil {
-		return
-	}
-	strategy, judge, err := s.plugins(c)
-	if err != nil {
-		s.o.Log.Error("the new configuration was not put in force", "err", err)
-		s.ReloadFailed(err)
-		return
-	}
-	for _, r := range done {
-		strategy.Tell(r)
-	}
-	s.retire()
-	s.mu.Lock()
-	s.config, s.strategy, s.judge, s.reloaded = c, strategy, judge, time.Now()
-	s.stands = standing{}
-	s.mu.Unlock()
-	s.weigh()
-	s.o.Log.Info("configuration reloaded", "strategy", c.Search.Strategy, "judge", c.Judge.Rule)
+	c, _ := s.proposer.rules()
+	return s.board.history(c)
 }
 
 // Ready returns why the study cannot go on, or nil. One that a person paused or
-// ended is ready: nothing is to be mended.
+// ended is ready: nothing is to be mended. It goes on as long as one seat does.
 func (s *Supervisor) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.state == "starting":
-		return fmt.Errorf("starting")
-	case s.quarantine != nil:
-		return s.quarantine
-	case s.obstacle != "":
-		return errors.New(s.obstacle)
+	switch state, waiting := s.doing(); {
+	case state == "starting":
+		return errors.New("starting")
+	case waiting != "":
+		return errors.New(waiting)
 	}
 	return nil
 }
 
 // Past is the status of a study that no daemon runs now, from its journal.
 func Past(r *journal.Reader) (Status, error) {
-	s, err := Read(r)
+	b, err := Read(r)
 	if err != nil {
 		return Status{}, err
 	}
-	now := s.Now()
-	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
-	return now, nil
-}
-
-// Read makes a Supervisor out of a journal. It can be looked at, and not run.
-func Read(r *journal.Reader) (*Supervisor, error) {
-	study, ok, err := r.Study()
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, fmt.Errorf("%w here yet: start one with `autoresearchd run`", journal.ErrNoStudy)
-	}
-	s := &Supervisor{study: study, config: config.Default(), commits: map[int64]string{}, state: "not running"}
-	s.config.Search.Strategy = ""
-	if s.paused, err = r.Flag(journal.Paused); err != nil {
-		return nil, err
-	}
-	if s.ended, err = r.Flag(journal.Ended); err != nil {
-		return nil, err
-	}
-	records, err := r.Trials()
-	if err != nil {
-		return nil, err
-	}
-	for _, rec := range records {
-		if rec.Stage.Reached(search.StageDecided) {
-			s.note(rec)
-		}
-	}
-	if slices.ContainsFunc(s.done, func(r search.Result) bool { return search.IsRerun(r.Trial) }) {
-		if s.judge, err = search.LookupJudge(search.Confirm); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	return b.Now(), nil
 }

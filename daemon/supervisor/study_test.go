@@ -19,6 +19,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 	"autoresearchd/search/evolution"
@@ -331,9 +332,9 @@ func verify(t *testing.T, dir string) []journal.Record {
 	return records
 }
 
-func verifyTrial(t *testing.T, state, work string, study journal.Study, rec journal.Record) {
+func verifyTrial(t *testing.T, state, work string, about journal.Study, rec journal.Record) {
 	t.Helper()
-	id, dir := rec.Trial.ID, Folder(state, rec.Trial.ID)
+	id, dir := rec.Trial.ID, study.Folder(state, rec.Trial.ID)
 	if source, err := os.ReadFile(filepath.Join(dir, "train.py")); err != nil || !bytes.Equal(source, rec.Trial.Source) {
 		t.Errorf("trial %d: its train.py is %q, %v, want %q", id, source, err, rec.Trial.Source)
 	}
@@ -353,7 +354,7 @@ func verifyTrial(t *testing.T, state, work string, study journal.Study, rec jour
 	if rec.Commit != rec.ParentCommit && parents != rec.Commit+" "+rec.ParentCommit {
 		t.Errorf("trial %d: commit and its parents are %s, want parent %s", id, parents, rec.ParentCommit)
 	}
-	if rec.Trial.Proposal.Parent == 0 && rec.ParentCommit != study.BaseCommit {
-		t.Errorf("trial %d starts from %s, want the study's start %s", id, rec.ParentCommit, study.BaseCommit)
+	if rec.Trial.Proposal.Parent == 0 && rec.ParentCommit != about.BaseCommit {
+		t.Errorf("trial %d starts from %s, want the study's start %s", id, rec.ParentCommit, about.BaseCommit)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,70 +15,64 @@ import (
 )
 
 // tools are what strategies may use beside the history.
-func (s *Supervisor) tools(c *config.Config) (search.Tools, error) {
+func (p *proposer) tools(c *config.Config) (search.Tools, error) {
 	t := search.Tools{
-		Check:   func(ctx context.Context, source []byte) ([]search.Constant, error) { return s.check(ctx, c, source) },
-		Source:  s.source,
+		Check:   func(ctx context.Context, source []byte) ([]search.Constant, error) { return p.check(ctx, c, source) },
+		Source:  p.study.Source,
 		Read:    func(name string) ([]byte, error) { return read(c.Study.Workspace, name) },
-		Ideas:   s.ideas,
+		Ideas:   p.ideas,
 		Options: c.Options,
-		Start:   s.o.Start,
-		Log:     s.o.Log.With("strategy", c.Search.Strategy),
+		Start:   p.o.Start,
+		Log:     p.o.Log.With("strategy", c.Search.Strategy),
 	}
-	if s.o.Model == nil || !c.LLM.Enabled {
+	if p.o.Model == nil || !c.LLM.Enabled {
 		return t, nil
 	}
 	var err error
-	t.Model, err = s.o.Model(c)
+	t.Model, err = p.o.Model(c)
 	return t, err
 }
 
 // check says of a train.py what admission would say, and holds it to what
 // [search.space] fixes.
-func (s *Supervisor) check(ctx context.Context, c *config.Config, source []byte) ([]search.Constant, error) {
-	i, fault, err := Examine(ctx, s.o.Repo, s.o.Trainer.Inspect, s.study.BaseCommit, source, c.Trial.Budget)
+func (p *proposer) check(ctx context.Context, c *config.Config, source []byte) ([]search.Constant, error) {
+	i, fault, err := p.study.Examine(ctx, source)
 	if err != nil {
 		return nil, err
 	}
 	if fault != "" {
 		return nil, errors.New(fault)
 	}
-	s.mu.Lock()
-	champion := s.champion
-	s.mu.Unlock()
-	all := c.Search.Overrides()
-	for _, k := range i.Constants {
+	return i.Constants, holds(c.Search.Overrides(), i.Constants, p.study.History().Champion)
+}
+
+// holds returns what is wrong with constants that leave what [search.space], or
+// what a score means, allows; a champion without an id is none.
+func holds(all map[string]search.Override, found []search.Constant, champion search.Trial) error {
+	for _, k := range found {
 		o, ok := all[k.Name]
 		switch {
-		case !ok && k.Held && champion != nil:
-			for _, old := range champion.Trial.Constants {
+		case !ok && k.Held && champion.ID != 0:
+			for _, old := range champion.Constants {
 				if old.Name == k.Name && !old.Value.Equal(k.Value) {
-					return nil, fmt.Errorf("%s = %s: leave it at %s: %s, so scores could not be compared", k.Name, k.Value, old.Value, k.Why)
+					return fmt.Errorf("%s = %s: leave it at %s: %s, so scores could not be compared", k.Name, k.Value, old.Value, k.Why)
 				}
 			}
 		case !ok:
 			continue
 		case !o.Fixed:
 			if _, err := search.NewSpace([]search.Constant{k}, map[string]search.Override{k.Name: o}); err != nil {
-				return nil, err
+				return err
 			}
-		case champion != nil:
-			for _, old := range champion.Trial.Constants {
+		case champion.ID != 0:
+			for _, old := range champion.Constants {
 				if old.Name == k.Name && !old.Value.Equal(k.Value) {
-					return nil, fmt.Errorf("%s = %s: this study fixes it at %s", k.Name, k.Value, old.Value)
+					return fmt.Errorf("%s = %s: this study fixes it at %s", k.Name, k.Value, old.Value)
 				}
 			}
 		}
 	}
-	return i.Constants, nil
-}
-
-// source returns the train.py of a trial; 0 is the study's own start.
-func (s *Supervisor) source(ctx context.Context, id int64) ([]byte, error) {
-	if id == 0 {
-		return s.o.Repo.ReadFile(ctx, s.study.BaseCommit, "train.py")
-	}
-	return s.o.Journal.Source(id)
+	return nil
 }
 
 const readLimit = 1 << 20
@@ -105,16 +98,14 @@ func read(workspace, name string) ([]byte, error) {
 }
 
 // ideas are the suggestions in words that wait.
-func (s *Supervisor) ideas() []search.Idea {
-	all, err := s.o.Journal.Suggestions()
+func (p *proposer) ideas() []search.Idea {
+	all, err := p.study.Waiting(kindText)
 	if err != nil {
 		return nil // the loop meets the same fault, and deals with it
 	}
 	var out []search.Idea
 	for _, g := range all {
-		if g.Kind == kindText && g.Trial == 0 {
-			out = append(out, search.Idea{ID: g.ID, Text: g.Text})
-		}
+		out = append(out, search.Idea{ID: g.ID, Text: g.Text})
 	}
 	return out
 }
@@ -127,28 +118,15 @@ const (
 
 // idea returns the suggestion that a proposal takes up, 0 for none: one that
 // still waits.
-func (s *Supervisor) idea(p search.Proposal) int64 {
-	for _, i := range s.ideas() {
-		for _, id := range p.Ideas {
+func (p *proposer) idea(q search.Proposal) int64 {
+	for _, i := range p.ideas() {
+		for _, id := range q.Ideas {
 			if i.ID == id {
 				return id
 			}
 		}
 	}
 	return 0
-}
-
-// attach keeps a proposal's files with its trial.
-func attach(dir string, all []search.Attachment) error {
-	for _, a := range all {
-		if a.Name != filepath.Base(a.Name) || a.Name == "." || a.Name == ".." {
-			return fmt.Errorf("keep a file with the trial: %q is not the name of a file", a.Name)
-		}
-		if err := os.WriteFile(filepath.Join(dir, a.Name), a.Data, 0o640); err != nil {
-			return full(fmt.Errorf("keep a file with the trial: %w", err))
-		}
-	}
-	return nil
 }
 
 // preparation calls a strategy's Prepare, one call after another, on a
@@ -159,29 +137,20 @@ type preparation struct {
 	ended  chan struct{}
 }
 
-// prepare lets the strategy get ready for the proposal after t while t runs.
-func (s *Supervisor) prepare(ctx context.Context, t search.Trial) {
-	p, ok := s.strategy.(search.Preparer)
-	s.mu.Lock()
-	left := s.o.Trials == 0 || s.ran+1 < s.o.Trials
-	left = left && (s.config.Study.Trials == 0 || len(s.done)+1 < s.config.Study.Trials)
-	s.mu.Unlock()
-	if !ok || !left {
+// prepare lets the strategy get ready for the proposal after t, which is
+// pending. turn is held.
+func (p *proposer) prepare(ctx context.Context, t search.Trial) {
+	able, ok := p.strategy.(search.Preparer)
+	h := p.history(nil)
+	if !ok || h.Trials > 0 && len(h.Done)+len(h.Pending) >= h.Trials {
 		return
 	}
-	t.Source = nil
-	s.mu.Lock()
-	champion := s.champion
-	s.mu.Unlock()
-	var h search.History
-	if champion != nil {
-		h = s.history(champion)
-	} else { // the baseline runs: what comes next will start from it
-		space, _ := search.NewSpace(t.Constants, s.config.Search.Overrides())
-		h = search.History{Champion: t, Space: space}
+	if h.Champion.ID == 0 { // the baseline runs: what comes next will start from it
+		t.Source = nil
+		h.Champion = t
+		h.Space, _ = search.NewSpace(t.Constants, p.config.Search.Overrides())
 	}
-	h.Pending = []search.Trial{t}
-	if s.preparing == nil {
+	if p.preparing == nil {
 		ctx, cancel := context.WithCancel(ctx)
 		w := &preparation{next: make(chan search.History, 1), cancel: cancel, ended: make(chan struct{})}
 		go func() {
@@ -189,33 +158,40 @@ func (s *Supervisor) prepare(ctx context.Context, t search.Trial) {
 			for {
 				select {
 				case h := <-w.next:
-					p.Prepare(ctx, h)
+					able.Prepare(ctx, h)
 				case <-ctx.Done():
 					return
 				}
 			}
 		}()
-		s.preparing = w
+		p.preparing = w
 	}
 	select {
-	case <-s.preparing.next: // it was not looked at in time
+	case <-p.preparing.next: // it was not looked at in time
 	default:
 	}
-	s.preparing.next <- h
+	p.preparing.next <- h
 }
 
-// retire ends what a strategy has under way, before another takes its place.
-func (s *Supervisor) retire() {
-	if w := s.preparing; w != nil {
+// retire ends what the strategy has under way.
+func (p *proposer) retire() {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.stop()
+}
+
+// stop does it, before another takes its place. turn is held.
+func (p *proposer) stop() {
+	if w := p.preparing; w != nil {
 		w.cancel()
 		select {
 		case <-w.ended:
 		case <-time.After(5 * time.Second):
-			s.o.Log.Warn("a strategy does not end its preparations", "strategy", s.config.Search.Strategy)
+			p.o.Log.Warn("a strategy does not end its preparations", "strategy", p.config.Search.Strategy)
 		}
-		s.preparing = nil
+		p.preparing = nil
 	}
-	if c, ok := s.strategy.(search.Closer); ok {
+	if c, ok := p.strategy.(search.Closer); ok {
 		c.Close()
 	}
 }

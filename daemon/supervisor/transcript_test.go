@@ -21,6 +21,7 @@ import (
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -119,7 +120,7 @@ func (p *play) told(super *Supervisor, err error) {
 			done = append(done, rec.Trial.ID)
 		}
 	}
-	strategy, ok := super.strategy.(*scriptedStrategy)
+	strategy, ok := super.proposer.strategy.(*scriptedStrategy)
 	if len(done) > 0 && errors.Is(err, lineage.ErrMoved) && ok && len(strategy.told) == 0 {
 		return // it ended before it began
 	}
@@ -286,7 +287,7 @@ func (p *play) start(rest string) error {
 			return errors.New("it runs already")
 		}
 	}
-	o := Options{Device: "cuda:0", Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Log: slog.New(&lines{p: p})}
+	o := Options{Devices: []Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
 		if n, ok := strings.CutPrefix(field, "--trials="); ok {
@@ -301,9 +302,9 @@ func (p *play) start(rest string) error {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	err := p.open(ctx, &o, overrides)
+	repo, err := p.open(ctx, &o, overrides)
 	if err == nil {
-		p.super, err = New(ctx, o)
+		p.super, err = begin(ctx, p.journal, repo, o)
 	}
 	if err != nil {
 		cancel()
@@ -320,20 +321,24 @@ func (p *play) start(rest string) error {
 	return nil
 }
 
-func (p *play) open(ctx context.Context, o *Options, overrides []string) (err error) {
+func (p *play) open(ctx context.Context, o *Options, overrides []string) (repo *lineage.Repo, err error) {
 	if o.Config, err = settings(p.dir, overrides...); err != nil {
-		return err
+		return nil, err
 	}
-	if o.Repo, err = lineage.Open(ctx, o.Config.Study.Workspace); err != nil {
-		return err
+	if repo, err = lineage.Open(ctx, o.Config.Study.Workspace); err == nil && p.journal == nil {
+		p.journal, err = journal.Open(o.Config.Study.State)
 	}
-	if p.journal == nil {
-		if p.journal, err = journal.Open(o.Config.Study.State); err != nil {
-			return err
-		}
+	return repo, err
+}
+
+// begin opens a study and makes its loop.
+func begin(ctx context.Context, j *journal.Journal, repo *lineage.Repo, o Options) (*Supervisor, error) {
+	st, err := study.Open(ctx, study.Options{Config: o.Config, Journal: j, Repo: repo, Inspect: o.Trainer.Inspect, Log: o.Log})
+	if err != nil {
+		return nil, err
 	}
-	o.Journal = p.journal
-	return nil
+	o.Study = st
+	return New(o)
 }
 
 // shutdown is what SIGTERM does.

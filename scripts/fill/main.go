@@ -60,7 +60,7 @@ func fill(state string, count int64) error {
 			d.Verdict = search.Crash
 		}
 		for _, step := range []func() error{
-			func() error { return j.Begin(t, first.Commit, 0) },
+			func() error { _, err := j.Begin(t, first.Commit, 0); return err },
 			func() error { return j.End(id, o) },
 			func() error { return j.Decide(id, d) },
 			func() error { return j.Commit(id, first.Commit) },

@@ -124,7 +124,8 @@ func (s *study) run(id int64) error {
 }
 
 func (s *study) begin(t search.Trial) error {
-	return s.j.Begin(t, s.commits[t.Proposal.Parent], 0)
+	_, err := s.j.Begin(t, s.commits[t.Proposal.Parent], 0)
+	return err
 }
 
 // judge keeps what is better than the champion; what is run again is never kept.

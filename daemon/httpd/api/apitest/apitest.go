@@ -40,7 +40,7 @@ func Open(dir string, o journaltest.Options) (*Study, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	l := &Loop{Supervisor: s, shown: o.Trials}
+	l := &Loop{Board: s, shown: o.Trials}
 	a := api.New(api.Options{
 		Loop: l, Journal: r, GPUs: gpus{}, Version: "test", Patience: time.Minute,
 		Folder: func(id int64) string { return filepath.Join(dir, "trials", strconv.FormatInt(id, 10)) },
@@ -79,7 +79,7 @@ func (s *Study) Close() error {
 
 // Loop is what a study's supervisor would know after some of its trials.
 type Loop struct {
-	*supervisor.Supervisor
+	*supervisor.Board
 
 	mu    sync.Mutex
 	shown int
@@ -102,7 +102,7 @@ func (l *Loop) Edit(edit func(*supervisor.Status)) {
 
 // History implements api.Loop.
 func (l *Loop) History() search.History {
-	h := l.Supervisor.History()
+	h := l.Board.History()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.Done = h.Done[:min(l.shown, len(h.Done))]
@@ -111,7 +111,7 @@ func (l *Loop) History() search.History {
 
 // Now implements api.Loop.
 func (l *Loop) Now() supervisor.Status {
-	now := l.Supervisor.Now()
+	now := l.Board.Now()
 	done := l.History().Done
 	now.Trials = supervisor.TrialCounts{Total: len(done)}
 	for _, r := range done {
@@ -134,7 +134,7 @@ func (l *Loop) Now() supervisor.Status {
 
 // Snapshot implements api.Loop.
 func (l *Loop) Snapshot() metrics.Snapshot {
-	m := l.Supervisor.Snapshot()
+	m := l.Board.Snapshot()
 	m.Weights = map[string]float64{"evolution": 0.2, "tpe": 0.3, "gp": 0.25, "cmaes": 0.15, "llm": 0.1}
 	return m
 }

@@ -1,4 +1,4 @@
-package supervisor
+package study
 
 import (
 	"fmt"
@@ -38,7 +38,7 @@ func reasons(space search.Space, others []trainer.Other) string {
 }
 
 // saySpace names once, at a study's start, what is not searched though nobody asked for that.
-func (s *Supervisor) saySpace(space search.Space, others []trainer.Other) {
+func (s *Study) saySpace(space search.Space, others []trainer.Other) {
 	var names []string
 	given := s.o.Config.Search.Space
 	for _, u := range space.Unsearched() {

@@ -1,4 +1,4 @@
-package supervisor
+package study
 
 import (
 	"fmt"
@@ -7,12 +7,12 @@ import (
 	"autoresearchd/search"
 )
 
-// earlier reads what the studies in these state directories have learned. Their
+// Earlier reads what the studies in these state directories have learned. Their
 // daemons may run meanwhile.
-func earlier(states []string) ([]search.Earlier, error) {
+func Earlier(states []string) ([]search.Earlier, error) {
 	var out []search.Earlier
 	for _, state := range states {
-		e, err := study(state)
+		e, err := learned(state)
 		if err != nil {
 			return nil, fmt.Errorf("search.warm_start: %w: name the state directory of a study, or leave it out", err)
 		}
@@ -21,7 +21,7 @@ func earlier(states []string) ([]search.Earlier, error) {
 	return out, nil
 }
 
-func study(state string) (search.Earlier, error) {
+func learned(state string) (search.Earlier, error) {
 	r, err := journal.OpenReader(state)
 	if err != nil {
 		return search.Earlier{}, err

@@ -1,4 +1,4 @@
-package supervisor
+package study
 
 import (
 	"cmp"
@@ -104,7 +104,7 @@ func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
 		return out, err
 	}
 	if err := o.Repo.Prove(ctx, o.Tag, int64(len(there))+1); err != nil {
-		return out, full(err)
+		return out, Full(err)
 	}
 	if err := o.study(ctx, base); err != nil {
 		return out, err
@@ -336,7 +336,6 @@ func (o *TakeOverOptions) write(ctx context.Context, r *journal.Record, parentCo
 	if parentCommit == "" {
 		parentCommit = r.Commit
 	}
-	var err error
 	if len(o.there) > 0 {
 		old := o.there[0]
 		o.there = o.there[1:]
@@ -348,13 +347,12 @@ func (o *TakeOverOptions) write(ctx context.Context, r *journal.Record, parentCo
 		if old.Stage.Reached(search.StageDone) {
 			return nil
 		}
-	} else if r.Trial.ID, err = o.Journal.NextID(); err != nil {
+	}
+	id, err := o.Journal.Begin(r.Trial, parentCommit, 0)
+	if err != nil {
 		return err
 	}
-	if err := o.Journal.Begin(r.Trial, parentCommit, 0); err != nil {
-		return err
-	}
-	id := r.Trial.ID
+	r.Trial.ID = id
 	for _, step := range []func() error{
 		func() error { return o.Journal.End(id, r.Outcome) },
 		func() error { return o.Journal.Decide(id, r.Decision) },

@@ -1,4 +1,4 @@
-package supervisor
+package study
 
 import (
 	"context"
@@ -55,7 +55,7 @@ func Foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, past Kno
 
 // Prove shows by trying that git can keep the plan's next trial; nothing stays.
 func (p Plan) Prove(ctx context.Context, repo *lineage.Repo) error {
-	return refusal(full(repo.Prove(ctx, p.Study.Tag, p.Next)))
+	return refusal(Full(repo.Prove(ctx, p.Study.Tag, p.Next)))
 }
 
 var errTaken = errors.New("the tag is in use")
@@ -163,13 +163,14 @@ func (p *Plan) goOn(ctx context.Context, repo *lineage.Repo, past Known) error {
 	}
 	expected := ""
 	for _, r := range records {
-		if p.Next = r.Trial.ID; !r.Stage.Reached(search.StageCommitted) {
+		if !r.Stage.Reached(search.StageCommitted) {
+			p.Next = r.Trial.ID
 			return nil // to finish it comes before any new trial
 		}
 		if r.Decision.Verdict == search.Keep {
 			expected = r.Commit
 		}
-		p.Next++
+		p.Next = max(p.Next, r.Trial.ID+1)
 	}
 	tag := p.Study.Tag
 	if err := repo.Stands(ctx, tag, expected, p.Study.BaseCommit); err != nil {

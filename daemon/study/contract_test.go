@@ -1,8 +1,9 @@
-package supervisor
+package study
 
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,8 +29,10 @@ func TestHelpersAreLookedAt(t *testing.T) {
 		}
 	}
 	for _, args := range []string{"init -q", "add -A", "commit -qm x"} {
-		if out, err := gitIn(dir, strings.Fields(args)...); err != nil {
-			t.Fatal(err, out)
+		cmd := exec.Command("git", strings.Fields("-c user.name=u -c user.email=u@u "+args)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
 	}
 	repo, err := lineage.Open(context.Background(), dir)

@@ -1,4 +1,4 @@
-package supervisor
+package study
 
 import (
 	"strings"
@@ -24,7 +24,7 @@ func TestEarlierStudies(t *testing.T) {
 	for id, bpb := range []float64{0.9979, 0.99} {
 		trial := search.Trial{ID: int64(id) + 1, Source: source, Constants: consts, StartedAt: time.Now(), Proposal: search.Proposal{Strategy: "x", Description: "x"}}
 		for _, step := range []func() error{
-			func() error { return j.Begin(trial, strings.Repeat("a", 40), 0) },
+			func() error { _, err := j.Begin(trial, strings.Repeat("a", 40), 0); return err },
 			func() error { return j.End(trial.ID, search.Outcome{Status: search.Completed, ValBPB: bpb}) },
 		} {
 			if err := step(); err != nil {
@@ -35,7 +35,7 @@ func TestEarlierStudies(t *testing.T) {
 	if err := j.Decide(1, search.Decision{Verdict: search.Keep, Reason: "first"}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := earlier([]string{dir})
+	got, err := Earlier([]string{dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestEarlierStudies(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	missing := t.TempDir()
-	if _, err := earlier([]string{dir, missing}); err == nil || !strings.Contains(err.Error(), "search.warm_start: ") || !strings.Contains(err.Error(), missing) {
+	if _, err := Earlier([]string{dir, missing}); err == nil || !strings.Contains(err.Error(), "search.warm_start: ") || !strings.Contains(err.Error(), missing) {
 		t.Errorf("an empty folder: %v", err)
 	}
 }

@@ -1,0 +1,271 @@
+// Package study is the record and its only writer: the journal, git and
+// results.tsv, and what follows from them: what is done, what is pending, and
+// the champion. Whoever only wants to know opens a study to Read, and nothing
+// more.
+package study
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/search"
+)
+
+// Refusal is why a study cannot begin until a person mends something: to start
+// the daemon again is no use.
+type Refusal struct{ Err error }
+
+func (r Refusal) Error() string { return r.Err.Error() }
+func (r Refusal) Unwrap() error { return r.Err }
+
+// Options are what a study works with.
+type Options struct {
+	Config  *config.Config
+	Journal *journal.Journal
+	Repo    *lineage.Repo
+	Inspect Inspect
+	Log     *slog.Logger
+}
+
+// Study is one research effort. Its methods may be called from any goroutine.
+type Study struct {
+	o     Options
+	about journal.Study
+	tsv   *lineage.Results
+
+	beginning sync.Mutex      // one trial after another is begun
+	writing   sync.Mutex      // one trial after another is decided, and brought to its end
+	undone    *journal.Record // of writing: decided, and not at its end
+	listed    map[int64]bool  // of writing: trials whose row is in results.tsv
+
+	mu       sync.Mutex
+	done     []search.Result // in the order of decisions, without sources and curves
+	pending  []search.Trial  // in the order of ids, without sources
+	champion *journal.Record // nil: none yet
+	flags    map[journal.Flag]bool
+}
+
+// Open finds the study in the journal, or begins one from the workspace. What
+// was begun and is not done waits for Resume.
+func Open(ctx context.Context, o Options) (*Study, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Study{o: o, listed: map[int64]bool{}, flags: map[journal.Flag]bool{}}
+	plan, err := Foresee(ctx, o.Config, o.Repo, o.Journal, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.Prove(ctx, o.Repo); err != nil {
+		return nil, err
+	}
+	s.about = plan.Study
+	notes, err := Beside(ctx, o.Repo, o.Inspect, s.about.BaseCommit)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes {
+		o.Log.Warn(note)
+	}
+	if !plan.Begun {
+		if s.about, err = s.found(ctx, plan); err != nil {
+			return nil, err
+		}
+	}
+	records, err := s.read(o.Journal)
+	if err != nil {
+		return nil, err
+	}
+	rows := []lineage.Row{}
+	for _, r := range records {
+		if !r.Stage.Reached(search.StageCommitted) {
+			continue // Resume finishes it
+		}
+		s.listed[r.Trial.ID] = true
+		rows = append(rows, lineage.NewRow(r.Commit, r.Result))
+		if r.Stage.Reached(search.StageDone) {
+			s.note(r)
+		}
+	}
+	tsv, repaired, err := lineage.OpenResults(filepath.Join(o.Config.Study.State, "results.tsv"), rows)
+	if err != nil {
+		return nil, Full(err)
+	}
+	if repaired != "" {
+		o.Log.Warn("results.tsv was not what the journal says", "repaired", repaired)
+	}
+	s.tsv = tsv
+	return s, nil
+}
+
+// Read makes a study out of a journal. It can be looked at, and not gone on with.
+func Read(r *journal.Reader) (*Study, error) {
+	about, ok, err := r.Study()
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w here yet: start one with `autoresearchd run`", journal.ErrNoStudy)
+	}
+	s := &Study{about: about, flags: map[journal.Flag]bool{}}
+	records, err := s.read(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range records {
+		if rec.Stage.Reached(search.StageDecided) {
+			s.note(rec)
+		}
+	}
+	return s, nil
+}
+
+// read takes the flags out of a journal, and returns its trials.
+func (s *Study) read(from interface {
+	Flag(journal.Flag) (bool, error)
+	Trials() ([]journal.Record, error)
+}) ([]journal.Record, error) {
+	for _, f := range []journal.Flag{journal.Paused, journal.Ended} {
+		on, err := from.Flag(f)
+		if err != nil {
+			return nil, err
+		}
+		s.flags[f] = on
+	}
+	return from.Trials()
+}
+
+// Empty reports whether no trial was ever begun.
+func (s *Study) Empty() (bool, error) {
+	id, err := s.o.Journal.NextID()
+	return id == 1, err
+}
+
+// About is what the study was begun with.
+func (s *Study) About() journal.Study { return s.about }
+
+// History is what is known: the champion, the finished trials and the pending
+// ones, as they were at one moment, without sources and curves. They are shared
+// and must not be changed.
+func (s *Study) History() search.History {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := search.History{Done: s.done[:len(s.done):len(s.done)], Pending: slices.Clone(s.pending)}
+	if s.champion != nil {
+		h.Champion = s.champion.Trial
+	}
+	return h
+}
+
+// Champion returns the champion's record, nil while there is none.
+func (s *Study) Champion() *journal.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.champion
+}
+
+// note takes a finished trial into what is known.
+func (s *Study) note(r journal.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.Trial.Source, r.Outcome.Curve, r.Outcome.AuditBPB = nil, nil, 0
+	s.done = append(s.done, r.Result)
+	s.pending = slices.DeleteFunc(s.pending, func(t search.Trial) bool { return t.ID == r.Trial.ID })
+	if r.Decision.Verdict == search.Keep {
+		s.champion = &r
+	}
+}
+
+// Flag reports whether a piece of control state is set.
+func (s *Study) Flag(f journal.Flag) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flags[f]
+}
+
+// SetFlag sets or clears a piece of control state, which survives a restart.
+func (s *Study) SetFlag(f journal.Flag, on bool) error {
+	if err := s.o.Journal.SetFlag(f, on); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flags[f] = on
+	return nil
+}
+
+// Suggest keeps a person's suggestion until a trial takes it.
+func (s *Study) Suggest(g journal.Suggestion) error {
+	_, err := s.o.Journal.Suggest(g)
+	return err
+}
+
+// Waiting returns the suggestions of a kind that no trial has taken, the oldest
+// first.
+func (s *Study) Waiting(kind string) ([]journal.Suggestion, error) {
+	all, err := s.o.Journal.Suggestions()
+	return slices.DeleteFunc(all, func(g journal.Suggestion) bool { return g.Kind != kind || g.Trial != 0 }), err
+}
+
+// Source returns the train.py of a trial; 0 is the study's own start.
+func (s *Study) Source(ctx context.Context, id int64) ([]byte, error) {
+	if id == 0 {
+		return s.o.Repo.ReadFile(ctx, s.about.BaseCommit, "train.py")
+	}
+	return s.o.Journal.Source(id)
+}
+
+// Parent is what a proposal starts from.
+type Parent struct {
+	Source    []byte
+	Commit    string // full hash
+	Constants []search.Constant
+}
+
+// Parent returns what a proposal from a trial starts from; 0 is the study's own
+// start.
+func (s *Study) Parent(ctx context.Context, id int64) (Parent, error) {
+	source, err := s.Source(ctx, id)
+	if err != nil {
+		return Parent{}, fmt.Errorf("find the parent of a proposal: %w", err)
+	}
+	if id == 0 {
+		i, err := s.o.Inspect(ctx, source)
+		return Parent{source, s.about.BaseCommit, i.Constants}, err
+	}
+	r, err := s.o.Journal.Trial(id)
+	return Parent{source, r.Commit, r.Trial.Constants}, err
+}
+
+// Examine inspects a train.py and returns why it cannot be a trial of this
+// study, or "".
+func (s *Study) Examine(ctx context.Context, source []byte) (i trainer.Inspection, fault string, err error) {
+	return Examine(ctx, s.o.Repo, s.o.Inspect, s.about.BaseCommit, source, s.about.Budget)
+}
+
+// Full marks an error of a full disk, git's in words too, as the journal's, so
+// that whoever waits for room does so in the same way.
+func Full(err error) error {
+	if err == nil || errors.Is(err, journal.ErrDiskFull) {
+		return err
+	}
+	words := err.Error()
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
+		strings.Contains(words, "No space left on device") || strings.Contains(words, "Disk quota exceeded") {
+		return fmt.Errorf("%w: %w", journal.ErrDiskFull, err)
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/journal"
+	"autoresearchd/search"
+)
+
+// Pause stops the loop after the current trial; it stays so over restarts.
+func (s *Supervisor) Pause(context.Context) error { return s.hold(true) }
+
+// Resume lets a paused or ended study go on.
+func (s *Supervisor) Resume(context.Context) error { return s.hold(false) }
+
+func (s *Supervisor) hold(paused bool) error {
+	if err := s.study.SetFlag(journal.Paused, paused); err != nil {
+		return err
+	}
+	if !paused {
+		if err := s.study.SetFlag(journal.Ended, false); err != nil {
+			return err
+		}
+	}
+	s.poke()
+	return nil
+}
+
+// Cancel ends the running trial, which is recorded as interrupted.
+func (s *Supervisor) Cancel(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seat := range s.seats {
+		if seat.cancel != nil {
+			seat.cancel()
+			return nil
+		}
+	}
+	state, _ := s.doing()
+	return fmt.Errorf("no trial is running: the study is %s", state)
+}
+
+// Stop ends the study after the current trial.
+func (s *Supervisor) Stop(context.Context) error {
+	if err := s.study.SetFlag(journal.Ended, true); err != nil {
+		return err
+	}
+	s.poke()
+	return nil
+}
+
+// Suggest queues values of constants for the next proposal and says in words
+// what was queued.
+func (s *Supervisor) Suggest(ctx context.Context, values map[string]search.Value) (string, error) {
+	champion := s.study.Champion()
+	if champion == nil {
+		return "", fmt.Errorf("there is no champion to change yet: suggest again after the baseline")
+	}
+	// What cannot be applied is refused now, not when its turn comes.
+	source, err := s.study.Source(ctx, champion.Trial.ID)
+	if err != nil {
+		return "", err
+	}
+	if _, err := search.Patch(source, champion.Trial.Constants, values); err != nil {
+		return "", err
+	}
+	words := describe(champion.Trial.Constants, values)
+	if err := s.study.Suggest(journal.Suggestion{Kind: kindValues, Text: words, Values: values, At: time.Now()}); err != nil {
+		return "", err
+	}
+	s.poke()
+	return "queued: " + words, nil
+}
+
+// longestIdea is how long a suggestion in words may be, in bytes.
+const longestIdea = 4000
+
+// SuggestText queues an idea in words for a strategy that can read, and says
+// what will be done with it.
+func (s *Supervisor) SuggestText(_ context.Context, text string) (string, error) {
+	text = strings.TrimSpace(strings.ToValidUTF8(text, "\ufffd"))
+	c := s.proposer.coming()
+	const instead = ", or suggest values with `suggest --set NAME=VALUE`"
+	switch {
+	case text == "":
+		return "", fmt.Errorf("the suggestion is empty")
+	case len(text) > longestIdea:
+		return "", fmt.Errorf("the suggestion is %d bytes long, at most %d are taken", len(text), longestIdea)
+	case s.o.Model == nil || !c.LLM.Enabled:
+		return "", fmt.Errorf("a suggestion in words needs a language model, and [llm] is not enabled: set enabled = true, base_url and models there and reload" + instead)
+	case !slices.Contains([]string{"llm", "portfolio", "agent"}, c.Search.Strategy):
+		return "", fmt.Errorf("strategy %s does not read words: set search.strategy to \"llm\" or \"portfolio\" and reload%s", c.Search.Strategy, instead)
+	}
+	if err := s.study.Suggest(journal.Suggestion{Kind: kindText, Text: text, At: time.Now()}); err != nil {
+		return "", err
+	}
+	return "queued: a model is asked for a proposal that carries it out", nil
+}
+
+// poke wakes the seats.
+func (s *Supervisor) poke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.wake)
+	s.wake = make(chan struct{})
+}
+
+// Reload puts a configuration in force before the next proposal. It is refused,
+// and the old one stays, where it changes what needs a restart.
+func (s *Supervisor) Reload(c *config.Config) error {
+	err := s.proposer.Reload(c)
+	if err == nil {
+		s.poke()
+	}
+	return err
+}
+
+// ReloadFailed notes why there was no sound configuration to reload.
+func (s *Supervisor) ReloadFailed(why error) { s.proposer.reloadFailed(why) }
