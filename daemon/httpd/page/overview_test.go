@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -140,6 +141,15 @@ func TestPhone(t *testing.T) {
 		b.visit(view)
 		if wide := ask[int](b, `document.documentElement.scrollWidth`); wide > 390 {
 			t.Errorf("%s is %d pixels wide on a phone of 390", view, wide)
+		}
+	}
+	many := own(t, 12, true)
+	for _, n := range []int{2, 8, 64} {
+		seated(many, 12, n)
+		b := open(t, serve(t, many.API), phone)
+		b.until(drawn + fmt.Sprintf(` && document.querySelectorAll(".seat").length === %d`, n))
+		if wide := ask[int](b, `document.documentElement.scrollWidth`); wide > 390 {
+			t.Errorf("%d seats are %d pixels wide on a phone of 390", n, wide)
 		}
 	}
 }

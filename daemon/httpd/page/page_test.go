@@ -42,6 +42,11 @@ func TestWithoutJavaScript(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
+	several := own(t, 3, false)
+	seated(several, 3, 8)
+	if _, body := get(t, serve(t, several.API)+"/"); !strings.Contains(body, "8 seats") || !strings.Contains(body, "1 quarantined, 6 running, 1 waiting") {
+		t.Errorf("eight seats are shown as:\n%s", body)
+	}
 	if _, body := get(t, serve(t, own(t, 0, false).API)+"/"); !strings.Contains(body, "The first one is the baseline") {
 		t.Errorf("a study without trials says nothing of what is waited for:\n%s", body)
 	}

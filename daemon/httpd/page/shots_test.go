@@ -31,6 +31,27 @@ func TestShots(t *testing.T) {
 	}
 }
 
+// TestSeatShots keeps pictures of studies on several seats, and of one whose next
+// trial gets ready.
+func TestSeatShots(t *testing.T) {
+	study := own(t, 40, false)
+	url := serve(t, study.API)
+	for _, n := range []int{1, 2, 8, 64} {
+		seated(study, 40, n)
+		if n == 1 {
+			ready(study)
+		}
+		for _, theme := range []string{"light", "dark"} {
+			for size, l := range map[string]look{"desktop": desktop, "phone": phone} {
+				l.dark = theme == "dark"
+				b := open(t, url, l)
+				b.until(drawn + fmt.Sprintf(` && document.querySelectorAll(".seat").length === %d && document.querySelector("path.line.now") !== null`, map[bool]int{false: n}[n == 1]))
+				b.shot(fmt.Sprintf("seats-%d-%s-%s", n, theme, size))
+			}
+		}
+	}
+}
+
 // TestViews keeps pictures of the other views.
 func TestViews(t *testing.T) {
 	url := serve(t, study(t, 120, false).API)

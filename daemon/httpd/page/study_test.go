@@ -83,6 +83,14 @@ func show(s *apitest.Study, trials int, progress float64) {
 	s.Loop.Show(trials)
 }
 
+// seated shows all of the study's trials and so many seats.
+func seated(s *apitest.Study, trials, seats int) {
+	s.Loop.Edit(func(now *supervisor.Status) {
+		now.State, now.Seats = "running", apitest.Seats(seats, int64(trials)+1, 190)
+	})
+	s.Loop.Show(trials)
+}
+
 func curve(progress float64) [][2]float64 {
 	var c [][2]float64
 	for p := 0.01; p <= progress; p += 0.01 {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -47,6 +49,7 @@ type status struct {
 		Description string  `json:"description"`
 	} `json:"champion"`
 	Seats []struct {
+		State string `json:"state"`
 		Trial *struct {
 			ID          int64   `json:"id"`
 			Strategy    string  `json:"strategy"`
@@ -129,21 +132,28 @@ func (v *view) facts(s *status) {
 		v.GainNote = fmt.Sprintf("%d trials: %d kept, %d discarded, %d crashed", t.Total, t.Keep, t.Discard, t.Crash)
 	}
 	v.Now, v.NowNote = "Between trials", "next: "+s.Next
-	busy := 0
-	for _, seat := range s.Seats {
-		if seat.Trial != nil {
-			busy++
-		}
-	}
 	if len(s.Seats) > 1 {
-		v.Now, v.NowNote = fmt.Sprintf("%d of %d seats", busy, len(s.Seats)), ""
-	} else if busy == 1 {
+		v.Now, v.NowNote = fmt.Sprintf("%d seats", len(s.Seats)), seatsByState(s)
+	} else if len(s.Seats) == 1 && s.Seats[0].Trial != nil {
 		r := s.Seats[0].Trial
 		v.Running, v.Progress = true, r.Progress
 		v.Now = fmt.Sprintf("%s, %.0f %%", capital(r.Phase), 100*r.Progress)
 		v.NowNote = ""
 		v.NowWhat = fmt.Sprintf("trial %d %s %s", r.ID, trainer.Inert(r.Strategy), short(r.Description))
 	}
+}
+
+// seatsByState says how many seats are in each state.
+func seatsByState(s *status) string {
+	counts := map[string]int{}
+	for _, seat := range s.Seats {
+		counts[trainer.Inert(seat.State)]++
+	}
+	var parts []string
+	for _, state := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func capital(s string) string {

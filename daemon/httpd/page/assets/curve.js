@@ -1,4 +1,4 @@
-// Loss curves over the budget: one now, one to compare with.
+// Loss curves over the budget: those of now, and one to compare with.
 
 import { drawn, frame, inside, line } from "./chart.js";
 import { h, svg } from "./dom.js";
@@ -23,7 +23,7 @@ export function curves(label) {
   function draw(width) {
     const height = Math.round(Math.max(150, Math.min(260, width * 0.5)));
     const range = inside(width, height);
-    const reach = Math.max(...shown.flatMap((c) => c.points.map((p) => p[0])), 0.01);
+    const reach = Math.max(...shown.map((c) => c.points.at(-1)[0]), 0.01);
     const x = linear([0, Math.max(1, reach)], range.x);
     const y = linear(domain(shown), range.y);
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -34,8 +34,9 @@ export function curves(label) {
       frame(width, height, x, y, { names: { y: "training loss", x: "of the budget" }, formatX: (v) => percent(v), countX: 4 }),
       ...shown.map((c) => svg("path", { class: "line " + c.cls, d: line(c.points.filter(inView), x, y) })),
     );
-    const tip = shown.find((c) => c.cls === "now")?.points.at(-1);
-    if (tip && inView(tip)) picture.append(svg("circle", { class: "tip-dot", cx: x(tip[0]), cy: y(tip[1]), r: 3.5 }));
+    const tips = shown.filter((c) => c.cls.startsWith("now")).map((c) => c.points.at(-1));
+    const r = tips.length > 1 ? 2.5 : 3.5;
+    for (const tip of tips.filter(inView)) picture.append(svg("circle", { class: "tip-dot", cx: x(tip[0]), cy: y(tip[1]), r }));
   }
 
   const redraw = drawn(holder, draw);
@@ -44,7 +45,7 @@ export function curves(label) {
     legend,
     show(next) {
       shown = next.filter((c) => c.points.length);
-      legend.replaceChildren(...shown.map((c) => h("span", {}, svg("svg", { width: 14, height: 10, "aria-hidden": "true" }, svg("path", { class: "line " + c.cls, d: "M0 5h14" })), c.name)));
+      legend.replaceChildren(...shown.filter((c) => c.name).map((c) => h("span", {}, svg("svg", { width: 14, height: 10, "aria-hidden": "true" }, svg("path", { class: "line " + c.cls, d: "M0 5h14" })), c.name)));
       redraw();
       return shown.length;
     },

@@ -87,10 +87,11 @@ function now(s) {
     return;
   }
   bar.value = Math.max(0, Math.min(1, r.progress ?? 0));
-  put("now", phases[r.phase] ?? r.phase ?? "", h("small", {}, ` ${percent(r.progress)} of the budget`));
+  put("now", phases[r.phase] ?? r.phase ?? "", r.phase === "train" ? h("small", {}, ` ${percent(r.progress)} of the budget`) : "");
   const left = Number.isFinite(r.seconds_left) && r.seconds_left > 0 ? `${duration(r.seconds_left)} left` : `${duration(r.phase_seconds)} in`;
-  put("now-note", dotted(left, r.loss ? `loss ${r.loss.toFixed(4)}` : "", r.tokens_per_second ? `${brief(r.tokens_per_second)} tokens/s` : "", r.mfu ? `${percent(r.mfu, 1)} MFU` : ""));
-  put("now-what", h("a", { href: `#/trial/${r.id}` }, `trial ${r.id}`), ` ${r.strategy ?? ""} `, say(r.description), next ? ["; ", h("a", { href: `#/trial/${next.id}` }, `trial ${next.id}`), " gets ready beside it"] : "");
+  const numbers = dotted(left, r.loss ? `loss ${r.loss.toFixed(4)}` : "", r.tokens_per_second ? `${brief(r.tokens_per_second)} tokens/s` : "", r.mfu ? `${percent(r.mfu, 1)} MFU` : "");
+  put("now-note", ...(next ? [`${left} \u00b7 `, h("a", { href: `#/trial/${next.id}` }, `trial ${next.id}`), " gets ready beside it"] : [numbers]));
+  put("now-what", h("a", { href: `#/trial/${r.id}` }, `trial ${r.id}`), ` ${r.strategy ?? ""} `, say(r.description));
 }
 
 export function startFacts() {

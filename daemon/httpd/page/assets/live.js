@@ -18,14 +18,14 @@ export function live() {
   function update() {
     const s = store.status;
     if (!s) return;
-    const trials = running(s);
+    const trials = running(s).filter((r) => r.curve?.length);
     const any = chart.show([
       { name: s.champion ? `champion, trial ${s.champion.id}` : "champion", cls: "past", points: s.champion_curve ?? [] },
-      ...trials.map((r) => ({ name: `now, trial ${r.id}`, cls: "now", points: r.curve ?? [] })),
+      ...trials.map((r, i) => ({ name: i ? "" : trials.length > 1 ? `now, ${trials.length} trials` : `now, trial ${r.id}`, cls: trials.length > 1 ? "now several" : "now", points: r.curve })),
     ]);
     chart.holder.hidden = !any;
     empty.hidden = any > 0;
-    empty.textContent = trials.length ? "The loss is drawn here from the first steps on." : "No trial is training.";
+    empty.textContent = running(s).length ? "The loss is drawn here from the first steps on." : "No trial is training.";
     gpus.hidden = !s.gpus?.length;
     gauges.replaceChildren(...(s.gpus ?? []).map(gauge));
   }

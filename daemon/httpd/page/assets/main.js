@@ -4,6 +4,7 @@ import { startFacts } from "./facts.js";
 import { lineage } from "./lineage.js";
 import { live } from "./live.js";
 import { route } from "./router.js";
+import { seats } from "./seats.js";
 import { staircase } from "./staircase.js";
 import { start } from "./store.js";
 import { strategies } from "./strategies.js";
@@ -14,8 +15,9 @@ import { trialView } from "./trial.js";
 let filter = null;
 
 function overview() {
-  const parts = [staircase(), live(), table()];
-  filter = parts[2].search;
+  const list = table();
+  const parts = [staircase(), live(), seats(), list];
+  filter = list.search;
   return {
     root: h("div", { class: "overview" }, parts.map((p) => p.root)),
     end: () => {
