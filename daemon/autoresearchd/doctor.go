@@ -98,6 +98,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		}
 	}
 
+	seats := examineSeats(c, gpus, ok, note, fault)
 	if venv == nil {
 		examineTorch(ctx, c, len(gpus.Devices()) > 0, ok, note, fault)
 	}
@@ -154,7 +155,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 	} else {
 		fault("http", err, "set http.listen to a free address, or to \"\"")
 	}
-	examineLimits(c, ok, note)
+	examineLimits(c, seats, ok, note)
 	examineSecrets(c, ok, note)
 	examineModels(ctx, c, ok, note, fault)
 	if c.Notify.Enabled() {

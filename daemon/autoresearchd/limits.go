@@ -22,13 +22,16 @@ func compiledIn(c *config.Config) []string {
 	return dirs
 }
 
-// examineLimits says what a trial may take, and what of it is kept.
-func examineLimits(c *config.Config, ok func(string, string, ...any), note func(string, string, string)) {
+// examineLimits says what a trial on one of so many seats may take, and what of
+// it is kept.
+func examineLimits(c *config.Config, seats int, ok func(string, string, ...any), note func(string, string, string)) {
 	switch most, _ := trainer.HostMemory(); {
+	case c.Trial.Memory > 0 && most > 0 && int64(c.Trial.Memory)*int64(seats) > most:
+		note("memory", fmt.Sprintf("%d trials may take %.1f GiB each of this machine's memory, which has %.1f GiB for them", seats, gib(int64(c.Trial.Memory)), gib(most)), "lower trial.memory, if they take as much")
 	case c.Trial.Memory > 0:
-		ok("memory", "a trial may take %.1f GiB of this machine's memory", float64(c.Trial.Memory)/(1<<30))
+		ok("memory", "a trial may take %.1f GiB of this machine's memory", gib(int64(c.Trial.Memory)))
 	case c.Trial.Memory == 0:
-		ok("memory", "a trial may take %.1f GiB of this machine's memory, so that it has room itself", float64(most)/(1<<30))
+		ok("memory", "a trial may take %.1f GiB of this machine's memory, so that it has room itself", gib(most)/float64(seats))
 	default:
 		note("memory", "a trial may take all of this machine's memory", `trial.memory = "" leaves the machine room`)
 	}

@@ -200,7 +200,10 @@ func options(c *config.Config, folder func(int64) string) (trainer.Options, erro
 	w := c.Watchdog
 	o := trainer.Options{
 		Python: c.Python(), Cache: cache, Folder: folder, Grace: w.Grace, LogLimit: int64(c.Trial.LogLimit), Quota: max(0, int64(c.Trial.Quota)),
-		Processes: c.Trial.Processes, Memory: max(0, int64(c.Trial.Memory)), Room: c.Trial.Memory == 0, Owner: study.Owner(c.Study.State),
+		Processes: c.Trial.Processes, Memory: max(0, int64(c.Trial.Memory)), Owner: study.Owner(c.Study.State),
+	}
+	if c.Trial.Memory == 0 {
+		o.Room = 1
 	}
 	if c.LLM.KeyEnv != "" {
 		o.Secrets = append(o.Secrets, c.LLM.KeyEnv)

@@ -58,6 +58,7 @@ type Trial struct {
 	Memory    Size          `toml:"memory"`    // host memory of a trial; 0: what leaves the machine room
 	Processes int           `toml:"processes"` // processes and threads of a trial
 	LogLimit  Size          `toml:"log_limit"` // of run.log
+	Foreign   Size          `toml:"foreign"`   // GPU memory that others may hold as a trial begins, or 5 % if that is more; Unlimited: any
 	Quota     Size          `toml:"quota"`     // of all that a trial may write in its folder; 0 or Unlimited: no cap
 }
 
@@ -167,6 +168,7 @@ func Default() *Config {
 			Sandbox:   "auto",
 			Processes: 4096,
 			LogLimit:  16 << 20,
+			Foreign:   1 << 30,
 			Quota:     20 << 30,
 		},
 		Watchdog: Watchdog{

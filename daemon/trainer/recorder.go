@@ -217,11 +217,12 @@ func FolderSize(dir string) (total int64) {
 // at only where it matters, since the kernel has to walk their tables for it.
 func (o *Options) tooMuch(pids []int) (limit int64, over bool) {
 	limit = o.Memory
-	if o.Room {
+	if o.Room > 0 {
 		var short bool
 		if limit, short = HostMemory(); !short {
 			return 0, false
 		}
+		limit /= int64(o.Room)
 	}
 	return limit, limit > 0 && resident(pids) > limit && proportional(pids) > limit
 }
@@ -266,7 +267,7 @@ func family(pid int) []int {
 // room is what the machine itself is left: 2 GiB, of a large one a tenth.
 const room = 2 << 30
 
-// HostMemory returns the bytes that a trial may take where nobody has said: what
+// HostMemory returns the bytes that trials may take where nobody has said: what
 // this machine, or the group of processes that the daemon is in, has without
 // room, and half of a small one; 0: that cannot be told. short reports whether
 // less than room is left: a virtual machine may look small until its memory is

@@ -184,7 +184,7 @@ type Options struct {
 	Cores     map[string][]int              // that trials run on, by device; a device that is not in it: the daemon's own
 	Processes int                           // process limit of a trial; 0: none
 	Memory    int64                         // host memory limit of a trial in bytes; 0: none
-	Room      bool                          // end a trial that leaves the host no room instead: see HostMemory
+	Room      int                           // this many trials leave the host room instead, or one that takes more than its part is ended: see HostMemory; 0: no limit
 	Secrets   []string                      // names of environment variables that trials must not see
 	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
 	Closed    []string                      // files and folders that trials must not read

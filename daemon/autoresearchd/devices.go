@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/httpd"
+	"autoresearchd/metrics/gpu"
+)
+
+// findDevices finds what [trial] devices names on this machine.
+func findDevices(c *config.Config, gpus gpu.GPUs) (device.Machine, []device.Device, error) {
+	m, err := device.Here(gpus)
+	if err != nil {
+		return m, nil, err
+	}
+	ds, err := m.Resolve(c.Trial.Devices)
+	if err == nil && len(ds) > 1 && c.Trial.Isolation == "inprocess" {
+		err = errors.New(`trial.isolation: "inprocess" has one interpreter, and so room for one device, and trial.devices = "all" are ` + names(ds) + `: use "process", or name one device`)
+	}
+	return m, ds, err
+}
+
+func names(ds []device.Device) string {
+	list := make([]string, len(ds))
+	for i, d := range ds {
+		list[i] = d.Name
+	}
+	return strings.Join(list, ", ")
+}
+
+// examineSeats says where trials would run, and what somebody else does there.
+// It returns how many seats there are, at least one.
+func examineSeats(c *config.Config, gpus gpu.GPUs, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) int {
+	m, ds, err := findDevices(c, gpus)
+	if err != nil {
+		fault("seats", err, `name what is there in trial.devices, or write "auto"`)
+		return 1
+	}
+	_, err = httpd.Dial(c.Study.State)
+	running := err == nil // then what is used is used by its trials
+	others := int64(c.Trial.Foreign)
+	if running {
+		others = -1
+	}
+	for _, d := range ds {
+		cores := fmt.Sprintf("core %s", device.List(d.Cores))
+		if len(d.Cores) > 1 {
+			cores = fmt.Sprintf("%d cores (%s)", len(d.Cores), device.List(d.Cores))
+		}
+		switch u := device.Fit(d, gpus, others); {
+		case u == nil:
+			what := ""
+			if !device.IsCPU(d.Name) {
+				what = " (" + d.Kind + ")"
+			}
+			ok("seats", "%s%s runs one trial at a time, on %s", d.Name, what, cores)
+		case u.Lost:
+			fault("seats", u, "its seat waits until the driver has it again; leave it out of trial.devices to go on without")
+		default:
+			note("seats", u.Why, "its seat waits for that to end; trial.foreign says how much of it is no hindrance")
+		}
+	}
+	if left := len(m.Cores) - len(ds)*len(ds[0].Cores); device.IsCPU(ds[0].Name) && left > 0 {
+		note("seats", fmt.Sprintf("%d of %d cores are left over: seats have equally many, so that their scores compare", left, len(m.Cores)), "")
+	}
+	if busy := load(); !running && device.IsCPU(ds[0].Name) && busy > 0.25*float64(len(m.Cores)) {
+		note("seats", fmt.Sprintf("other programs keep %.1f of %d cores busy", busy, len(m.Cores)), "what runs beside a trial changes what it reaches in its budget")
+	}
+	return len(ds)
+}
+
+// load is how many programs ran or wanted to, over the last minute.
+func load() float64 {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	n, _ := strconv.ParseFloat(first, 64)
+	return n
+}
