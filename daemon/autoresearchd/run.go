@@ -154,8 +154,8 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err := hideSecrets(c, &o, log); err != nil {
 		return err
 	}
-	o.Seat = func(id int64, cgroup string) {
-		if err := j.SetSeat(id, study.Seat(cgroup)); err != nil {
+	o.Seat = func(id int64, handle string) {
+		if err := j.SetSeat(id, handle); err != nil {
 			log.Error("the trial's place could not be recorded", "trial", id, "err", err)
 		}
 	}

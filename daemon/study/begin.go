@@ -168,17 +168,3 @@ func (s *Study) environment(t search.Trial) map[string]any {
 		"interpreter": python, "kernel": unix.ByteSliceToString(uts.Release[:]), "architecture": runtime.GOARCH, "cpus": runtime.NumCPU(), "packages": packages,
 	}
 }
-
-// seat is how a trial's processes are found again after a SIGKILL.
-type seat struct {
-	Cgroup string `json:"cgroup"`
-}
-
-// Seat encodes for the journal where a trial runs.
-func Seat(cgroup string) string {
-	data, err := json.Marshal(seat{cgroup})
-	if err != nil {
-		return "{}"
-	}
-	return string(data)
-}

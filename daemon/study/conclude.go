@@ -3,7 +3,6 @@ package study
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -209,9 +208,7 @@ func (s *Study) interrupt(r *journal.Record, why string) error {
 	if s.o.Config.Study.Baseline.Recorded && r.Trial.Proposal.Description == RecordedBaseline {
 		r.Outcome = s.RecordedOutcome() // it was never to run
 	} else {
-		var at seat
-		_ = json.Unmarshal([]byte(r.Seat), &at) // without it the marker finds them
-		swept := trainer.Sweep(Owner(s.o.Config.Study.State), at.Cgroup)
+		swept := trainer.Sweep(Owner(s.o.Config.Study.State), r.Seat)
 		s.o.Log.Warn("a trial was interrupted", "trial", r.Trial.ID, "processes ended", swept, "why", why)
 		r.Outcome = search.Outcome{Status: search.Interrupted, Detail: why}
 	}

@@ -122,7 +122,7 @@ func (s *swift) Run(_ context.Context, o trainer.Order, observe func(trainer.Eve
 		return search.Outcome{}, err
 	}
 	_, err = fmt.Fprintln(f, t.ID)
-	err = errors.Join(err, f.Close(), s.journal.SetSeat(t.ID, study.Seat("")))
+	err = errors.Join(err, f.Close(), s.journal.SetSeat(t.ID, "{}"))
 	if err == nil && t.ID == 2 {
 		path := filepath.Join(s.state, "results.tsv")
 		var have []byte

@@ -19,7 +19,6 @@ import (
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
-	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 	_ "autoresearchd/search/cmaes"
@@ -138,7 +137,7 @@ func (p *repeating) Run(_ context.Context, o trainer.Order, _ func(trainer.Event
 	if o, ok := p.outcomes[t.ID]; ok {
 		return o, nil
 	}
-	return measure(t), p.journal.SetSeat(t.ID, study.Seat(""))
+	return measure(t), p.journal.SetSeat(t.ID, "{}")
 }
 
 // measure has what studies have: an optimum, noise, models that do not fit, and

@@ -29,6 +29,7 @@ type ending struct {
 // collector turns what a seat tells into an Outcome.
 type collector struct {
 	budget  search.Budget
+	audit   bool // it is scored twice
 	out     search.Outcome
 	exit    *pyembed.Exit
 	score   string // a float's repr; "" when evaluate_bpb was never done
@@ -46,6 +47,9 @@ type collector struct {
 	loss    float64
 	begun   time.Time // when the script was first heard of
 	over    string    // how it went on beyond its budget
+	wild    int       // progress lines in a row whose loss is none
+	sane    bool      // there was one whose loss is
+	lost    string    // why nothing can come of it any more
 }
 
 // note takes in one event of the seat.
@@ -123,6 +127,12 @@ func (c *collector) reached(e event) bool {
 	return e.Counted-c.offset >= 0.98*c.budget.Seconds
 }
 
+// spent reports whether the budget was used up when e happened, also where
+// steps are only printed.
+func (c *collector) spent(e event) bool {
+	return c.reached(e) || c.budget.Steps == 0 && c.counted() >= 0.98*c.budget.Seconds
+}
+
 // trainedOn reports whether training went on after the last score. Batches
 // alone are no proof once the budget is used up: some loaders draw ahead. Nor is
 // a single printed step: words come another way, and may come late.
@@ -194,6 +204,7 @@ func (c *collector) evidence() string {
 // progress adds a point to the curve, thinned so that it stays small.
 func (c *collector) progress(p Progress) {
 	c.loss = p.Loss
+	c.explode(p)
 	if p.Loss == 0 || math.IsNaN(p.Loss) || math.IsInf(p.Loss, 0) {
 		return
 	}
@@ -211,6 +222,27 @@ func (c *collector) progress(p Progress) {
 }
 
 const curvePoints = 400
+
+// grace is how many progress lines in a row must show a loss that is none: a
+// script may leave out a bad step and go on.
+const grace = 5
+
+// explode looks for a loss that does not come back: no number, infinite, or
+// above 100 after it was below. A sum of losses is above from its first line.
+func (c *collector) explode(p Progress) {
+	none := math.IsNaN(p.Loss) || math.IsInf(p.Loss, 0)
+	if !none && (p.Loss <= exploded || !c.sane) {
+		c.wild = 0
+		c.sane = c.sane || p.Loss > 0 && p.Loss <= exploded
+		return
+	}
+	if c.wild++; c.wild >= grace && c.lost == "" {
+		c.lost = fmt.Sprintf("the training loss exploded: it printed loss %g at step %d, the %dth in a row", p.Loss, p.Step, c.wild)
+	}
+}
+
+// exploded is upstream's limit of a loss that a run survives.
+const exploded = 100
 
 // tokens returns the tokens that went through steps. A batch that is drawn
 // ahead belongs to none, so the count rests on the differences between steps.
@@ -262,6 +294,10 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		}
 	case c.score != "" && !sound:
 		o.Status, o.Detail = search.Diverged, fmt.Sprintf("evaluate_bpb returned %s, which is no score", c.score)
+	case end.firing != nil && end.firing.Cause == watchdog.CauseDiverged:
+		o.Status, o.Detail = search.Diverged, end.firing.String()
+	case end.firing != nil && end.firing.Phase == search.Gate: // which is not its own doing
+		o.Status, o.Detail = search.Interrupted, end.firing.String()
 	case end.firing != nil:
 		o.Status, o.Detail = search.TimedOut, end.firing.String()
 		if end.firing.Phase == search.Compile || end.firing.Phase == search.Train {
@@ -271,7 +307,7 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		o.Status, o.Detail = search.OutOfMemory, fmt.Sprintf("the host's memory limit ended it (trial.memory, %.1f GiB)", float64(end.memory)/(1<<30))
 	case c.exit != nil && (strings.HasSuffix(c.exit.Exception, "OutOfMemoryError") || c.exit.Exception == "MemoryError"):
 		o.Status, o.Detail = search.OutOfMemory, Inert(firstLine(c.exit.Message))
-	case log.failed && (o.ExitCode == 1 || lost) || math.IsNaN(c.loss) || c.loss > 100:
+	case log.failed && (o.ExitCode == 1 || lost) || math.IsNaN(c.loss) || c.loss > exploded:
 		o.Status, o.Detail = search.Diverged, fmt.Sprintf("the training loss exploded (step %d)", o.Steps)
 	case c.fault != "":
 		o.Status, o.Detail = search.Crashed, c.fault

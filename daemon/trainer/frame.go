@@ -11,15 +11,30 @@ import (
 	"autoresearchd/search"
 )
 
-// request is what the daemon asks of a seat.
+// protocol is the version of what daemon and trainer say to each other. Both
+// give theirs in their first frame.
+const protocol = 2
+
+// request is what the daemon asks of a trainer.
 type request struct {
-	Op     string `json:"op"`     // "inspect", "run", "hang"
-	Python string `json:"python"` // the interpreter whose environment is taken
-	Source []byte `json:"source,omitempty"`
-	Run    *order `json:"run,omitempty"`
+	Protocol int       `json:"protocol"`
+	Op       string    `json:"op"`     // "start", "inspect", "warm", "check", "order", "open", "hang"
+	Python   string    `json:"python"` // the interpreter whose environment is taken
+	Source   []byte    `json:"source,omitempty"`
+	Imports  *imports  `json:"imports,omitempty"`
+	Order    *order    `json:"order,omitempty"`
+	gate     chan bool // of an order: closed by the "open" that follows it
 }
 
-// order is a trial as the seat and bootstrap.py see it.
+// imports is what a standby must know of the trial that it gets ready for.
+type imports struct {
+	Source    string   `json:"source"`    // train.py
+	Prepare   string   `json:"prepare"`   // prepare.py; "": there is none
+	Beside    []string `json:"beside"`    // the modules that lie beside train.py
+	Directory string   `json:"directory"` // where they lie
+}
+
+// order is a trial as the trainer and bootstrap.py see it.
 type order struct {
 	pyembed.Script
 	Seed    uint64  `json:"seed"`
@@ -28,13 +43,17 @@ type order struct {
 	Audit   bool    `json:"audit"`   // score what the search never sees, too
 	Cache   string  `json:"cache"`   // empty: prepare.py's own
 	LogFD   int     `json:"log_fd"`  // where sys.stdout and sys.stderr go; -1: they are there already
+	Gate    bool    `json:"gate"`    // wait for an "open" before the first counted step
+	Overlap bool    `json:"overlap"` // another trial gets ready beside the evaluation: leave it room
 }
 
-// event is what a seat answers. At is its monotonic clock in seconds since the
-// order came.
+// event is what a trainer answers. At is its monotonic clock in seconds since
+// the order came.
 type event struct {
-	Kind       string        `json:"kind"` // "phase", "batch", "step", "score", "audit", "fault", "exit", "inspection", "broken"
+	Kind       string        `json:"kind"` // "hello", "warm", "inspection", "phase", "batch", "step", "gate", "score", "audit", "fault", "exit", "idle", "broken"
 	At         float64       `json:"at"`
+	Hello      *hello        `json:"hello,omitempty"`
+	Why        string        `json:"why,omitempty"` // of "warm": why an order cannot use what is imported; "": it can
 	Phase      search.Phase  `json:"phase,omitempty"`
 	Step       int           `json:"step,omitempty"`
 	Batches    int           `json:"batches,omitempty"`  // training batches drawn
@@ -47,7 +66,25 @@ type event struct {
 	Peak       int64         `json:"peak,omitempty"`    // torch.cuda.max_memory_allocated, bytes
 	Exit       *pyembed.Exit `json:"exit,omitempty"`
 	Inspection *Inspection   `json:"inspection,omitempty"`
-	Broken     string        `json:"broken,omitempty"` // why the seat itself cannot work
+	Broken     string        `json:"broken,omitempty"` // why the trainer itself cannot work
+}
+
+// hello is how a trainer introduces itself.
+type hello struct {
+	Protocol int    `json:"protocol"`
+	Python   string `json:"python"` // the CPython that it embeds, "3.12.1"
+	PID      int    `json:"pid"`    // on its own host
+}
+
+// fits returns an error unless the daemon understands the trainer.
+func (h *hello) fits() error {
+	switch {
+	case h == nil:
+		return fmt.Errorf("the trainer did not begin with a hello: is it autoresearchd, and of the daemon's version?")
+	case h.Protocol != protocol:
+		return fmt.Errorf("the trainer speaks version %d of the protocol and this daemon version %d: install the same autoresearchd for both", h.Protocol, protocol)
+	}
+	return nil
 }
 
 const maxFrame = 64 << 20

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -150,6 +151,7 @@ type group struct {
 	marker string // beginning of the environment entry that marks its processes
 	leader int
 	begun  string // when the leader began
+	sweeps bool   // what this process holds itself is no member
 }
 
 func (c *Cgroups) make(name, marker string, processes int, memory int64) *group {
@@ -231,9 +233,9 @@ func (g *group) members() []int {
 
 func (g *group) marked() []int {
 	if !g.leads() {
-		return marked(g.marker, 0)
+		return marked(g.marker, 0, g.sweeps)
 	}
-	return marked(g.marker, g.leader)
+	return marked(g.marker, g.leader, g.sweeps)
 }
 
 // leads reports whether the leader's number is still its own: while its group
@@ -357,26 +359,33 @@ func (g *group) remove() {
 	}
 }
 
-// Sweep ends what an earlier daemon left behind: the processes in its trial's
-// control group and those that carry its owner's marker. It returns how many
-// there were.
-func Sweep(owner, cgroup string) int {
-	g := &group{marker: ownerMarker(owner)}
+// Sweep ends what an earlier daemon left behind: the processes in a trial's
+// place, by the handle that Options.Seat was told, or the path of a control
+// group, and those that carry its owner's marker. What this process holds itself
+// stays. It returns how many there were.
+func Sweep(owner, place string) int {
+	g := &group{marker: ownerMarker(owner), sweeps: true}
 	found := len(g.members())
 	g.kill(5 * time.Second)
-	if cgroup != "" && strings.Contains(cgroup, "/"+groupPrefix) && filepath.Base(filepath.Dir(cgroup)) != groupName() {
-		g := &group{cgroup: cgroup}
+	at := handle{Cgroup: place}
+	if strings.HasPrefix(place, "{") {
+		at = handle{}
+		_ = json.Unmarshal([]byte(place), &at) // without it the marker finds them
+	}
+	if strings.Contains(at.Cgroup, "/"+groupPrefix) && filepath.Base(filepath.Dir(at.Cgroup)) != groupName() {
+		g := &group{cgroup: at.Cgroup}
 		found += len(g.members())
 		g.kill(5 * time.Second)
 		g.remove()
-		_ = os.Remove(filepath.Dir(cgroup))
+		_ = os.Remove(filepath.Dir(at.Cgroup))
 	}
 	return found
 }
 
 // marked finds the processes with an environment entry that begins with
-// marker, and those in the session of leader.
-func marked(marker string, leader int) []int {
+// marker, and those in the session of leader; without those that this process
+// holds itself, if so asked.
+func marked(marker string, leader int, others bool) []int {
 	entries, _ := os.ReadDir("/proc")
 	var out []int
 	for _, e := range entries {
@@ -394,6 +403,9 @@ func marked(marker string, leader int) []int {
 		}
 		for _, entry := range bytes.Split(env, []byte{0}) {
 			if bytes.HasPrefix(entry, []byte(marker)) {
+				if _, mine := held.Load(string(entry)); mine && others {
+					break
+				}
 				out = append(out, pid)
 				break
 			}

@@ -102,7 +102,7 @@ func TestStarts(t *testing.T) {
 func TestSeatsOfOneOwner(t *testing.T) {
 	for name, c := range map[string]*Cgroups{"with control groups": FindCgroups(), "without": {}} {
 		p := newProcess(t, options(t))
-		p.cgroups = c
+		p.place.cgroups = c
 		var wait sync.WaitGroup
 		for range 4 {
 			wait.Go(func() {

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
-	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
 
@@ -33,17 +31,21 @@ func Supervised(getenv func(string) string) error {
 		`use isolation = "process", run it as a systemd service, or set AUTORESEARCH_SUPERVISED=1 under a supervisor that restarts it`)
 }
 
-// InProcess runs trials one after another in this process's own interpreter.
+// InProcess runs trials one after another in this process's own interpreter. It
+// has no second one that could get ready beside a trial: an order waits until
+// the trial before it has ended.
 type InProcess struct {
 	options Options
 	view    *compiled.View
-	calls   chan func(*seat)
-	tell    func(event) error // the running trial's; set on the interpreter's thread
+	stays   stays
+	turn    chan struct{} // holds a token while the interpreter works
+	in, out *os.File      // the ends of the trainer's streams that are the daemon's
+	heard   chan event
 }
 
 // NewInProcess starts CPython in this process.
 func NewInProcess(o Options) (*InProcess, error) {
-	p := &InProcess{options: o, view: o.Compiled.View(), calls: make(chan func(*seat))}
+	p := &InProcess{options: o, view: o.Compiled.View(), turn: make(chan struct{}, 1), heard: make(chan event, 64)}
 	env := p.view.Env()
 	if o.Cache != "" {
 		env = append(env, "AUTORESEARCH_CACHE="+o.Cache)
@@ -54,19 +56,38 @@ func NewInProcess(o Options) (*InProcess, error) {
 			return nil, fmt.Errorf("start CPython: %w", err)
 		}
 	}
-	ready := make(chan error)
+	requests, in, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start CPython: %w", err)
+	}
+	out, events, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start CPython: %w", err)
+	}
+	p.in, p.out = in, out
 	go func() {
 		runtime.LockOSThread() // the interpreter's thread, for good
-		s, err := newSeat(o.Python, false, func(e event) error { return p.tell(e) })
-		ready <- err
-		if err != nil {
-			return
-		}
-		for call := range p.calls {
-			call(s)
+		defer events.Close()
+		if err := serve(requests, events, true); err != nil {
+			_ = writeFrame(events, event{Kind: "broken", Broken: err.Error()})
 		}
 	}()
-	if err := <-ready; err != nil {
+	go func() {
+		defer close(p.heard)
+		for {
+			var e event
+			if err := readFrame(out, &e); err != nil {
+				return
+			}
+			p.heard <- e
+		}
+	}()
+	t := &embedded{InProcess: p}
+	err = greet(context.Background(), t)
+	if err == nil {
+		_, err = ask(context.Background(), t, request{Op: "start", Python: o.Python})
+	}
+	if err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -75,23 +96,29 @@ func NewInProcess(o Options) (*InProcess, error) {
 // Close lets the interpreter be: torch does not survive its end.
 func (p *InProcess) Close() error { return nil }
 
+// mine waits for the interpreter, until done is called.
+func (p *InProcess) mine(ctx context.Context) (done func(), err error) {
+	select {
+	case p.turn <- struct{}{}:
+		return func() { <-p.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Inspect reads a train.py in this interpreter.
 func (p *InProcess) Inspect(ctx context.Context, source []byte) (Inspection, error) {
-	type answer struct {
-		i   Inspection
-		err error
+	done, err := p.mine(ctx)
+	if err != nil {
+		return Inspection{}, err
 	}
-	got := make(chan answer, 1)
-	select {
-	case p.calls <- func(s *seat) {
-		i, err := s.inspect(source)
-		got <- answer{i, err}
-	}:
-	case <-ctx.Done():
-		return Inspection{}, ctx.Err()
+	defer done()
+	// An answer that nobody waits for would be taken for the next one's.
+	e, err := ask(context.WithoutCancel(ctx), &embedded{InProcess: p}, request{Op: "inspect", Python: p.options.Python, Source: source})
+	if err != nil {
+		return Inspection{}, err
 	}
-	a := <-got
-	return a.i, a.err
+	return *e.Inspection, nil
 }
 
 // Warm implements Trainer: its interpreter is warm from the second trial on.
@@ -99,85 +126,102 @@ func (p *InProcess) Warm(string, []byte) {}
 
 // Run runs a trial. When it must be ended by force, the error is ErrRestart.
 func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (search.Outcome, error) {
-	t := given.Trial
-	o := &p.options
-	r := newRecorder(o, t, observe)
-	log, err := newRunLog(filepath.Join(o.Folder(t.ID), "run.log"), o.LogLimit, r.line)
+	done, err := p.mine(ctx)
 	if err != nil {
-		return search.Outcome{}, err
+		return search.Outcome{Status: search.Interrupted, Detail: "ended from outside"}, nil
 	}
 	printed, script, err := os.Pipe()
 	if err != nil {
-		return search.Outcome{}, errors.Join(fmt.Errorf("run trial %d: %w", t.ID, err), log.close())
+		done()
+		return search.Outcome{}, fmt.Errorf("run trial %d: %w", given.ID, err)
 	}
-	defer printed.Close()
-	silent := make(chan struct{})
+	t := &embedded{InProcess: p, spool: &spool{limit: int(p.options.LogLimit)}, printed: printed, script: script, silent: make(chan struct{}), done: done}
+	t.device, t.onGPU = device.CUDAIndex(given.Device)
 	go func() {
-		defer close(silent)
-		log.copyFrom(printed)
-	}()
-	index, onGPU := device.CUDAIndex(t.Device)
-	before := r.deviceMemory(index, onGPU)
-	self := []int{os.Getpid()}
-	size := FolderSize(o.Folder(t.ID)) // is not the trial's doing
-	begin := time.Now()
-	dog := watchdog.Watch(o.limits(t.Budget))
-	r.watch(dog)
-	over := make(chan error, 1)
-	order := o.order(t, int(script.Fd()), false)
-	p.calls <- func(s *seat) {
-		p.tell = func(e event) error { r.take(e); return nil }
-		over <- s.run(*order)
-	}
-	sample := time.NewTicker(sampleEvery)
-	defer sample.Stop()
-	end := ending{memory: o.Memory}
-	var broken error
-	for running := true; running; {
-		select {
-		case broken = <-over:
-			running = false
-		case f := <-dog.Fired():
-			end.firing, running = &f, false
-		case <-ctx.Done():
-			end.cancelled, running = context.Cause(ctx), false
-		case <-sample.C:
-			r.tell(Event{})
-			r.sample(self, index, before, onGPU)
-			if limit, over := o.tooMuch(family(self[0])); over {
-				end.memory = limit
-				end.outOfMemory, running = true, false
-			}
-			if o.Quota > 0 && FolderSize(o.Folder(t.ID))-size > o.Quota {
-				end.quota, running = true, false
+		defer close(t.silent)
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := printed.Read(buf)
+			t.add(buf[:n])
+			if err != nil {
+				return
 			}
 		}
+	}()
+	return conduct(ctx, &p.options, &p.stays, t, true, given, observe)
+}
+
+// embedded is the trainer in this process, for one trial.
+type embedded struct {
+	*InProcess
+	*spool
+	device          int
+	onGPU           bool
+	before          int64 // bytes in use on the device before the trial; -1: unknown
+	printed, script *os.File
+	silent          chan struct{}
+	done            func()
+	forced          bool // its trial has not ended by itself
+}
+
+func (t *embedded) ask(r request) error {
+	r.Protocol = protocol
+	return writeFrame(t.in, r)
+}
+
+func (t *embedded) events() <-chan event   { return t.heard }
+func (t *embedded) ended() <-chan struct{} { return nil }
+func (t *embedded) logFD() int             { return int(t.script.Fd()) }
+func (t *embedded) handle() string         { return "{}" }
+
+func (t *embedded) occupy() {
+	t.before = -1
+	if gpu := t.options.GPU; t.onGPU && gpu != nil {
+		if used, ok := gpu.MemoryUsed(t.device); ok {
+			t.before = used
+		}
 	}
-	phase, spent := dog.Stop()
-	r.watch(nil)
-	forced := end.firing != nil || end.cancelled != nil || end.outOfMemory || end.quota
-	_ = printed.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-	if !forced {
-		script.Close()
+}
+
+func (t *embedded) use() use {
+	self := os.Getpid()
+	limit, over := t.options.tooMuch(family(self))
+	u := use{device: -1, limit: limit, over: over}
+	if gpu := t.options.GPU; t.onGPU && gpu != nil {
+		if own, ok := gpu.ProcessMemory(map[int]bool{self: true}); ok {
+			u.device = own
+		} else if used, ok := gpu.MemoryUsed(t.device); ok && t.before >= 0 {
+			u.device = used - t.before
+		}
 	}
-	<-silent
-	if err := log.close(); err != nil {
-		return search.Outcome{}, err
+	return u
+}
+
+// end can end nothing: freed says what that means.
+func (t *embedded) end(_ time.Duration, forced bool) gone {
+	t.forced = forced
+	return gone{}
+}
+
+func (t *embedded) settle(hear func(event)) {
+	_ = t.printed.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if !t.forced {
+		t.script.Close()
 	}
-	if broken != nil {
-		return search.Outcome{}, fmt.Errorf("run trial %d: %w", t.ID, broken)
+	<-t.silent
+}
+
+func (t *embedded) freed() (time.Duration, error) {
+	if !t.forced {
+		return 0, nil
 	}
-	if end.firing != nil {
-		r.tell(Event{Kill: &Kill{Phase: phase, Cause: end.firing.Cause}})
+	return 0, ErrRestart
+}
+
+func (t *embedded) release(well bool) {
+	t.printed.Close()
+	if !t.forced {
+		t.view.Keep(well)
+		t.done()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := r.outcome(end, log)
-	out.WallSeconds = time.Since(begin).Seconds()
-	out.Phases = spent
-	if forced {
-		return out, ErrRestart
-	}
-	p.view.Keep(out.Status == search.Completed)
-	return out, nil
 }

@@ -1,10 +1,17 @@
 package trainer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"autoresearchd/search"
 )
@@ -184,5 +191,92 @@ func TestParseProgress(t *testing.T) {
 		if _, ok := ParseProgress(line); ok {
 			t.Errorf("%q is taken for progress", line)
 		}
+	}
+}
+
+// TestInspectingTrainerStays has one trainer answer one inspection after
+// another; what kills or hangs it, and another venv, cost it its place.
+func TestInspectingTrainerStays(t *testing.T) {
+	o := options(t)
+	p := newProcess(t, o)
+	inspect := func() int {
+		t.Helper()
+		i, err := p.Inspect(context.Background(), []byte("A = 1\n"))
+		if err != nil || len(i.Constants) != 1 {
+			t.Fatalf("%+v %v", i, err)
+		}
+		return p.inspector.t.(*process).cmd.Process.Pid
+	}
+	first := inspect()
+	if again := inspect(); again != first {
+		t.Errorf("a second inspection started trainer %d beside %d", again, first)
+	}
+	if err := unix.Kill(first, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	second := inspect()
+	if second == first {
+		t.Error("a killed trainer answers")
+	}
+	if err := unix.Kill(second, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.Inspect(ctx, []byte("A = 1\n")); err == nil {
+		t.Error("a stopped trainer answers")
+	}
+	third := inspect()
+	if third == second {
+		t.Error("a stopped trainer stays")
+	}
+	if err := os.Chtimes(filepath.Join(filepath.Dir(filepath.Dir(o.Python)), "pyvenv.cfg"), time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if fourth := inspect(); fourth == third {
+		t.Error("the trainer outlived its venv")
+	}
+	p.Close()
+	if left := marked(ownerMarker(o.Owner), 0, false); len(left) > 0 {
+		t.Errorf("processes %v are left after Close", left)
+	}
+	if _, err := p.Inspect(context.Background(), []byte("A = 1\n")); err == nil {
+		t.Error("a closed trainer inspects")
+	}
+}
+
+// TestASourceThatKillsTheInspector has it end in C.
+func TestASourceThatKillsTheInspector(t *testing.T) {
+	p := newProcess(t, options(t))
+	deep := []byte("x = " + strings.Repeat("-", 2_000_000) + "1\n") // deeper than the stack, or refused
+	if _, err := p.Inspect(context.Background(), deep); err != nil {
+		t.Log(err)
+	}
+	if i, err := p.Inspect(context.Background(), []byte("A = 1\n")); err != nil || len(i.Constants) != 1 {
+		t.Errorf("the next inspection: %+v %v", i, err)
+	}
+}
+
+// TestProtocol refuses a trainer of another version, and a daemon of another.
+func TestProtocol(t *testing.T) {
+	for _, h := range []*hello{nil, {Protocol: protocol + 1}} {
+		if h.fits() == nil {
+			t.Errorf("%+v fits", h)
+		}
+	}
+	if err := (&hello{Protocol: 1}).fits(); err == nil || err.Error() != fmt.Sprintf("the trainer speaks version 1 of the protocol and this daemon version %d: install the same autoresearchd for both", protocol) {
+		t.Error(err)
+	}
+	var in, out bytes.Buffer
+	if err := writeFrame(&in, request{Protocol: protocol + 1, Op: "start"}); err != nil {
+		t.Fatal(err)
+	}
+	err := serve(&in, &out, false)
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the daemon speaks version %d", protocol+1)) {
+		t.Error(err)
+	}
+	var e event
+	if err := readFrame(&out, &e); err != nil || e.Kind != "hello" || e.Hello.Protocol != protocol || e.Hello.Python == "" || e.Hello.PID != os.Getpid() {
+		t.Errorf("it begins with %+v, %v", e, err)
 	}
 }

@@ -1,15 +1,12 @@
 package trainer
 
 import (
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
@@ -23,8 +20,11 @@ type recorder struct {
 	options *Options
 	observe func(Event)
 
+	stay *stay
+
 	mu  sync.Mutex    // events and printed lines come from two goroutines
 	dog *watchdog.Dog // nil: the trial has not begun, or is over
+	at  time.Time     // when its evaluation was over; zero: it was not
 	collector
 }
 
@@ -32,7 +32,7 @@ func newRecorder(o *Options, t search.Trial, observe func(Event)) *recorder {
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget}}
+	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget, audit: t.Audit}}
 }
 
 // watch gives the trial's deadlines a recorder that moves them; nil takes them
@@ -43,22 +43,38 @@ func (r *recorder) watch(dog *watchdog.Dog) {
 	r.dog = dog
 }
 
-// order is the trial as the seat is told.
-func (o *Options) order(t search.Trial, logFD int, last bool) *order {
+// order is the trial as the trainer is told, which prints to logFD; -1: to its
+// own output, and it ends with the trial.
+func (o *Options) order(given Order, logFD int) *order {
+	t := given.Trial
 	work := o.work(t.ID)
+	_, onGPU := device.CUDAIndex(t.Device)
 	return &order{
-		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: last},
+		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},
 		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
+		Gate: given.Gate != nil, Overlap: o.Overlap && onGPU,
 	}
+}
+
+// leave says that nothing more of the trial is to come.
+func (r *recorder) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stay.end(r.at)
 }
 
 // take notes an event and moves the watchdog.
 func (r *recorder) take(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.note(e, time.Now())
+	now := time.Now()
+	r.note(e, now)
 	switch e.Kind {
 	case "phase":
+		if e.Phase == search.Evaluate {
+			r.evaluates(e)
+			return
+		}
 		r.enter(e.Phase)
 	case "batch":
 		if r.score != "" {
@@ -72,8 +88,29 @@ func (r *recorder) take(e event) {
 		}
 		r.observe(Event{Step: &Step{Number: e.Step, Tokens: e.Tokens, Counted: r.counted()}})
 	case "score", "audit", "exit":
+		if e.Kind == "score" && r.audit { // the audit is yet to come
+			if r.dog != nil {
+				r.dog.Enter(search.Exit)
+			}
+			break
+		}
+		if e.Kind != "exit" {
+			r.at = now
+		}
+		if e.Kind == "exit" || r.spent(e) {
+			r.stay.end(r.at)
+		}
 		r.enter(search.Exit)
 	}
+	r.enforce()
+}
+
+// evaluates begins an evaluation. mu is held.
+func (r *recorder) evaluates(e event) {
+	if r.dog != nil {
+		r.dog.Enter(search.Evaluate)
+	}
+	r.observe(Event{Phase: search.Evaluate, Spent: r.spent(e)})
 	r.enforce()
 }
 
@@ -85,10 +122,15 @@ func (r *recorder) enter(p search.Phase) {
 	r.observe(Event{Phase: p})
 }
 
-// enforce ends a trial that went on beyond its budget. mu is held.
+// enforce ends a trial that went on beyond its budget, or cannot recover. mu is
+// held.
 func (r *recorder) enforce() {
-	if r.over != "" && r.dog != nil {
+	switch {
+	case r.dog == nil:
+	case r.over != "":
 		r.dog.Fire(watchdog.Firing{Phase: search.Train, Cause: watchdog.CauseOverrun, Why: r.over})
+	case r.lost != "" && r.score == "":
+		r.dog.Fire(watchdog.Firing{Phase: search.Train, Cause: watchdog.CauseDiverged, Why: r.lost})
 	}
 }
 
@@ -117,57 +159,16 @@ func (r *recorder) tell(e Event) {
 	r.observe(e)
 }
 
-// sample takes the peak of the GPU memory that the trial's processes hold, by
-// NVML; the growth of the whole device where it does not tell processes apart.
-func (r *recorder) sample(members []int, device int, before int64, onGPU bool) {
-	if !onGPU || r.options.GPU == nil {
+// sample takes the peak of the device's memory that the trial holds, in bytes;
+// -1: not known.
+func (r *recorder) sample(used int64) {
+	if used < 0 {
 		return
 	}
-	pids := map[int]bool{}
-	for _, pid := range members {
-		pids[pid] = true
-	}
-	used, ok := r.options.GPU.ProcessMemory(pids)
-	if !ok {
-		if used, ok = r.options.GPU.MemoryUsed(device); ok {
-			used -= before
-		}
-	}
-	if !ok {
-		return
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.out.PeakVRAM = max(r.out.PeakVRAM, used)
-	r.tell(Event{Memory: used})
-}
-
-// deviceMemory returns the bytes in use on a device, or -1 if nobody knows.
-func (r *recorder) deviceMemory(device int, onGPU bool) int64 {
-	if onGPU && r.options.GPU != nil {
-		if used, ok := r.options.GPU.MemoryUsed(device); ok {
-			return used
-		}
-	}
-	return -1
-}
-
-// awaitMemory waits until a device's memory is back to where it was before the
-// trial.
-func (r *recorder) awaitMemory(device int, before int64) (time.Duration, error) {
-	if before < 0 {
-		return 0, nil
-	}
-	begin := time.Now()
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		used := r.deviceMemory(device, true)
-		if returned(used, before) {
-			return time.Since(begin), nil
-		}
-		if time.Since(begin) > memoryPatience {
-			return time.Since(begin), &Quarantine{device: device, before: before,
-				reason: fmt.Sprintf("it holds %d MiB, %d MiB before the trial, and did not give it back within %v", used>>20, before>>20, memoryPatience)}
-		}
-		time.Sleep(pause)
-	}
+	r.observe(Event{Memory: used})
 }
 
 func returned(used, before int64) bool { return used >= 0 && used <= before+memorySlack }
@@ -209,128 +210,5 @@ func FolderSize(dir string) (total int64) {
 		}
 		return nil
 	})
-	return total
-}
-
-// tooMuch reports whether processes hold more of the host's memory than a trial
-// may, and how many bytes those are. What they share counts once, and is looked
-// at only where it matters, since the kernel has to walk their tables for it.
-func (o *Options) tooMuch(pids []int) (limit int64, over bool) {
-	limit = o.Memory
-	if o.Room > 0 {
-		var short bool
-		if limit, short = HostMemory(); !short {
-			return 0, false
-		}
-		limit /= int64(o.Room)
-	}
-	return limit, limit > 0 && resident(pids) > limit && proportional(pids) > limit
-}
-
-// proportional adds up the host memory in bytes that processes hold, with their
-// part of what they share.
-func proportional(pids []int) (total int64) {
-	for _, pid := range pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		if err != nil {
-			total += resident([]int{pid})
-			continue
-		}
-		for _, line := range strings.Split(string(data), "\n") {
-			if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "Pss:" {
-				kib, _ := strconv.ParseInt(fields[1], 10, 64)
-				total += kib << 10
-			}
-		}
-	}
-	return total
-}
-
-// family returns a process and all that descend from it.
-func family(pid int) []int {
-	children := map[int][]int{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		if child, err := strconv.Atoi(e.Name()); err == nil {
-			if st, ok := stat(child); ok {
-				children[st.parent] = append(children[st.parent], child)
-			}
-		}
-	}
-	out := []int{pid}
-	for i := 0; i < len(out); i++ {
-		out = append(out, children[out[i]]...)
-	}
-	return out
-}
-
-// room is what the machine itself is left: 2 GiB, of a large one a tenth.
-const room = 2 << 30
-
-// HostMemory returns the bytes that trials may take where nobody has said: what
-// this machine, or the group of processes that the daemon is in, has without
-// room, and half of a small one; 0: that cannot be told. short reports whether
-// less than room is left: a virtual machine may look small until its memory is
-// used, and then grows.
-func HostMemory() (limit int64, short bool) {
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, false
-	}
-	kib := map[string]int64{}
-	for _, line := range strings.Split(string(data), "\n") {
-		if fields := strings.Fields(line); len(fields) > 1 {
-			kib[fields[0]], _ = strconv.ParseInt(fields[1], 10, 64)
-		}
-	}
-	return spare(kib["MemTotal:"]<<10, kib["MemAvailable:"]<<10, memoryLimits())
-}
-
-// spare is HostMemory of a machine with so many bytes, so many of them left, and
-// limits of the groups.
-func spare(total, left int64, limits []int64) (limit int64, short bool) {
-	group := total
-	for _, l := range limits {
-		group = min(group, l)
-	}
-	without := func(bytes int64) int64 { return max(bytes/2, bytes-max(room, bytes/10)) }
-	limit = without(group)
-	return limit, group < total || left < total-without(total)
-}
-
-// memoryLimits are those of the control groups that this process is in.
-func memoryLimits() (limits []int64) {
-	for _, h := range [][4]string{{"cgroup2", "", "0::", "memory.max"}, {"cgroup", "memory", ":memory:", "memory.limit_in_bytes"}} {
-		mount, ok := cgroupMount(h[0], h[1])
-		own, err := ownCgroup(h[2])
-		if !ok || err != nil {
-			continue
-		}
-		for dir := filepath.Join("/", own); ; dir = filepath.Dir(dir) {
-			if data, err := os.ReadFile(filepath.Join(mount, dir, h[3])); err == nil {
-				if limit, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil && limit > 0 {
-					limits = append(limits, limit)
-				}
-			}
-			if dir == "/" {
-				break
-			}
-		}
-	}
-	return limits
-}
-
-// resident adds up the host memory in bytes that processes hold.
-func resident(pids []int) (total int64) {
-	for _, pid := range pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-		if err != nil {
-			continue
-		}
-		if fields := strings.Fields(string(data)); len(fields) > 1 {
-			pages, _ := strconv.ParseInt(fields[1], 10, 64)
-			total += pages * int64(os.Getpagesize())
-		}
-	}
 	return total
 }

@@ -3,7 +3,6 @@ package trainer
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -92,18 +91,6 @@ func newRunLog(path string, limit int64, step func(int, *Progress)) (*runLog, er
 		return nil, fmt.Errorf("create the trial's log: %w", err)
 	}
 	return &runLog{file: file, limit: limit, step: step, summary: map[string]string{}}, nil
-}
-
-// copyFrom reads until the end of r.
-func (l *runLog) copyFrom(r io.Reader) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
-		l.add(buf[:n])
-		if err != nil {
-			return
-		}
-	}
 }
 
 func (l *runLog) add(data []byte) {

@@ -22,31 +22,27 @@ import (
 	"autoresearchd/search"
 )
 
-// boundary and bootstrap stay beside a trial.
+type module struct{ name, source string }
+
+// The later import the earlier.
 var (
 	//go:embed boundary.py
-	boundary string
+	boundarySource string
 	//go:embed bootstrap.py
-	bootstrap string
-)
-
-// readers read a script before there is a trial. The later import the earlier.
-var (
+	bootstrapSource string
+	//go:embed warm.py
+	warmSource string
 	//go:embed uses.py
-	usesReader string
+	usesSource string
 	//go:embed constants.py
-	constantsReader string
+	constantsSource string
 	//go:embed contract.py
-	contractReader string
+	contractSource string
 	//go:embed read.py
-	reader string
+	readSource string
 
-	readers = []struct{ module, source, file string }{
-		{"_autoresearchd_uses", usesReader, "<autoresearchd/uses.py>"},
-		{"_autoresearchd_constants", constantsReader, "<autoresearchd/constants.py>"},
-		{"_autoresearchd_contract", contractReader, "<autoresearchd/contract.py>"},
-		{"_autoresearchd_read", reader, "<autoresearchd/read.py>"},
-	}
+	companions = []module{{"boundary", boundarySource}, {"bootstrap", bootstrapSource}, {"warm", warmSource}}                       // stay beside a trial
+	readers    = []module{{"uses", usesSource}, {"constants", constantsSource}, {"contract", contractSource}, {"read", readSource}} // read a script before there is a trial
 )
 
 // reportEvery bounds how often steps are reported: a tiny model makes hundreds
@@ -58,9 +54,12 @@ const reportEvery = 50 * time.Millisecond
 type seat struct {
 	python *pyembed.Interpreter
 	tell   func(event) error
+	reads  bool // the readers are loaded
 
 	mu    sync.Mutex // the script may step on several threads
+	live  bool       // an order runs; a thread of an earlier one is not heard
 	start time.Time
+	gate  <-chan bool // where it waits before its first counted step; nil: nowhere
 	count
 }
 
@@ -94,23 +93,28 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 	for _, kind := range []string{"score", "audit", "fault"} {
 		in.Host(kind, func(data []byte) ([]byte, error) { return nil, s.value(kind, data) })
 	}
-	if err := in.Load("_autoresearchd_boundary", boundary, "<autoresearchd/boundary.py>"); err != nil {
-		return nil, err
+	return s, s.load(companions)
+}
+
+// load makes the modules, in order.
+func (s *seat) load(modules []module) error {
+	for _, m := range modules {
+		if err := s.python.Load("_autoresearchd_"+m.name, m.source, "<autoresearchd/"+m.name+".py>"); err != nil {
+			return err
+		}
 	}
-	if err := in.Load("_autoresearchd_bootstrap", bootstrap, "<autoresearchd/bootstrap.py>"); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return nil
 }
 
 func (s *seat) inspect(source []byte) (Inspection, error) {
 	if at := bytes.IndexByte(source, 0); at >= 0 { // Python refuses it too, and C ends the text there
 		return Inspection{Error: fmt.Sprintf("line %d: a NUL byte: train.py must be text in UTF-8", 1+bytes.Count(source[:at], []byte("\n")))}, nil
 	}
-	for _, r := range readers {
-		if err := s.python.Load(r.module, r.source, r.file); err != nil {
+	if !s.reads {
+		if err := s.load(readers); err != nil {
 			return Inspection{}, err
 		}
+		s.reads = true
 	}
 	answer, err := s.python.Call("_autoresearchd_read", "read", source)
 	if err != nil {
@@ -123,10 +127,24 @@ func (s *seat) inspect(source []byte) (Inspection, error) {
 	return i, nil
 }
 
+// imports calls a function of warm.py, which says why an order cannot use what
+// this trainer has imported; "": it can.
+func (s *seat) imports(function string, i *imports) (string, error) {
+	data, err := json.Marshal(i)
+	if err != nil {
+		return "", fmt.Errorf("encode imports: %w", err)
+	}
+	why, err := s.python.Call("_autoresearchd_warm", function, data)
+	return string(why), err
+}
+
 // run runs one trial and reports how it ended.
-func (s *seat) run(o order) error {
+func (s *seat) run(o order, gate <-chan bool) error {
 	s.mu.Lock()
-	s.start = time.Now()
+	s.start, s.live, s.gate = time.Now(), true, nil
+	if o.Gate {
+		s.gate = gate
+	}
 	s.count = count{}
 	s.mu.Unlock()
 	data, err := json.Marshal(o)
@@ -166,6 +184,9 @@ func (s *seat) batch(data []byte) ([]byte, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.live {
+		return nil, nil
+	}
 	now := time.Now()
 	s.resume(now)
 	s.tokens += n
@@ -193,6 +214,9 @@ func (s *seat) batch(data []byte) ([]byte, error) {
 func (s *seat) standsIn([]byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.live {
+		return nil, nil
+	}
 	s.standIn, s.steps = true, s.batches-2
 	return nil, s.used(time.Now())
 }
@@ -217,6 +241,9 @@ func (s *seat) enter(p search.Phase) error {
 func (s *seat) step([]byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.live {
+		return nil, nil
+	}
 	now := time.Now()
 	if s.standIn {
 		s.standIn, s.steps, s.told, s.paused = false, 0, 0, 0
@@ -233,12 +260,33 @@ func (s *seat) advance(now time.Time) error {
 	s.steps++
 	s.last = now
 	if s.steps == Uncounted {
-		s.counted, s.paused = now, 0
+		if s.gate != nil {
+			if err := s.wait(); err != nil {
+				return err
+			}
+			s.last = time.Now()
+		}
+		s.counted, s.paused = s.last, 0
 	}
 	if s.steps > Uncounted+1 && !s.scored && now.Sub(s.reported) < reportEvery {
 		return nil
 	}
 	return s.report()
+}
+
+// wait stands at the gate until the daemon opens it. mu is held, so that no
+// other thread of the script passes.
+func (s *seat) wait() error {
+	gate := s.gate
+	s.gate = nil
+	if err := s.report(); err != nil {
+		return err
+	}
+	if err := s.tell(s.event("gate")); err != nil {
+		return err
+	}
+	<-gate
+	return nil
 }
 
 // resume ends the time of an evaluation. mu is held.
@@ -268,6 +316,7 @@ func (s *seat) event(kind string) event {
 func (s *seat) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.live = false
 	if s.told == s.steps {
 		return nil
 	}
@@ -278,6 +327,9 @@ func (s *seat) flush() error {
 func (s *seat) evaluate([]byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.live {
+		return nil, nil
+	}
 	now := time.Now()
 	if s.standIn && s.fresh > 0 { // the last batch is used
 		s.steps, s.last, s.fresh = s.steps+1, now, 0
@@ -296,6 +348,9 @@ func (s *seat) evaluate([]byte) ([]byte, error) {
 func (s *seat) value(kind string, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.live {
+		return nil
+	}
 	s.resume(time.Now())
 	s.scored = true
 	e := s.event(kind)
@@ -310,8 +365,8 @@ func (s *seat) value(kind string, data []byte) error {
 // before it are the paths that it gives up.
 const confined = "confined"
 
-// Main is the command `autoresearchd trainer`: it serves one request from
-// standard input and ends. The caller has locked it to the process's first
+// Main is the command `autoresearchd trainer`: it serves what is asked of it on
+// standard input, until that ends or a trial has run. The caller has locked it to the process's first
 // thread. It returns the exit status.
 func Main() int {
 	if args := os.Args[2:]; len(args) > 0 && args[len(args)-1] == confined {
@@ -329,7 +384,7 @@ func Main() int {
 		fmt.Fprintln(os.Stderr, "autoresearchd trainer:", err)
 		return 1
 	}
-	if err := serve(requests, events); err != nil {
+	if err := serve(requests, events, false); err != nil {
 		_ = writeFrame(events, event{Kind: "broken", Broken: err.Error()})
 		return 1
 	}
@@ -368,36 +423,106 @@ func loadModule() {
 	}
 }
 
-func serve(requests io.Reader, events io.Writer) error {
+// serve holds a trainer's end of the conversation. One that is resident lives
+// on after a trial and after what went wrong.
+func serve(from io.Reader, to io.Writer, resident bool) error {
 	var mu sync.Mutex
 	tell := func(e event) error {
 		mu.Lock()
 		defer mu.Unlock()
-		return writeFrame(events, e)
+		return writeFrame(to, e)
 	}
-	var req request
-	if err := readFrame(requests, &req); err != nil {
-		if err == io.EOF {
-			return nil // the daemon has no use for this seat
+	if err := tell(event{Kind: "hello", Hello: &hello{Protocol: protocol, Python: pyembed.Version(), PID: os.Getpid()}}); err != nil {
+		return err
+	}
+	requests, fault := hear(from)
+	var s *seat
+	for req := range requests {
+		if req.Protocol != protocol {
+			return fmt.Errorf("the daemon speaks version %d of the protocol and this trainer version %d: install the same autoresearchd for both", req.Protocol, protocol)
 		}
-		return err
+		if req.Op == "hang" {
+			return hang(tell)
+		}
+		var err error
+		if s == nil {
+			s, err = newSeat(req.Python, !resident, tell)
+		}
+		if err == nil {
+			err = s.answer(req)
+		}
+		switch {
+		case err != nil && !resident:
+			return err
+		case err != nil:
+			if err := tell(event{Kind: "broken", Broken: err.Error()}); err != nil {
+				return err
+			}
+		}
+		if req.Order != nil && req.Order.Last {
+			return nil
+		}
+		if req.Order != nil {
+			if err := tell(event{Kind: "idle"}); err != nil {
+				return err
+			}
+		}
 	}
-	if req.Op == "hang" {
-		return hang(tell)
-	}
-	s, err := newSeat(req.Python, true, tell)
-	if err != nil {
-		return err
-	}
+	return *fault // the daemon has no more use for this trainer
+}
+
+// hear reads requests until they end. The "open" of a gate comes while the
+// order before it runs, and goes there.
+func hear(from io.Reader) (<-chan request, *error) {
+	requests, fault := make(chan request, 1), new(error)
+	go func() {
+		defer close(requests)
+		gate := make(chan bool)
+		for {
+			var req request
+			if err := readFrame(from, &req); err != nil {
+				if err != io.EOF {
+					*fault = err
+				}
+				return
+			}
+			switch req.Op {
+			case "open":
+				select {
+				case <-gate:
+				default:
+					close(gate)
+				}
+				continue
+			case "order":
+				gate = make(chan bool)
+				req.gate = gate
+			}
+			requests <- req
+		}
+	}()
+	return requests, fault
+}
+
+// answer does what is asked, and says what came of it.
+func (s *seat) answer(req request) error {
 	switch {
 	case req.Op == "inspect":
 		i, err := s.inspect(req.Source)
 		if err != nil {
 			return err
 		}
-		return tell(event{Kind: "inspection", Inspection: &i})
-	case req.Op == "run" && req.Run != nil:
-		return s.run(*req.Run)
+		return s.tell(event{Kind: "inspection", Inspection: &i})
+	case (req.Op == "warm" || req.Op == "check") && req.Imports != nil:
+		why, err := s.imports(req.Op, req.Imports)
+		if err != nil {
+			return err
+		}
+		return s.tell(event{Kind: "warm", Why: why})
+	case req.Op == "start":
+		return s.tell(event{Kind: "warm"})
+	case req.Op == "order" && req.Order != nil:
+		return s.run(*req.Order, req.gate)
 	}
 	return errors.New("unknown request " + strconv.Quote(req.Op))
 }

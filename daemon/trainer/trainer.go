@@ -138,9 +138,10 @@ func (i Inspection) Fault(budget search.Budget) string {
 }
 
 // Event is something that happened while a trial ran. At most one field is
-// set; an empty one says that the trainer is alive.
+// set, Spent aside; an empty one says that the trainer is alive.
 type Event struct {
-	Phase    search.Phase // entered
+	Phase    search.Phase // entered; Exit says that the evaluation is over, an audit included
+	Spent    bool         // with Evaluate: the budget is used up, so that no training is to follow
 	Step     *Step
 	Progress *Progress // as the script printed it: display, never score
 	Memory   int64     // bytes of GPU memory that its processes hold now
@@ -191,7 +192,8 @@ type Options struct {
 	Compiled  *compiled.Store               // what trials compile for each other; nil: the compilers keep theirs where they like
 	Owner     string                        // identifies this daemon's seats in their environment
 	GPU       GPU                           // nil: none
-	Seat      func(id int64, cgroup string) // told before train.py starts, so that a seat can be found after a SIGKILL
+	Seat      func(id int64, handle string) // told before train.py starts, with what Sweep takes to find it after a SIGKILL, as JSON
+	Overlap   bool                          // leave another trial room beside an evaluation on a GPU
 	Log       *slog.Logger
 }
 
@@ -213,6 +215,9 @@ func (o *Options) limits(b search.Budget) watchdog.Limits {
 	l := o.Limits
 	if b.Seconds > 0 {
 		l.Train = time.Duration(b.Seconds*1.2*float64(time.Second)) + 30*time.Second
+	}
+	if l.Evaluate > 0 && l.Exit > 0 { // of the trial before it, which may be audited
+		l.Gate = 2*l.Evaluate + l.Exit + o.Grace
 	}
 	return l
 }

@@ -132,7 +132,7 @@ func play(t *testing.T, o Options, script string) (search.Outcome, *observed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := marked(ownerMarker(o.Owner), 0); len(left) > 0 {
+	if left := marked(ownerMarker(o.Owner), 0, false); len(left) > 0 {
 		t.Errorf("processes %v of the trial are still there", left)
 	}
 	return out, seen
@@ -183,7 +183,7 @@ print("\n---\nval_bpb:          1.250000\nnum_params_M:     0.2")
 		t.Errorf("phases %v", got)
 	}
 	for _, p := range search.Phases {
-		if _, ok := out.Phases[p]; !ok {
+		if _, ok := out.Phases[p]; ok == (p == search.Gate) {
 			t.Errorf("no time for phase %s in %v", p, out.Phases)
 		}
 	}
