@@ -203,7 +203,11 @@ func (v *view) seats(t *terminal.Terminal, width, most int) []terminal.Line {
 		out = append(out, v.seat(t, width, names, s))
 	}
 	if rest := seats[len(shown):]; len(rest) > 0 {
-		out = append(out, append(label("others"), terminal.Text("%s", countSeats(rest))...))
+		name := "others"
+		if len(shown) == 0 {
+			name = "seats"
+		}
+		out = append(out, append(label(name), terminal.Text("%s", countSeats(rest))...))
 	}
 	return out
 }

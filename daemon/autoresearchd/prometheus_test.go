@@ -317,7 +317,7 @@ func checkDashboard(t *testing.T, p prometheusAPI, daemon string, begin time.Tim
 	wanted := pending{}
 	ask := func(title, instance string, q target) bool {
 		t.Helper()
-		expr := strings.NewReplacer("$instance", instance, "$gpu", ".*", "$__rate_interval", "5s", "$__interval", "1s").Replace(q.Expr)
+		expr := strings.NewReplacer("$instance", instance, "$seat", ".*", "$gpu", ".*", "$__rate_interval", "5s", "$__interval", "1s").Replace(q.Expr)
 		if strings.Contains(expr, "$") {
 			t.Errorf("%s: a variable is left in %s", title, expr)
 		}

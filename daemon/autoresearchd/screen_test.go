@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/httpd/api/apitest"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/journal/journaltest"
 	"autoresearchd/daemon/supervisor"
@@ -79,6 +80,33 @@ func TestScreen(t *testing.T) {
 		}
 	}
 	golden(t, "screen.txt", text)
+}
+
+// TestScreenOfSeats shows several seats in windows of several sizes, and one whose
+// next trial gets ready.
+func TestScreenOfSeats(t *testing.T) {
+	t.Parallel()
+	out := &terminal.Terminal{Unicode: true}
+	text := ""
+	for _, c := range []struct{ seats, width, height int }{{1, 100, 24}, {2, 100, 24}, {8, 120, 40}, {8, 60, 24}, {64, 100, 50}, {64, 100, 9}, {64, 100, 4}} {
+		v := watchedStudy()
+		v.now.Seats = apitest.Seats(c.seats, 8, 308)
+		lines := v.lines(out, c.width, c.height)
+		if len(lines) > max(c.height-1, 4) {
+			t.Errorf("%d seats take %d lines of %d", c.seats, len(lines), c.height)
+		}
+		text += fmt.Sprintf("%d seats, %d cells, %d rows\n", c.seats, c.width, c.height)
+		for _, l := range lines {
+			if l.Width() >= c.width {
+				t.Errorf("at %d a line takes %d", c.width, l.Width())
+			}
+			text += strings.TrimRight(out.Render(l), " ") + "\n"
+		}
+	}
+	v := watchedStudy()
+	v.now.Seats = apitest.Seats(8, 8, 308)
+	text += sentence(v.now) + "\n" + watchLine(v.now) + "\n"
+	golden(t, "seats.txt", text)
 }
 
 // TestDiffOnATerminal shows a diff in colours and inert; a pipe gets it as it is.

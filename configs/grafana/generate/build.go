@@ -17,6 +17,11 @@ func of(metric string, matchers ...string) string {
 // ofGPU is of, for what the chosen GPUs have.
 func ofGPU(metric string) string { return of(metric, `gpu=~"$gpu"`) }
 
+// ofSeat is of, for what the chosen seats have.
+func ofSeat(metric string, matchers ...string) string {
+	return of(metric, append(matchers, `seat=~"$seat"`)...)
+}
+
 // recent is the window of what happens once a trial, or less often: a trial
 // takes minutes, so that $__rate_interval would mostly hold none.
 const recent = "[1h]"
@@ -36,6 +41,7 @@ func build() dashboard {
 		Templating: templating{[]variable{
 			{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Refresh: 1, Current: current{Text: "", Value: ""}, Options: []any{}},
 			query("instance", "Instance", "label_values("+name.Build+", instance)", all),
+			query("seat", "Seat", "label_values("+name.TrialRunning+`{instance=~"$instance"}, seat)`, all),
 			query("gpu", "GPU", "label_values("+name.GPUInfo+`{instance=~"$instance"}, gpu)`, all),
 		}},
 		Annotations: annotations{[]annotation{{
@@ -46,6 +52,7 @@ func build() dashboard {
 	}
 	l := layout{}
 	l.row("Is it well?", well())
+	l.row("What do its seats do?", seats())
 	l.row("What did it find?", found())
 	d.Panels = l.panels
 	return d

@@ -22,9 +22,8 @@ func well() []panel {
 		graph("Trials an hour, duty", "Trials of the hour before each moment (left), and the share of wall time that is counted training (right).", "short",
 			line{"sum by (instance) (increase(" + of(name.Decisions) + recent + "))", "trials an hour {{instance}}"},
 			line{of(name.Duty), "duty {{instance}}"}).from(0).right("duty", "percentunit"),
-		graph("Phase of the running trial", "What the trial does; its progress through the budget is drawn over it.", "percentunit",
-			line{of(name.TrialProgress), "progress {{instance}}"},
-			line{of(name.TrialPhase) + " * 0.05", "{{phase}} {{instance}}"}).from(0).to(1),
+		graph("Seats", "How many are in each state.", "short",
+			line{"sum by (state) (" + of(name.SeatState) + ")", "{{state}}"}).from(0).stacked().paint("quarantined", "red"),
 		graph("Phase times", "Mean time in each phase of the trials that ended in the hour before.", "s",
 			line{"sum by (phase) (rate(" + of(name.PhaseSeconds+"_sum") + recent + ")) / sum by (phase) (rate(" + of(name.PhaseSeconds+"_count") + recent + ") > 0)", "{{phase}}"}).from(0).stacked(),
 
@@ -37,9 +36,9 @@ func well() []panel {
 			line{quantile(0.99, name.JournalWrites, "instance"), "journal {{instance}}"},
 			line{quantile(0.9, name.AskSeconds, "strategy"), "asking {{strategy}}"}).from(0),
 
-		graph("GPU memory", "In use by all processes, of them by the running trial, and in all. 0:1 is a MIG instance of GPU 0.", "bytes",
+		graph("GPU memory", "In use by all processes, of them by the running trials, and in all. 0:1 is a MIG instance of GPU 0.", "bytes",
 			line{ofGPU(name.GPUUsed), "used {{gpu}}"},
-			line{ofGPU(name.TrialGPU), "trial {{gpu}}"},
+			line{"sum by (instance, gpu) (" + ofGPU(name.TrialGPU) + ")", "trials {{gpu}}"},
 			line{ofGPU(name.GPUTotal), "total {{gpu}}"}).from(0),
 		graph("GPU use", "Share of time in which a kernel ran, and GPUs in quarantine.", "percentunit",
 			line{ofGPU(name.GPUUtilization), "{{gpu}}"},
@@ -56,6 +55,24 @@ func well() []panel {
 			line{"rate(" + of("process_cpu_seconds_total") + "[$__rate_interval])", "processor {{instance}}"}).from(0).right("processor", "percentunit"),
 		graph("Configuration", "1 where the last reload was taken, 0 where it was refused.", "short",
 			line{of(name.ReloadOK), "{{instance}}"}).from(0).to(1).stairs(),
+	}
+}
+
+// seats is the row that says what the chosen seats do.
+func seats() []panel {
+	return []panel{
+		graph("Phases", "How many trials are in each phase; what waits at a gate does so beside its neighbour's evaluation.", "short",
+			line{"sum by (phase) (" + ofSeat(name.TrialPhase) + ")", "{{phase}}"}).from(0).stacked(),
+		graph("Duty of seats", "Share of the hour before in which the seat's trial trained.", "percentunit",
+			line{ofSeat("seat:autoresearch_training:ratio_1h"), "{{seat}} {{instance}}"}).from(0).to(1),
+		graph("Progress", "Share of the running trial's budget that is spent.", "percentunit",
+			line{ofSeat(name.TrialProgress), "{{seat}} {{instance}}"}).from(0).to(1),
+
+		graph("Training loss", "Of the running trials, as their script prints it.", "none", line{ofSeat(name.TrainLoss), "{{seat}} {{instance}}"}),
+		graph("Throughput and MFU", "Training tokens a second (left) and model FLOPs utilisation (right) of the running trials.", "short",
+			line{ofSeat(name.Throughput), "tokens/s {{seat}} {{instance}}"},
+			line{ofSeat(name.MFU), "MFU {{seat}} {{instance}}"}).from(0).right("MFU", "percentunit"),
+		graph("VRAM of trials", "Peak of the seat's running trial, else of its last, by NVML.", "bytes", line{ofSeat(name.TrialPeakVRAM), "{{seat}} {{instance}}"}).from(0),
 	}
 }
 
@@ -81,12 +98,6 @@ func found() []panel {
 
 		graph("Gain per GPU-hour", "Bits per byte below the baseline, for each hour that trials have run.", "none",
 			line{gain + " / (" + of(name.WallSeconds) + " / 3600 > 0)", "{{instance}}"}).digits(5).from(0),
-		graph("Training loss", "Of the running trial, as its script prints it.", "none", line{of(name.TrainLoss), "{{instance}}"}),
-		graph("Throughput and MFU", "Training tokens a second (left) and model FLOPs utilisation (right) of the running trial.", "short",
-			line{of(name.Throughput), "tokens/s {{instance}}"},
-			line{of(name.MFU), "MFU {{instance}}"}).from(0).right("MFU", "percentunit"),
-
-		graph("VRAM of trials", "Peak of the running trial, else of the last, by NVML.", "bytes", line{of(name.TrialPeakVRAM), "{{instance}}"}).from(0),
 		graph("Trials by strategy", "Share of the trials of the hour before.", "percentunit",
 			line{"sum by (strategy) (increase(" + of(name.Trials) + recent + ")) / on () group_left () (sum(increase(" + of(name.Trials) + recent + ")) > 0)", "{{strategy}}"}).from(0).to(1).stacked(),
 		graph("Yield of strategies", "Kept trials of all that a strategy proposed, over the study, and the portfolio's weight of it.", "percentunit",
