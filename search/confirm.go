@@ -3,6 +3,7 @@ package search
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Rerunner is the optional power of a Judge to have a trial run again. Rerun is
@@ -101,23 +102,17 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 	if c == nil {
 		return Proposal{}, false
 	}
-	pending := map[*program]bool{}
-	for _, t := range h.Pending {
-		if p, again := l.program(t); again {
-			pending[p] = true
-		}
-	}
 	mean := meanOf(c.runs)
 	for _, p := range l.all {
-		if p.promising && !p.kept && len(p.runs) == 1 && p.tried < tries && p.runs[0].bpb < mean && !pending[p] {
+		if p.promising && !p.kept && len(p.runs) == 1 && p.tried < tries && p.runs[0].bpb < mean && len(l.running[p]) == 0 {
 			return again(p, freshSeed(uint64(p.origin)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.runs[0].bpb), mean)), true
 		}
 	}
 	p, why := l.claimant()
-	if p == nil || pending[p] {
+	if p == nil {
 		return Proposal{}, false
 	}
-	proposal := again(p, p.commonSeed(), why)
+	proposal := again(p, l.commonSeed(p), why)
 	if l.final() {
 		proposal.Memo = []byte(finalMemo)
 	}
@@ -141,14 +136,14 @@ func clip(s string, n int) string {
 // claimant is the program that needs an unbiased run next, and why; nil: none.
 func (l *ledger) claimant() (*program, string) {
 	c := l.champion
-	if l.trials == 1 && (l.end == 0 || l.end >= 2*standing) {
+	if l.trials == 1 && len(l.running[c]) == 0 && (l.end == 0 || l.end >= 2*standing) {
 		return c, "to see how much runs differ by luck"
 	}
 	over := l.proven(c)
 	if over == nil {
 		return nil, ""
 	}
-	own, theirs := c.commonRuns(), over.commonRuns()
+	own, theirs := l.commonRuns(c), l.commonRuns(over)
 	if l.final() {
 		if theirs < own {
 			return over, fmt.Sprintf("the final comparison with trial %d", c.origin)
@@ -174,11 +169,12 @@ func freshSeed(n uint64) uint64 {
 // sharedSeed is the k-th of the seeds, 0 to mostRuns + finalRuns - 1, that unbiased runs of all programs have.
 func sharedSeed(k int) uint64 { return freshSeed(uint64(k+1) << 48) }
 
-// commonSeed is the first of the shared seeds that p has not had.
-func (p *program) commonSeed() uint64 {
+// commonSeed is the first of the shared seeds that p has not had, and that no
+// run of it has which is pending.
+func (l *ledger) commonSeed(p *program) uint64 {
 	for k := 0; ; k++ {
 		seed := sharedSeed(k)
-		used := false
+		used := slices.Contains(l.running[p], seed)
 		for _, r := range p.runs {
 			used = used || r.seed == seed
 		}
@@ -188,9 +184,17 @@ func (p *program) commonSeed() uint64 {
 	}
 }
 
-// commonRuns counts p's unbiased runs with shared seeds.
-func (p *program) commonRuns() int {
+// commonRuns counts p's unbiased runs with shared seeds, those that are pending
+// among them.
+func (l *ledger) commonRuns(p *program) int {
 	n := 0
+	for _, seed := range l.running[p] {
+		for k := range mostRuns + finalRuns {
+			if p.kept && seed == sharedSeed(k) {
+				n++
+			}
+		}
+	}
 	for _, r := range p.runs {
 		for k := range mostRuns + finalRuns {
 			if r.fair && r.seed == sharedSeed(k) {

@@ -156,6 +156,56 @@ func TestConfirmAfterFailures(t *testing.T) {
 	}
 }
 
+// TestConfirmWithPending counts the re-runs that run: a promising trial is not
+// run again twice, no seed is given twice, and the last trials are kept for the
+// claim however many run at once.
+func TestConfirmWithPending(t *testing.T) {
+	s := begin(t, 60)
+	s.run(0.9980)
+	s.run(0.9984)
+	s.run(0.9978)
+	s.run(0.9988) // luck
+	s.run(0.9976)
+	s.run(0.9977) // confirmed
+	s.run(0.9975) // promising
+	rerun := func() (search.Proposal, bool) {
+		p, again := s.judge.(search.Rerunner).Rerun(s.h)
+		id := int64(len(s.h.Done) + len(s.h.Pending) + 1)
+		if !again {
+			s.h.Pending = append(s.h.Pending, search.Trial{ID: id, Constants: []search.Constant{{Name: "X", Value: search.IntValue(id)}}, Code: 1})
+			return p, again
+		}
+		s.h.Pending = append(s.h.Pending, search.Trial{ID: id, Proposal: p, Code: 1, Seed: p.Seed})
+		return p, again
+	}
+	if p, again := rerun(); !again || p.Parent != 7 {
+		t.Errorf("first it wants %+v again", p)
+	}
+	for range 3 {
+		if p, again := rerun(); again {
+			t.Errorf("while that runs it wants %+v again", p)
+		}
+	}
+	s.h.Pending = nil
+	for len(s.h.Done) < 40 {
+		s.run(0.9990)
+	}
+	seeds := map[uint64]int64{}
+	for len(s.h.Done)+len(s.h.Pending) < 60 {
+		id := len(s.h.Done) + len(s.h.Pending) + 1
+		p, again := rerun()
+		if final := string(p.Memo) != ""; final != (id > 54) || id > 54 && !again {
+			t.Errorf("trial %d is kept for the claim: %v, again: %v", id, final, again)
+		}
+		if again && id > 54 {
+			if seeds[p.Seed] == p.Parent {
+				t.Errorf("trial %d has the seed of another run of trial %d", id, p.Parent)
+			}
+			seeds[p.Seed] = p.Parent
+		}
+	}
+}
+
 // TestSeedIsNoDimension leaves seeds out of the space, unless they are asked for.
 func TestSeedIsNoDimension(t *testing.T) {
 	consts := []search.Constant{{Name: "SEED", Value: search.IntValue(42)}, {Name: "TORCH_SEED", Value: search.IntValue(42)}, {Name: "SEEDLING_LR", Value: search.FloatValue(0.1)}}

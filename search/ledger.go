@@ -30,6 +30,8 @@ type ledger struct {
 	champions []*program       // in the order in which they were kept, each once
 	champion  *program         // nil: none
 	trials    int
+	running   map[*program][]uint64 // seeds of the re-runs that are pending
+	pending   int                   // trials, re-runs or not
 	end       int     // trials that the study is to have; 0: no end in sight
 	seconds   float64 // counted training of the first trial that has a score; 0: not known
 }
@@ -39,9 +41,14 @@ type ledger struct {
 type identity struct{ code, constants uint64 }
 
 func newLedger(h History) *ledger {
-	l := &ledger{of: map[int64]*program{}, same: map[identity]*program{}, code: map[int64]uint64{}, end: h.Trials}
+	l := &ledger{of: map[int64]*program{}, same: map[identity]*program{}, code: map[int64]uint64{}, running: map[*program][]uint64{}, pending: len(h.Pending), end: h.Trials}
 	for i := range h.Done {
 		l.add(&h.Done[i])
+	}
+	for i := range h.Pending {
+		if p, again := l.program(h.Pending[i]); again {
+			l.running[p] = append(l.running[p], h.Pending[i].Seed)
+		}
 	}
 	return l
 }
@@ -128,7 +135,7 @@ func (l *ledger) add(r *Result) {
 
 // final reports whether the next trial is one of those that are kept for the claim.
 func (l *ledger) final() bool {
-	left := l.end - l.trials
+	left := l.end - l.trials - l.pending
 	return left > 0 && left <= min(finalRuns, l.end/10)
 }
 

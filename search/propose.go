@@ -19,11 +19,16 @@ func SeenIn(h History) Seen {
 	return seen
 }
 
-// Stream returns the random numbers for one Ask. They depend on the seed and
-// on how many trials are known, so that an Ask after a restart draws the same.
+// Begun is how many trials have begun, decided or not. A decision does not
+// change it, so no two trials are proposed at the same number.
+func (h History) Begun() int { return len(h.Done) + len(h.Pending) - h.Vetoed }
+
+// Stream returns the random numbers for one Ask. They depend on the seed, on how
+// many trials have begun and on how many proposals for this one were vetoed: an
+// Ask after a restart draws the same, and no two others do.
 func Stream(seed uint64, h History) *rand.Rand {
-	known := uint64(len(h.Done) + len(h.Pending))
-	return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15*(known+1)))
+	const odd = 0x9e3779b97f4a7c15
+	return rand.New(rand.NewPCG(seed^odd*uint64(h.Vetoed), odd*uint64(h.Begun()+1)))
 }
 
 // Propose makes a proposal that turns the champion's constants into those at u.

@@ -161,7 +161,8 @@ type History struct {
 	Champion Trial     // where proposals usually start from; its Constants span Space
 	Space    Space     // the champion's search space
 	Done     []Result  // finished trials in the order of their decisions, the baseline first
-	Pending  []Trial   // admitted and not finished
+	Pending  []Trial   // begun and not decided, in the order of ids
+	Vetoed   int       // of Pending, the last: proposals for this very trial that will not run
 	Earlier  []Earlier // studies that [search] warm_start names
 	Trials   int       // that the study is to have in all; 0: no end in sight
 }

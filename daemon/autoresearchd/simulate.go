@@ -39,6 +39,8 @@ type simulation struct {
 	judge             string
 	jobs              int
 	picture           string
+	places            simulate.Places
+	stale             string
 	model             float64 // quality of a modelled language model; below 0: none
 	describe, serve   bool
 	json              bool
@@ -98,6 +100,9 @@ func (g *globals) simulateCommand() *cobra.Command {
 	f.Uint64Var(&s.seed, "seed", 1, "of the strategy, the noise and a built-in task's optimum, `K`")
 	f.IntVar(&s.seeds, "seeds", 1, "compare over so many seeds, from --seed on, `N`")
 	f.StringVar(&s.judge, "judge", "greedy", "`RULE` that decides what is kept")
+	f.IntVar(&s.places.Pending, "pending", 1, "trials that run at once, `N`")
+	f.BoolVar(&s.places.Drawn, "drawn", false, "with --pending: trials take from half to one and a half of the same time, drawn by the seed; else all take the same")
+	f.StringVar(&s.stale, "stale", "keep", "with --pending: what a trial does that had begun when another became the champion, as if it cost no time: keep (it runs as it is), rebase (it makes the same change to the new champion) or drop (another is proposed), `RULE`")
 	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies at once, `N`")
 	f.StringVarP(&s.picture, "output", "o", "", "draw regret against trials: `F.png`")
 	f.Float64Var(&s.model, "modelled-llm", -1, "a modelled language model answers the llm strategy, whose proposals are worthless at `QUALITY` 0 and strong at 1 (below 0: none)")
@@ -129,6 +134,9 @@ func (s *simulation) prepare() error {
 	var faults []error
 	if s.trials < 1 || s.seeds < 1 || s.jobs < 1 {
 		faults = append(faults, fmt.Errorf("--trials %d, --seeds %d, --jobs %d: give positive numbers", s.trials, s.seeds, s.jobs))
+	}
+	if s.places.Stale = simulate.Stale(s.stale); s.places.Pending < 1 || !slices.Contains(simulate.Stales, s.places.Stale) {
+		faults = append(faults, fmt.Errorf("--pending %d, --stale %q: give a positive number, and one of keep, rebase, drop", s.places.Pending, s.stale))
 	}
 	if s.timeout <= 0 {
 		faults = append(faults, fmt.Errorf("--timeout %v: give a positive duration", s.timeout))
@@ -326,6 +334,7 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 	if err != nil {
 		return fault(err)
 	}
+	st.Trials, st.Places = s.trials, s.places
 	report := func() {
 		if each != nil {
 			each(st, st.History.Done[len(st.History.Done)-1], clock.last)
@@ -496,7 +505,7 @@ func (s *simulation) printer() func(*simulate.Study, search.Result, time.Duratio
 func (s *simulation) closing(st *simulate.Study, f simulate.Finished) {
 	champion := st.History.Champion
 	fmt.Fprintf(s.out, "\nchampion: trial %d", champion.ID)
-	if v := st.Values[champion.ID-1]; !math.IsNaN(v) {
+	if v := st.Value(champion.ID); !math.IsNaN(v) {
 		fmt.Fprintf(s.out, ", measured %.6g", v)
 	}
 	if st.Task.True != nil {

@@ -55,6 +55,7 @@ type Verdict struct {
 	Reason string                  // in words, with the numbers; empty with OK
 	Risk   float64                 // probability that the trial as proposed does not fit
 	Like   int64                   // id of the trial that this one repeats, 0: none
+	Near   bool                    // it differs from that one, by less than anybody could see
 }
 
 // Check judges a trial that is about to run: its Source and its Constants are
@@ -68,8 +69,8 @@ func Check(h search.History, t search.Trial, o Options) Verdict {
 		o.Near = DefaultNear
 	}
 	d := newDuplicates(h, o.Near)
-	if id, reason := d.of(&t); id != 0 {
-		return Verdict{Action: Veto, Reason: reason, Like: id}
+	if id, near, reason := d.of(&t); id != 0 {
+		return Verdict{Action: Veto, Reason: reason, Like: id, Near: near}
 	}
 	m := learn(h, o)
 	doubt := o.Doubt
@@ -85,7 +86,7 @@ func Check(h search.History, t search.Trial, o Options) Verdict {
 	if values == nil {
 		return v
 	}
-	if id, _ := d.of(&mended); id != 0 || len(left) == 0 {
+	if id, _, _ := d.of(&mended); id != 0 || len(left) == 0 {
 		v.Reason += "; what would fit is trial " + fmt.Sprint(id) + " again"
 		if id == 0 {
 			v.Reason = risk.reason + "; only the champion's own constants would fit"

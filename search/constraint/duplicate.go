@@ -45,42 +45,44 @@ func (d *duplicates) skeleton(t *search.Trial) uint64 {
 	return Skeleton(source, t.Constants)
 }
 
-// of returns the trial that t repeats, and why; 0 if it is new. Trials that
-// were interrupted may be tried again.
-func (d *duplicates) of(t *search.Trial) (id int64, reason string) {
+// of returns the trial that t repeats, whether they differ all the same, and in
+// words; 0 if it is new. Trials that were interrupted may be tried again.
+func (d *duplicates) of(t *search.Trial) (id int64, near bool, reason string) {
 	code := d.skeleton(t)
 	print := search.Fingerprint(t.Constants)
 	u := d.h.Space.Encode(t.Constants)
-	compare := func(o *search.Trial) (string, bool) {
+	compare := func(o *search.Trial) bool {
 		if o.ID == t.ID || o.Seed != t.Seed || d.code[o.ID] != code {
-			return "", false
+			return false
 		}
 		if search.Fingerprint(o.Constants) == print {
 			if len(t.Proposal.Source) > 0 {
-				return fmt.Sprintf("but for comments and layout its train.py is that of trial %d", o.ID), true
+				reason = fmt.Sprintf("but for comments and layout its train.py is that of trial %d", o.ID)
+			} else {
+				reason = fmt.Sprintf("trial %d has the same constants", o.ID)
 			}
-			return fmt.Sprintf("trial %d has the same constants", o.ID), true
+			return true
 		}
-		if d.near > 0 && d.alike(u, t, o) {
-			return fmt.Sprintf("its constants are within %.2g %% of a range of those of trial %d", 100*d.near, o.ID), true
+		if near = d.near > 0 && d.alike(u, t, o); near {
+			reason = fmt.Sprintf("its constants are within %.2g %% of a range of those of trial %d", 100*d.near, o.ID)
 		}
-		return "", false
+		return near
 	}
 	for i := range d.h.Done {
 		r := &d.h.Done[i]
 		if r.Outcome.Status == search.Interrupted {
 			continue
 		}
-		if reason, ok := compare(&r.Trial); ok {
-			return r.Trial.ID, reason
+		if compare(&r.Trial) {
+			return r.Trial.ID, near, reason
 		}
 	}
 	for i := range d.h.Pending {
-		if reason, ok := compare(&d.h.Pending[i]); ok {
-			return d.h.Pending[i].ID, reason
+		if compare(&d.h.Pending[i]) {
+			return d.h.Pending[i].ID, near, reason
 		}
 	}
-	return 0, ""
+	return 0, false, ""
 }
 
 // alike reports whether two trials differ only in constants that are searched

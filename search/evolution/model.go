@@ -37,7 +37,7 @@ type model struct {
 	dims     []search.Dimension
 	champion member
 	scored   bool // the champion has a score
-	known    int  // trials finished and pending
+	known    int  // trials that have begun
 	trials   []trial
 	members  []member
 	weights  []float64 // of the members
@@ -54,7 +54,7 @@ type model struct {
 
 func learn(o Options, h search.History, r *rand.Rand) *model {
 	m := &model{
-		o: o, space: h.Space, dims: h.Space.Dimensions(), known: len(h.Done) + len(h.Pending), hot: -1,
+		o: o, space: h.Space, dims: h.Space.Dimensions(), known: h.Begun(), hot: -1,
 		champion: member{id: h.Champion.ID, u: h.Space.Start()},
 		uses:     map[string]float64{}, gains: map[string]float64{},
 	}

@@ -102,14 +102,13 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	r := search.Stream(s.seed, h)
 	seen := search.SeenIn(h)
 	fresh := func(u []float64) bool { return !seen[h.Space.Fingerprint(u)] }
-	known := len(h.Done) + len(h.Pending)
 	e := newEncoder(h.Space)
 	d := read(e, h, s.o.Memory)
 	last := recall(h)
 	f := newFeasibility(e, d, last.Failure)
-	if known <= s.o.Opening || len(d.y) < least {
+	if h.Begun() <= s.o.Opening || len(d.y) < least {
 		for n := range 20 {
-			u := h.Space.Snap(s.open(h.Space, known+n*s.o.Opening))
+			u := h.Space.Snap(s.open(h.Space, h.Begun()+(h.Vetoed+n)*s.o.Opening))
 			if fresh(u) && f.probability(e.point(u)) > 0.4 {
 				return h.Propose(Name, u), nil
 			}

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"autoresearchd/search"
@@ -23,6 +25,7 @@ func Run(t *testing.T, factory search.Factory) {
 	t.Run("Failures", func(t *testing.T) { failures(t, factory) })
 	t.Run("ChangingSpace", func(t *testing.T) { changing(t, factory) })
 	t.Run("Pending", func(t *testing.T) { pending(t, factory) })
+	t.Run("Vetoed", func(t *testing.T) { vetoed(t, factory) })
 	t.Run("SmallSpaces", func(t *testing.T) { small(t, factory) })
 	t.Run("Cancelled", func(t *testing.T) { cancelled(t, factory) })
 }
@@ -45,14 +48,25 @@ func start(t testing.TB, factory search.Factory, task simulate.Task) *simulate.S
 	return s
 }
 
-// turn asks, checks and finishes one trial; a nil outcome is the task's own.
-func turn(t testing.TB, s *simulate.Study, outcome *search.Outcome) search.Trial {
+// ask has the strategy propose, unvetoed, and checks what it proposes.
+func ask(t testing.TB, s *simulate.Study) search.Trial {
 	t.Helper()
-	trial, err := s.Ask()
+	p, err := s.Strategy.Ask(context.Background(), s.History)
 	if err != nil {
 		t.Fatalf("ask after %d trials: %v", len(s.History.Done), err)
 	}
+	trial, err := s.Admit(p)
+	if err != nil {
+		t.Fatal(err)
+	}
 	check(t, s, trial)
+	return trial
+}
+
+// turn asks, checks and finishes one trial; a nil outcome is the task's own.
+func turn(t testing.TB, s *simulate.Study, outcome *search.Outcome) search.Trial {
+	t.Helper()
+	trial := ask(t, s)
 	o := s.Outcome(trial)
 	if outcome != nil {
 		o = *outcome
@@ -119,16 +133,7 @@ func replay(t *testing.T, factory search.Factory) {
 			t.Fatal(err)
 		}
 		if n%6 == 3 {
-			again := build(t, factory)
-			h := s.History
-			h.Done = nil
-			for _, r := range s.History.Done {
-				h.Done = append(h.Done, viaJSON(t, r))
-				again.Tell(h.Done[len(h.Done)-1])
-				if r.Trial.ID == h.Champion.ID {
-					h.Champion = h.Done[len(h.Done)-1].Trial
-				}
-			}
+			again, h := rebuilt(t, factory, s)
 			second, err := again.Ask(context.Background(), h)
 			if err != nil {
 				t.Fatal(err)
@@ -154,6 +159,24 @@ func replay(t *testing.T, factory search.Factory) {
 	if _, err := other.Ask(context.Background(), s.History); err != nil {
 		t.Fatalf("ask with another seed: %v", err)
 	}
+}
+
+// rebuilt is a strategy built anew and told the past again, and the history as
+// the journal gives it back.
+func rebuilt(t testing.TB, factory search.Factory, s *simulate.Study) (search.Strategy, search.History) {
+	t.Helper()
+	again := build(t, factory)
+	h := s.History
+	h.Done = nil
+	h.Pending = slices.Clone(h.Pending)
+	for _, r := range s.History.Done {
+		h.Done = append(h.Done, viaJSON(t, r))
+		again.Tell(h.Done[len(h.Done)-1])
+		if r.Trial.ID == h.Champion.ID {
+			h.Champion = h.Done[len(h.Done)-1].Trial
+		}
+	}
+	return again, h
 }
 
 // viaJSON is a result as the journal gives it back; its source lies elsewhere.
@@ -271,14 +294,9 @@ func changing(t *testing.T, factory search.Factory) {
 			t.Fatal(err)
 		}
 	}
-	for n, edit := range edits {
+	for _, edit := range edits {
 		for k := range 6 {
-			trial, err := s.Ask()
-			if err != nil {
-				t.Fatalf("ask after edit %d: %v", n, err)
-			}
-			check(t, s, trial)
-			finish(trial, k == 2)
+			finish(ask(t, s), k == 2)
 		}
 		var lines []simulate.Line
 		for _, c := range s.History.Champion.Constants {
@@ -291,33 +309,63 @@ func changing(t *testing.T, factory search.Factory) {
 		}
 		finish(edited, true)
 	}
-	trial, err := s.Ask()
-	if err != nil {
-		t.Fatal(err)
-	}
-	check(t, s, trial)
+	ask(t, s)
 }
 
+// pending has sixteen trials run at once, which end in any order: none is asked
+// for twice, and a strategy that is told the decisions in their order goes on as
+// one that made the proposals in theirs.
 func pending(t *testing.T, factory search.Factory) {
 	s := start(t, factory, simulate.NewTask(6, 5e-4))
 	for range 5 {
 		turn(t, s, nil)
 	}
-	for range 8 {
-		trial, err := s.Ask()
+	r := rand.New(rand.NewPCG(6, 1))
+	for range 3 {
+		for len(s.History.Pending) < 16 {
+			s.History.Pending = append(s.History.Pending, ask(t, s))
+		}
+		for range 11 {
+			trial := s.History.Pending[r.IntN(len(s.History.Pending))]
+			if err := s.Finish(trial, s.Outcome(trial)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, err := s.Strategy.Ask(context.Background(), s.History)
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, s, trial)
-		s.History.Pending = append(s.History.Pending, trial)
+		again, h := rebuilt(t, factory, s)
+		for i := range h.Pending {
+			h.Pending[i] = viaJSON(t, search.Result{Trial: h.Pending[i]}).Trial
+		}
+		second, err := again.Ask(context.Background(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "told in the order of decisions", first, second)
 	}
-	for _, trial := range s.History.Pending {
+}
+
+// vetoed refuses what is proposed, again and again: then something else comes,
+// and what comes next is no copy of it.
+func vetoed(t *testing.T, factory search.Factory) {
+	s := start(t, factory, simulate.NewTask(8, 0))
+	for range 6 {
+		turn(t, s, nil)
+	}
+	for range 3 {
+		kept := s.History
+		for range 5 {
+			s.History.Pending = append(s.History.Pending, ask(t, s))
+			s.History.Vetoed++
+		}
+		trial := ask(t, s)
+		s.History = kept
 		if err := s.Finish(trial, s.Outcome(trial)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.History.Pending = nil
-	turn(t, s, nil)
 }
 
 func small(t *testing.T, factory search.Factory) {
@@ -333,12 +381,12 @@ func small(t *testing.T, factory search.Factory) {
 		True: func(map[string]search.Value) (float64, search.Status) { return 1, search.Completed }}
 	s = start(t, factory, flag)
 	turn(t, s, nil)
-	if _, err := s.Ask(); !errors.Is(err, search.ErrExhausted) {
+	if _, err := s.Strategy.Ask(context.Background(), s.History); !errors.Is(err, search.ErrExhausted) {
 		t.Errorf("ask when both values of the only flag are tried: %v, want ErrExhausted", err)
 	}
 	nothing := simulate.Task{Lines: []simulate.Line{{Name: "SEED", Text: "42", Value: search.IntValue(42)}}, True: flag.True}
 	s = start(t, factory, nothing)
-	if _, err := s.Ask(); !errors.Is(err, search.ErrNoDimension) {
+	if _, err := s.Strategy.Ask(context.Background(), s.History); !errors.Is(err, search.ErrNoDimension) {
 		t.Errorf("ask with nothing to search: %v, want ErrNoDimension", err)
 	}
 }

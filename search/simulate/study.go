@@ -1,4 +1,4 @@
-// Package simulate plays whole studies without a trainer: the same loop,
+// Package simulate plays whole studies without a trainer: the same turns,
 // strategies and judges as the daemon's, on tasks whose truth is known. It is
 // what `autoresearchd simulate` and the strategies' tests run.
 package simulate
@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 
 	"autoresearchd/search"
+	"autoresearchd/search/turn"
 )
 
 // Study is a simulated study: the loop without a trainer.
@@ -21,9 +21,10 @@ type Study struct {
 	Strategy  search.Strategy
 	Judge     search.Judge
 	History   search.History
-	Best      []float64 // value without noise of the champion, after each trial; +Inf before the first
+	Best      []float64 // value without noise of the champion, after each decision; +Inf before the first
 	Values    []float64 // as measured, NaN for a trial that has none; the task's own scale
 	Trials    int       // that the study is to have; 0: nobody knows
+	Places              // where trials run at once
 
 	ctx          context.Context
 	seed         uint64
@@ -33,6 +34,8 @@ type Study struct {
 	sources      map[int64][]byte
 	raw          map[int64]float64
 	offset, unit float64 // of a foreign scale, from its first value
+	clock        float64
+	ends         map[int64]float64 // of pending trials, by the clock
 }
 
 // NewStudy starts a study under the greedy judge, its first trial done.
@@ -49,98 +52,109 @@ func NewStudy(task Task, strategy search.Strategy, seed uint64) (*Study, error) 
 func Begin(ctx context.Context, task Task, strategy search.Strategy, judge search.Judge, seed uint64) (*Study, error) {
 	s := &Study{Task: task, Overrides: task.Overrides, Strategy: strategy, Judge: judge, ctx: ctx, seed: seed, next: 1,
 		noise: rand.New(rand.NewPCG(seed, 0x6e6f697365)), edits: rand.New(rand.NewPCG(seed, 0x656469746f72)),
-		sources: map[int64][]byte{}, raw: map[int64]float64{}}
-	source, consts := Source(task.Lines)
-	t := s.trial(search.Proposal{Strategy: "baseline", Description: "baseline"}, source, consts, consts)
-	s.History.Champion = t
-	var err error
-	if s.History.Space, err = search.NewSpace(consts, s.Overrides); err != nil {
+		sources: map[int64][]byte{}, raw: map[int64]float64{}, ends: map[int64]float64{}}
+	_, consts := Source(task.Lines)
+	if _, err := search.NewSpace(consts, s.Overrides); err != nil {
 		return nil, err
 	}
-	o, err := s.Measure(t)
-	if err != nil {
-		return nil, err
+	r, err := s.Turn()
+	if err == nil && s.History.Champion.ID == 0 { // without a score it is where proposals start from all the same
+		s.History.Champion = r.Trial
+		s.History.Space, err = search.NewSpace(consts, s.Overrides)
 	}
-	return s, s.Finish(t, o)
+	return s, err
 }
 
 // StudySeed is the seed of trials that name none.
 const StudySeed = 42
 
-func (s *Study) trial(p search.Proposal, source []byte, consts, before []search.Constant) search.Trial {
-	t := search.Trial{ID: s.next, Proposal: p, Source: source, Constants: consts, Changed: search.Changed(before, consts), Seed: p.Seed}
-	if t.Seed == 0 {
-		t.Seed = StudySeed
-	}
-	s.next++
-	s.sources[t.ID] = source
-	return t
-}
-
-// Turn is one trial, from the question to what was learned.
-func (s *Study) Turn() (search.Result, error) {
-	t, err := s.Ask()
-	if err != nil {
-		return search.Result{}, err
-	}
-	if p, ok := s.Strategy.(search.Preparer); ok { // as the daemon does while a trial runs
-		h := s.History
-		h.Pending = append(slices.Clone(h.Pending), t)
-		p.Prepare(s.ctx, h)
-	}
-	o, err := s.Measure(t)
-	if err != nil {
-		return search.Result{}, err
-	}
-	if err := s.Finish(t, o); err != nil {
-		return search.Result{}, err
-	}
-	return s.History.Done[len(s.History.Done)-1], nil
-}
-
-// Ask asks the judge for a re-run, the stream of edits, or the strategy, and
-// admits what is proposed.
+// Ask asks for the trial that comes next: the judge's re-run, an edit of the
+// stream of edits, or the strategy's, unless it is vetoed. It has not begun.
 func (s *Study) Ask() (search.Trial, error) {
 	s.History.Trials = s.Trials
-	if c, ok := s.Judge.(search.Rerunner); ok {
-		if p, ok := c.Rerun(s.History); ok {
-			return s.Admit(p)
-		}
+	strategy := s.Strategy
+	if s.Task.Edits != nil {
+		strategy = editor{s}
 	}
-	if e := s.Task.Edits; e != nil && s.edits.Float64() < e.Share {
-		if p, ok := e.Propose(s.edits, s.History.Champion); ok {
-			return s.Admit(p)
-		}
-	}
-	p, err := s.Strategy.Ask(s.ctx, s.History)
+	t, _, err := turn.Turn{World: s.world(), Strategy: strategy, Name: "strategy", Judge: s.Judge, Seed: StudySeed}.Next(s.ctx, s.History)
 	if err != nil {
 		return search.Trial{}, err
 	}
-	return s.Admit(p)
+	return s.name(t), nil
 }
 
-// Admit makes a trial of a proposal.
+// Admit makes a trial of a proposal, whatever it is worth.
 func (s *Study) Admit(p search.Proposal) (search.Trial, error) {
-	parent, ok := s.find(p.Parent)
-	if !ok {
-		return search.Trial{}, fmt.Errorf("proposal %q names trial %d as its parent, which is unknown", p.Description, p.Parent)
-	}
-	source, consts := s.sources[parent.ID], parent.Constants
-	if source == nil {
-		source = parent.Source
-	}
-	if p.Source != nil {
-		source = p.Source
-		var err error
-		if consts, err = Read(source); err != nil {
-			return search.Trial{}, fmt.Errorf("proposal %q: train.py: %w", p.Description, err)
-		}
-	}
-	source, consts, err := Apply(source, consts, p.Values)
+	t, _, err := turn.Turn{World: s.world(), Seed: StudySeed}.Admit(s.ctx, p)
 	if err != nil {
-		return search.Trial{}, fmt.Errorf("proposal %q: %w", p.Description, err)
+		return search.Trial{}, err
 	}
-	return s.trial(p, source, consts, parent.Constants), nil
+	return s.name(t), nil
+}
+
+// name gives a trial its id.
+func (s *Study) name(t search.Trial) search.Trial {
+	t.ID = s.next
+	s.next++
+	s.sources[t.ID] = t.Source
+	return t
+}
+
+// editor is a strategy beside which there is a stream of edits.
+type editor struct{ *Study }
+
+func (e editor) Ask(ctx context.Context, h search.History) (search.Proposal, error) {
+	if e.edits.Float64() >= e.Task.Edits.Share {
+		return e.Strategy.Ask(ctx, h)
+	}
+	tried := make(map[string]bool, len(e.sources))
+	for _, source := range e.sources {
+		tried[string(source)] = true
+	}
+	for range 50 {
+		p, ok := e.Task.Edits.Propose(e.edits, h.Champion)
+		if ok && tried[string(p.Source)] {
+			continue // it would be vetoed
+		}
+		if ok {
+			return p, nil
+		}
+		break
+	}
+	return e.Strategy.Ask(ctx, h)
+}
+
+func (e editor) Tell(r search.Result) { e.Strategy.Tell(r) }
+
+// world reads what Source wrote.
+func (s *Study) world() turn.World {
+	read := func(_ context.Context, source []byte) ([]search.Constant, string, error) {
+		constants, err := Read(source)
+		if err != nil {
+			return nil, err.Error(), nil
+		}
+		return constants, "", nil
+	}
+	return turn.World{
+		Parent: func(_ context.Context, id int64) ([]byte, []search.Constant, error) {
+			source, err := s.Source(id)
+			if err != nil {
+				return nil, nil, fmt.Errorf("find the parent of a proposal: %w", err)
+			}
+			constants, err := Read(source)
+			return source, constants, err
+		},
+		Inspect: read,
+		Examine: func(ctx context.Context, source []byte) ([]search.Constant, string, error) {
+			constants, fault, err := read(ctx, source)
+			if fault == "" && err == nil {
+				if again, _ := Source(Lines(constants), Code(source)...); string(again) != string(source) {
+					return nil, fmt.Sprintf("the patch changed more than literals:\n%s", source), nil
+				}
+			}
+			return constants, fault, err
+		},
+	}
 }
 
 func (s *Study) find(id int64) (search.Trial, bool) {
@@ -171,6 +185,17 @@ func (s *Study) Outcome(t search.Trial) search.Outcome {
 		return search.Outcome{Status: status}
 	}
 	return search.Outcome{Status: status, ValBPB: s.score(t.ID, v+noise)}
+}
+
+// Value is what a decided trial was measured at, on the task's own scale; NaN if
+// it has none.
+func (s *Study) Value(id int64) float64 {
+	for i, r := range s.History.Done {
+		if r.Trial.ID == id {
+			return s.Values[i]
+		}
+	}
+	return math.NaN()
 }
 
 // Truth is a trial's value without noise; NaN if it has none or is unknown.
@@ -222,8 +247,9 @@ func (s *Study) score(id int64, v float64) float64 {
 // Finish judges and records a trial, and tells the strategy.
 func (s *Study) Finish(t search.Trial, o search.Outcome) error {
 	r := search.Result{Trial: t, Outcome: o}
-	r.Decision = s.Judge.Judge(s.known(), r)
-	s.History.Done = append(s.History.Done, r)
+	r.Decision = turn.Decide(s.Judge, s.History, r)
+	s.History = turn.After(s.History, r)
+	delete(s.ends, t.ID)
 	s.Strategy.Tell(r)
 	best := math.Inf(1)
 	if n := len(s.Best); n > 0 {
@@ -234,7 +260,6 @@ func (s *Study) Finish(t search.Trial, o search.Outcome) error {
 		value = math.NaN()
 	}
 	if r.Decision.Verdict == search.Keep {
-		s.History.Champion = t
 		var err error
 		// As in the daemon, an edit may have dropped a constant that an override
 		// names: the rest of the space is sound.
@@ -250,18 +275,13 @@ func (s *Study) Finish(t search.Trial, o search.Outcome) error {
 	return nil
 }
 
-// known is the history as judges are given it: without a champion before the
-// first.
-func (s *Study) known() search.History {
-	h := s.History
-	if len(h.Done) == 0 {
-		h.Champion = search.Trial{}
-	}
-	return h
-}
-
 // Run runs a study of so many trials, the baseline among them.
 func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, error) {
+	return RunAt(Places{}, task, factory, trials, seed)
+}
+
+// RunAt is Run with several trials at once.
+func RunAt(places Places, task Task, factory search.Factory, trials int, seed uint64) (*Study, error) {
 	strategy, err := factory(search.Environment{Seed: seed})
 	if err != nil {
 		return nil, err
@@ -270,7 +290,7 @@ func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, er
 	if err != nil {
 		return nil, err
 	}
-	s.Trials = trials
+	s.Trials, s.Places = trials, places
 	for len(s.History.Done) < trials {
 		if _, err := s.Turn(); err != nil {
 			return nil, err
@@ -281,12 +301,16 @@ func Run(task Task, factory search.Factory, trials int, seed uint64) (*Study, er
 
 // Exhausted reports whether a study ends because everything has been tried.
 func Exhausted(err error) bool {
-	return errors.Is(err, search.ErrExhausted) || errors.Is(err, search.ErrNoDimension)
+	return errors.Is(err, search.ErrExhausted) || errors.Is(err, search.ErrNoDimension) || errors.Is(err, turn.ErrTried)
 }
 
 // Source returns the train.py of a trial; 0 is the start.
 func (s *Study) Source(id int64) ([]byte, error) {
-	if source, ok := s.sources[max(id, 1)]; ok {
+	if id == 0 {
+		source, _ := Source(s.Task.Lines)
+		return source, nil
+	}
+	if source, ok := s.sources[id]; ok {
 		return source, nil
 	}
 	return nil, fmt.Errorf("there is no trial %d", id)

@@ -127,7 +127,6 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 // drawn in towards the champion. Once trials have failed, it is the one of a
 // few that is least like them.
 func (s *strategy) open(h search.History, m *model, fresh func([]float64) bool) []float64 {
-	known := len(h.Done) + len(h.Pending)
 	size := max(2, s.o.Opening)
 	tries := 1
 	risk := func([]float64) float64 { return 0 }
@@ -137,7 +136,7 @@ func (s *strategy) open(h search.History, m *model, fresh func([]float64) bool) 
 	var best []float64
 	least := math.Inf(1)
 	for n := range tries {
-		turn := known + n*size
+		turn := h.Begun() + (h.Vetoed+n)*size
 		r := rand.New(rand.NewPCG(s.seed, 0x6f70656e+uint64(turn/size)))
 		u := h.Space.Start()
 		dims := h.Space.Dimensions()

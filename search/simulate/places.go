@@ -1,0 +1,122 @@
+package simulate
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+
+	"autoresearchd/search"
+)
+
+// Places says where trials run at once, and what becomes of those that had begun
+// when another became the champion. The zero value runs one trial at a time.
+type Places struct {
+	Pending int   // trials at once; below 2: one
+	Drawn   bool  // trials take from half to one and a half of the same time; else all take the same
+	Stale   Stale // what a trial does that had begun from what is no longer the champion
+}
+
+// Stale is a rule for trials that had begun when another became the champion.
+// What it changes costs no time here, which is the best that can be said for it.
+type Stale string
+
+// The rules.
+const (
+	Kept    Stale = "keep"   // it runs as it is; the daemon's
+	Rebased Stale = "rebase" // it makes the same change to the new champion
+	Dropped Stale = "drop"   // another is proposed in its place
+)
+
+// Stales lists the rules.
+var Stales = []Stale{Kept, Rebased, Dropped}
+
+// Turn begins trials until as many run as there is room for, and brings the
+// first that ends to its end.
+func (s *Study) Turn() (search.Result, error) {
+	for len(s.History.Pending) < max(1, s.Pending) && (len(s.History.Pending) == 0 || s.Trials == 0 || s.History.Begun() < s.Trials) {
+		t, err := s.Ask()
+		if err != nil && len(s.History.Pending) > 0 && Exhausted(err) {
+			break // what runs may make room for more
+		}
+		if err != nil {
+			return search.Result{}, err
+		}
+		s.begin(t)
+	}
+	t := slices.MinFunc(s.History.Pending, func(a, b search.Trial) int {
+		return cmp.Or(cmp.Compare(s.ends[a.ID], s.ends[b.ID]), cmp.Compare(a.ID, b.ID))
+	})
+	s.clock = s.ends[t.ID]
+	o, err := s.Measure(t)
+	if err != nil {
+		return search.Result{}, err
+	}
+	if err := s.Finish(t, o); err != nil {
+		return search.Result{}, err
+	}
+	r := s.History.Done[len(s.History.Done)-1]
+	if r.Decision.Verdict == search.Keep {
+		err = s.stale()
+	}
+	return r, err
+}
+
+// begin lets a trial run.
+func (s *Study) begin(t search.Trial) {
+	took := 1.0
+	if s.Drawn {
+		took = 0.5 + rand.New(rand.NewPCG(s.seed^0x74696d65, uint64(t.ID))).Float64()
+	}
+	s.ends[t.ID] = s.clock + took
+	s.History.Pending = append(s.History.Pending, t)
+	if p, ok := s.Strategy.(search.Preparer); ok && s.History.Champion.ID != 0 { // as the daemon does while a trial runs
+		h := s.History
+		h.Pending = slices.Clone(h.Pending)
+		p.Prepare(s.ctx, h)
+	}
+}
+
+// stale deals with the trials that run as one is kept. Re-runs stay.
+func (s *Study) stale() error {
+	if s.Stale == Kept || s.Stale == "" {
+		return nil
+	}
+	old := s.History.Pending
+	s.History.Pending = nil
+	for _, t := range old {
+		if !search.IsRerun(t) {
+			var err error
+			if t, err = s.renew(t); err != nil {
+				return err
+			}
+		}
+		s.History.Pending = append(s.History.Pending, t)
+	}
+	return nil
+}
+
+// renew is what runs in a trial's place.
+func (s *Study) renew(t search.Trial) (search.Trial, error) {
+	var fresh search.Trial
+	var err error
+	switch s.Stale {
+	case Dropped:
+		if fresh, err = s.Ask(); Exhausted(err) {
+			return t, nil
+		}
+	case Rebased:
+		p := t.Proposal
+		if p.Source != nil { // an edit starts from a whole source
+			return t, nil
+		}
+		p.Parent = s.History.Champion.ID
+		if fresh, err = s.Admit(p); err != nil {
+			return t, nil // the champion has not its constants
+		}
+	}
+	if err == nil {
+		s.sources[t.ID], fresh.ID = fresh.Source, t.ID
+		s.next--
+	}
+	return fresh, err
+}
