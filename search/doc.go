@@ -13,6 +13,10 @@
 //	   │       Strategy.Tell                                                 ▼
 //	   └─────────────┴──────────── Result ◄──────── Decision ◄──────── Judge.Judge
 //
+// Package turn plays one round of it, for the daemon and for simulated studies
+// alike. Several trials may run at once: a strategy is asked with what is
+// pending, and told decisions in their order, which is that of History.Done.
+//
 // How far a trial has come is its Stage; a crash of the daemon leaves it at one:
 //
 //	begun ─► ended ─► decided ─► committed ─► recorded ─► done
@@ -23,5 +27,5 @@
 // History.Propose. A strategy that keeps state rebuilds it from Tell, as after
 // a restart every finished trial is told again. One that needs the world (a
 // model server, a program of the user's) gets it as Tools, which a test makes
-// of functions.
+// of functions: they are part of the Environment that it is built from.
 package search

@@ -13,6 +13,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
+	"autoresearchd/search/turn"
 )
 
 var (
@@ -53,9 +54,7 @@ func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, judge 
 // decide has a trial judged that has an outcome. writing is held.
 func (s *Study) decide(r journal.Record, judge search.Judge) error {
 	if !r.Stage.Reached(search.StageDecided) {
-		h := s.History()
-		h.Pending = nil
-		r.Decision = judge.Judge(h, r.Result)
+		r.Decision = turn.Decide(judge, s.History(), r.Result)
 		if err := s.o.Journal.Decide(r.Trial.ID, r.Decision); err != nil {
 			return Full(err)
 		}

@@ -2,16 +2,14 @@ package supervisor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"autoresearchd/daemon/config"
-	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/study"
 	"autoresearchd/search"
 	"autoresearchd/search/constraint"
+	"autoresearchd/search/turn"
 	"autoresearchd/search/warm"
 )
 
@@ -75,43 +73,131 @@ func (p *proposer) rules() (*config.Config, search.Judge) {
 	return p.config, p.judge
 }
 
-// vetoes bounds how many proposals for one trial may be vetoed.
-const vetoes = 5
-
-// begin asks until it gets a trial that is worth the device, and begins it. may
-// is asked when it is this seat's turn. To the strategy a vetoed trial is
-// pending, so that it proposes something else. An error with a trial that has
+// begin plays a turn (search/turn) up to a trial that is worth the device, and
+// begins it. may is asked before each proposal. An error with a trial that has
 // an id is about one that has begun, and cannot run.
 func (p *proposer) begin(ctx context.Context, d Device, may func() error, say func(string)) (search.Trial, error) {
 	p.turn.Lock()
 	defer p.turn.Unlock()
 	p.reload()
 	p.tell()
-	var vetoed []search.Trial
-	for {
-		if err := may(); err != nil {
-			return search.Trial{}, err
+	suggested, err := p.suggested()
+	if err != nil {
+		return search.Trial{}, err
+	}
+	limits := p.config.Watchdog
+	t, suggestion, err := turn.Turn{
+		World:    p.world(),
+		Strategy: asked{p.strategy, p, say}, Name: p.config.Search.Strategy, Known: p.known, Judge: p.judge, Suggested: suggested,
+		Limits: constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()}, Seed: p.study.About().Seed,
+		Listener: turn.Listener{
+			Asking: func() error {
+				p.o.Progress()
+				say("preparing the trial")
+				return may()
+			},
+			Vetoed: p.note("a proposal is vetoed"), Mended: p.note("a proposal is mended"),
+			Unfit: func(suggestion int64, err error) { // the study must not wait for it
+				p.passed[suggestion] = true
+				p.o.Log.Error("a suggestion is passed over", "err", err)
+			},
+		},
+	}.Next(ctx, p.history())
+	if err != nil {
+		return search.Trial{}, err
+	}
+	if t, err = p.start(ctx, d, t, suggestion); err == nil {
+		p.prepare(ctx, t)
+	}
+	return t, err
+}
+
+// start begins a trial durably. turn is held.
+func (p *proposer) start(ctx context.Context, d Device, t search.Trial, suggestion int64) (search.Trial, error) {
+	parent, err := p.study.Parent(ctx, t.Proposal.Parent)
+	if err != nil {
+		return search.Trial{}, err
+	}
+	t.Proposal.Source = nil // the journal keeps the full one
+	t.Budget, t.Device, t.StartedAt = p.config.Trial.Budget, d.Name, time.Now().UTC()
+	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
+	return p.study.Begin(ctx, t, parent.Commit, suggestion)
+}
+
+// record begins the trial of a baseline that the configuration gives as a number.
+func (p *proposer) record(ctx context.Context, d Device) (search.Trial, error) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	baseline := search.Proposal{Strategy: turn.Baseline, Description: study.RecordedBaseline}
+	t, _, err := turn.Turn{World: p.world(), Seed: p.study.About().Seed}.Admit(ctx, baseline)
+	if err != nil {
+		return search.Trial{}, err
+	}
+	return p.start(ctx, d, t, 0)
+}
+
+// world is what a turn asks of the study and of the trainer.
+func (p *proposer) world() turn.World {
+	return turn.World{
+		Parent: func(ctx context.Context, id int64) ([]byte, []search.Constant, error) {
+			parent, err := p.study.Parent(ctx, id)
+			return parent.Source, parent.Constants, err
+		},
+		Inspect: func(ctx context.Context, source []byte) ([]search.Constant, string, error) {
+			i, err := p.o.Trainer.Inspect(ctx, source)
+			return i.Constants, i.Error, err
+		},
+		Examine: func(ctx context.Context, source []byte) ([]search.Constant, string, error) {
+			i, fault, err := p.study.Examine(ctx, source)
+			return i.Constants, fault, err
+		},
+		Ideas: p.ideas,
+	}
+}
+
+// asked is the strategy, whose every Ask is shown and measured.
+type asked struct {
+	search.Strategy
+	p   *proposer
+	say func(string)
+}
+
+func (a asked) Ask(ctx context.Context, h search.History) (search.Proposal, error) {
+	name := a.p.config.Search.Strategy
+	a.say("asking " + name)
+	defer a.say("preparing the trial")
+	begin := time.Now()
+	q, err := a.Strategy.Ask(ctx, h)
+	if a.p.o.Meter != nil {
+		a.p.o.Meter.ObserveAsk(name, time.Since(begin))
+	}
+	return q, err
+}
+
+// known are the names that a strategy may give as whom it asked; others have a
+// meaning here.
+func (p *proposer) known(name string) bool {
+	_, err := p.o.Registry.Lookup(name)
+	return err == nil || name == warm.Name
+}
+
+// suggested are the values that people suggest and that the champion has a
+// place for, as far as is known.
+func (p *proposer) suggested() ([]turn.Values, error) {
+	waiting, err := p.study.Waiting(kindValues)
+	var out []turn.Values
+	for _, g := range waiting {
+		if !p.passed[g.ID] {
+			out = append(out, turn.Values{ID: g.ID, Set: g.Values})
 		}
-		proposal, err := p.ask(ctx, vetoed, say)
-		if err != nil {
-			return search.Trial{}, err
-		}
-		proposal.vetoed = vetoed
-		say("preparing the trial")
-		t, err := p.admit(ctx, d, proposal)
-		switch {
-		case errors.Is(err, errVetoed):
-			vetoed = append(vetoed, t)
-		case errors.Is(err, errUnfit) && proposal.suggestion != 0:
-			// A champion came between that has not its constants: the study must not wait for it.
-			p.passed[proposal.suggestion] = true
-			p.o.Log.Error("a suggestion is passed over", "err", err)
-		case err != nil:
-			return t, err
-		default:
-			p.prepare(ctx, t)
-			return t, nil
-		}
+	}
+	return out, err
+}
+
+// note logs what becomes of a proposal.
+func (p *proposer) note(what string) func(search.Trial, string) {
+	return func(t search.Trial, reason string) {
+		p.o.Log.Info(what, "strategy", t.Proposal.Strategy, "description", t.Proposal.Description, "reason", reason)
 	}
 }
 
@@ -140,57 +226,9 @@ func (p *proposer) tell() {
 	p.weights = weights
 }
 
-// ask gets the next proposal: the baseline while there is no score to beat, a
-// person's suggestion, or the strategy's.
-func (p *proposer) ask(ctx context.Context, vetoed []search.Trial, say func(string)) (proposed, error) {
-	p.o.Progress()
-	h := p.history(vetoed)
-	if h.Champion.ID == 0 {
-		return proposed{Proposal: search.Proposal{Strategy: "baseline", Description: "baseline"}}, nil
-	}
-	suggestions, err := p.study.Waiting(kindValues)
-	if err != nil {
-		return proposed{}, err
-	}
-	for _, g := range suggestions {
-		if !p.passed[g.ID] {
-			return proposed{Proposal: suggested(g, h.Champion), suggestion: g.ID}, nil
-		}
-	}
-	if j, ok := p.judge.(search.Rerunner); ok {
-		if p, ok := j.Rerun(h); ok {
-			return proposed{Proposal: p}, nil
-		}
-	}
-	name := p.config.Search.Strategy
-	say("asking " + name)
-	begin := time.Now()
-	q, err := p.strategy.Ask(ctx, h)
-	if p.o.Meter != nil {
-		p.o.Meter.ObserveAsk(name, time.Since(begin))
-	}
-	if err != nil {
-		return proposed{}, fmt.Errorf("ask strategy %s: %w", name, err)
-	}
-	// A portfolio names who it asked; other names have a meaning here.
-	if _, err := p.o.Registry.Lookup(q.Strategy); err != nil && q.Strategy != warm.Name {
-		q.Strategy = name
-	}
-	return proposed{Proposal: q, suggestion: p.idea(q), checked: true}, nil
-}
-
-// proposed is a proposal and the suggestion that it came from, if any.
-type proposed struct {
-	search.Proposal
-	suggestion int64
-	checked    bool           // a strategy's: it is looked at before it touches the device
-	vetoed     []search.Trial // what was proposed before it and vetoed
-}
-
 // history is what strategies may know.
-func (p *proposer) history(vetoed []search.Trial) search.History {
+func (p *proposer) history() search.History {
 	h := p.study.History()
-	h.Pending = append(h.Pending, vetoed...)
 	h.Earlier, h.Trials = p.earlier, p.end()
 	if h.Champion.ID == 0 {
 		return h
@@ -203,102 +241,6 @@ func (p *proposer) history(vetoed []search.Trial) search.History {
 		p.o.Log.Warn("some of [search.space] does not fit the champion any more", "err", err)
 	}
 	return h
-}
-
-// errUnfit says that a proposal cannot be applied to its parent.
-var errUnfit = errors.New("it does not fit its parent")
-
-// admit turns a proposal into a trial: its full source, every constant
-// resolved, its seed, and its folder, durably begun.
-func (p *proposer) admit(ctx context.Context, d Device, q proposed) (search.Trial, error) {
-	parent, err := p.study.Parent(ctx, q.Parent)
-	if err != nil {
-		return search.Trial{}, err
-	}
-	source, constants := parent.Source, parent.Constants
-	if q.Source != nil {
-		source = q.Source
-		i, err := p.o.Trainer.Inspect(ctx, source)
-		if err != nil {
-			return search.Trial{}, err
-		}
-		if constants = i.Constants; i.Error != "" {
-			return search.Trial{}, fmt.Errorf("proposal %q of %s: train.py: %s", q.Description, q.Strategy, i.Error)
-		}
-	}
-	if source, err = search.Patch(source, constants, q.Values); err != nil {
-		return search.Trial{}, fmt.Errorf("proposal %q of %s: %w: %w", q.Description, q.Strategy, errUnfit, err)
-	}
-	i, fault, err := p.study.Examine(ctx, source)
-	if err != nil {
-		return search.Trial{}, err
-	}
-	if fault != "" {
-		return search.Trial{}, fmt.Errorf("train.py cannot be a trial: %s", fault)
-	}
-	t := search.Trial{
-		Proposal: q.Proposal, Source: source, Constants: i.Constants, Changed: search.Changed(parent.Constants, i.Constants),
-		Code: constraint.Skeleton(source, i.Constants),
-		Seed: q.Seed, Budget: p.config.Trial.Budget, Device: d.Name, StartedAt: time.Now().UTC(),
-	}
-	if t.Seed == 0 {
-		t.Seed = p.study.About().Seed
-	}
-	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
-	if q.checked {
-		if t, err = p.worthIt(ctx, d, t, parent.Constants, q.vetoed); err != nil {
-			return t, err
-		}
-	}
-	t.ID, t.Proposal.Source = 0, nil // the journal keeps the full one, and gives the id
-	if t.Proposal.Ideas = nil; q.suggestion != 0 && len(q.Ideas) > 0 {
-		t.Proposal.Ideas = []int64{q.suggestion}
-	}
-	return p.study.Begin(ctx, t, parent.Commit, q.suggestion)
-}
-
-// errVetoed says that a trial is not worth the device.
-var errVetoed = errors.New("vetoed")
-
-// worthIt looks at a strategy's trial before it touches the device: one that
-// repeats another or would not fit is vetoed, one that nearly fits is mended.
-func (p *proposer) worthIt(ctx context.Context, d Device, t search.Trial, before []search.Constant, vetoed []search.Trial) (search.Trial, error) {
-	h := p.history(vetoed)
-	limits := p.config.Watchdog
-	v := constraint.Check(h, t, constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()})
-	switch v.Action {
-	case constraint.Veto:
-		if len(vetoed) >= vetoes {
-			if v.Like != 0 {
-				return search.Trial{}, fmt.Errorf("strategy %s proposes only what has been tried: %q: %s", t.Proposal.Strategy, t.Proposal.Description, v.Reason)
-			}
-			return t, nil // what is believed of memory and time can be wrong: this one tests it
-		}
-		p.o.Log.Info("a proposal is vetoed", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description, "reason", v.Reason)
-		t.ID = int64(len(h.Done) + len(h.Pending) - len(vetoed) + 1) // the one that it would have had
-		return t, errVetoed
-	case constraint.Repair:
-		p.o.Log.Info("a proposal is mended", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description, "reason", v.Reason)
-		source, err := search.Patch(t.Source, t.Constants, v.Values)
-		if err != nil {
-			return search.Trial{}, fmt.Errorf("mend proposal %q: %w", t.Proposal.Description, err)
-		}
-		i, err := p.o.Trainer.Inspect(ctx, source)
-		if err != nil {
-			return search.Trial{}, err
-		}
-		t.Proposal.Description += " (mended: " + search.Describe(t.Constants, i.Constants) + ")"
-		t.Source, t.Constants, t.Changed = source, i.Constants, search.Changed(before, i.Constants)
-	}
-	return t, nil
-}
-
-// suggested turns a person's suggestion into a proposal.
-func suggested(g journal.Suggestion, champion search.Trial) search.Proposal {
-	return search.Proposal{
-		Strategy: "suggestion", Description: "suggested: " + describe(champion.Constants, g.Values),
-		Parent: champion.ID, Values: g.Values,
-	}
 }
 
 // describe says in one line what a suggestion changes.

@@ -146,8 +146,7 @@ func (s *Supervisor) resume(ctx context.Context) error {
 	if empty, err := s.study.Empty(); err != nil || !empty {
 		return err
 	}
-	p := proposed{Proposal: search.Proposal{Strategy: "baseline", Description: study.RecordedBaseline}}
-	t, err := s.proposer.admit(ctx, s.seats[0].device, p)
+	t, err := s.proposer.record(ctx, s.seats[0].device)
 	if err != nil {
 		return err
 	}

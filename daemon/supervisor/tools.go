@@ -116,19 +116,6 @@ const (
 	kindValues = "values"
 )
 
-// idea returns the suggestion that a proposal takes up, 0 for none: one that
-// still waits.
-func (p *proposer) idea(q search.Proposal) int64 {
-	for _, i := range p.ideas() {
-		for _, id := range q.Ideas {
-			if i.ID == id {
-				return id
-			}
-		}
-	}
-	return 0
-}
-
 // preparation calls a strategy's Prepare, one call after another, on a
 // goroutine of its own.
 type preparation struct {
@@ -141,7 +128,7 @@ type preparation struct {
 // pending. turn is held.
 func (p *proposer) prepare(ctx context.Context, t search.Trial) {
 	able, ok := p.strategy.(search.Preparer)
-	h := p.history(nil)
+	h := p.history()
 	if !ok || h.Trials > 0 && len(h.Done)+len(h.Pending) >= h.Trials {
 		return
 	}
