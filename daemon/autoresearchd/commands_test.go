@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"image/png"
 	"os"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -263,6 +265,22 @@ func TestImport(t *testing.T) {
 	} {
 		if _, fault, code := elsewhere.cli(command...); code == 0 || !strings.Contains(fault, want) {
 			t.Errorf("%q: %d %s", command, code, fault)
+		}
+	}
+}
+
+// TestVersion wants the same of the command as of the flag, in words and as JSON.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	var a about
+	must(t, json.Unmarshal([]byte(s.ok("version", "--json")), &a))
+	if !regexp.MustCompile(`^3\.1\d\.\d+$`).MatchString(a.Python) || a.Version == "" || a.Build.Go != runtime.Version() || a.Build.Platform != runtime.GOOS+"/"+runtime.GOARCH {
+		t.Errorf("says %+v", a)
+	}
+	for _, how := range []string{"version", "--version"} {
+		if out := s.ok(how); !strings.Contains(out, a.Version) || !strings.Contains(out, a.Python) {
+			t.Errorf("%s says %q, and --json %+v", how, out, a)
 		}
 	}
 }

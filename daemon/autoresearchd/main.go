@@ -112,7 +112,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(),
 		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"), g.reloadCommand(),
-		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand())
+		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand(), g.versionCommand())
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, given []string) error {

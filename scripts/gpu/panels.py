@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
 PANELS = [
-    "Phase of the running trial",
+    "Phases",
     "Training loss",
     "Best so far",
     "GPU memory",
@@ -105,6 +105,7 @@ def draw(axis, panel, base, start, end):
         query = target["expr"]
         for name, value in (
             ("$instance", ".*"),
+            ("$seat", ".*"),
             ("$gpu", ".*"),
             ("$__rate_interval", "10s"),
             ("$__interval", "1s"),
