@@ -10,6 +10,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/httpd"
+	"autoresearchd/daemon/supervisor"
 	"autoresearchd/metrics/gpu"
 )
 
@@ -24,6 +25,40 @@ func findDevices(c *config.Config, gpus gpu.GPUs) (device.Machine, []device.Devi
 		err = errors.New(`trial.isolation: "inprocess" has one interpreter, and so room for one device, and trial.devices = "all" are ` + names(ds) + `: use "process", or name one device`)
 	}
 	return m, ds, err
+}
+
+// coresOf are those of devices that do not have all.
+func coresOf(m device.Machine, ds []device.Device) map[string][]int {
+	cores := map[string][]int{}
+	for _, d := range ds {
+		if len(d.Cores) < len(m.Cores) {
+			cores[d.Name] = d.Cores
+		}
+	}
+	return cores
+}
+
+func seatsOn(ds []device.Device) (out []supervisor.Device) {
+	for _, d := range ds {
+		out = append(out, supervisor.Device{Name: d.Name, Memory: d.Memory})
+	}
+	return out
+}
+
+// fitness is what the seats ask before each trial.
+func fitness(c *config.Config, ds []device.Device, gpus gpu.GPUs) func(string) *device.Unfit {
+	others := int64(c.Trial.Foreign)
+	if c.Trial.Isolation == "inprocess" {
+		others = -1 // what the daemon holds itself looks like somebody else's
+	}
+	return func(name string) *device.Unfit {
+		for _, d := range ds {
+			if d.Name == name {
+				return device.Fit(d, gpus, others)
+			}
+		}
+		return nil
+	}
 }
 
 func names(ds []device.Device) string {

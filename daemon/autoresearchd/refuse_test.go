@@ -1,10 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"autoresearchd/daemon/device"
+	"autoresearchd/metrics/gpu"
 )
 
 // Each kind of bad input gets one message that says what, where and what to do.
@@ -116,5 +120,44 @@ func TestReadOnlyState(t *testing.T) {
 	s.refused(1, "run", "--trials", "1")
 	if got := s.trials(); len(got) != 1 || s.read("state/results.tsv") != before {
 		t.Errorf("recorded %+v", got)
+	}
+}
+
+func TestOneDeviceTwice(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), `"cpu"`, `["cpu:0", "cpu:0"]`, 1))
+	s.refused(2, "run", "--trials", "1")
+}
+
+// TestNoSuchDevice is told what there is instead, which is another on each machine.
+func TestNoSuchDevice(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	_, fault, code := s.cli("run", "--trials", "1", "--set", `trial.devices=["cuda:99"]`)
+	if code != 1 || !strings.Contains(fault, "trial.devices: cuda:99 is not on this machine, which has ") {
+		t.Errorf("%d %s", code, fault)
+	}
+}
+
+// TestMoreSeatsThanCores names a share of the CPU more than there are cores.
+func TestMoreSeatsThanCores(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	m, err := device.Here(gpu.Open(t.Context()))
+	must(t, err)
+	n := len(m.Cores)
+	if n > 63 { // a study has at most 64 seats: it runs on the last cores alone
+		n = 2
+		s.under = []string{"taskset", "-c", device.List(m.Cores[:n])}
+	}
+	var shares []string
+	for i := range n + 1 {
+		shares = append(shares, fmt.Sprintf(`"cpu:%d"`, i))
+	}
+	_, fault, code := s.cli("run", "--trials", "1", "--set", "trial.devices=["+strings.Join(shares, ", ")+"]")
+	want := fmt.Sprintf("trial.devices: %d shares of the CPU, but this process may use ", n+1)
+	if code != 1 || !strings.Contains(fault, want) {
+		t.Errorf("%d %s", code, fault)
 	}
 }

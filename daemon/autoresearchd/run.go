@@ -16,7 +16,6 @@ import (
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/config"
-	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/external"
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
@@ -140,15 +139,18 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		return err
 	}
 	gpus := gpu.Open(ctx)
-	if ds := c.Trial.Devices; len(ds) > 1 || ds[0] == "all" {
-		return study.Refusal{Err: fmt.Errorf("trial.devices: several at once are not in this version")}
+	machine, devices, err := findDevices(c, gpus)
+	if err != nil {
+		return study.Refusal{Err: err}
 	}
-	device := chooseDevice(c, gpus)
 	o, err := options(c, func(id int64) string { return study.Folder(c.Study.State, id) })
 	if err != nil {
 		return err
 	}
-	o.Log, o.GPU = log, gpus
+	o.Log, o.GPU, o.Cores = log, gpus, coresOf(machine, devices)
+	if o.Room > 0 {
+		o.Room = len(devices)
+	}
 	o.Compiled = compiled.Open(log, compiled.Limit, compiledIn(c)...)
 	defer o.Compiled.Close()
 	if err := hideSecrets(c, &o, log); err != nil {
@@ -191,8 +193,8 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	}
 	s, err := supervisor.New(supervisor.Options{
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
-		Devices: []supervisor.Device{{Name: device, Memory: memoryOf(gpus, device)}},
-		Start:   programs.Start, Model: models(key, ledger, meter, log),
+		Devices: seatsOn(devices), Fit: fitness(c, devices, gpus),
+		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(r journal.Record) { screen.finished(r); notices.finished(r) }, Over: notices.over,
 	})
@@ -269,12 +271,12 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	go reportStatus(ctx, s, notifier, screen)
 	go notices.watch(ctx, s)
 
-	log.Info("ready", "study", s.Now().Study.Tag, "device", device, "python", pyembed.Version(), "listen", public.Addr())
+	log.Info("ready", "study", s.Now().Study.Tag, "devices", names(devices), "python", pyembed.Version(), "listen", public.Addr())
 	past, err := j.Trials()
 	if err != nil {
 		return err
 	}
-	screen.begin(s, past, c.Trial.Budget, device, public.Addr())
+	screen.begin(s, past, c.Trial.Budget, names(devices), public.Addr())
 	notifier.Progress()
 	notifier.Ready()
 	err = s.Run(ctx)
@@ -360,28 +362,6 @@ func newTrainer(ctx context.Context, c *config.Config, o trainer.Options) (train
 		return nil, err
 	}
 	return p, nil
-}
-
-// chooseDevice takes the first GPU where the configuration leaves it open.
-func chooseDevice(c *config.Config, gpus gpu.GPUs) string {
-	if d := c.Trial.Devices[0]; d != "auto" {
-		return d
-	}
-	if len(gpus.Devices()) > 0 {
-		return "cuda:0"
-	}
-	return "cpu"
-}
-
-// memoryOf returns a device's memory in bytes, 0 for the CPU's.
-func memoryOf(gpus gpu.GPUs, name string) int64 {
-	index, ok := device.CUDAIndex(name)
-	for _, d := range gpus.Devices() {
-		if ok && d.Index == index {
-			return d.MemoryTotal
-		}
-	}
-	return 0
 }
 
 func setLevel(v *slog.LevelVar, name string, s *screen) {

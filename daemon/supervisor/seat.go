@@ -24,14 +24,15 @@ type seat struct {
 	// Of the loop's goroutine alone.
 	crashes int    // in a row
 	trouble string // the last that it waited for, so that it is logged once
+	taken   string // how somebody else uses its device; empty: nobody does
 
 	// Under the supervisor's mu.
 	state      string    // what it does now, for people
 	since      time.Time // it does
 	obstacle   string    // what must be mended before it goes on; empty: nothing
 	running    *running
-	cancel     context.CancelFunc  // of the running trial
-	quarantine *trainer.Quarantine // nil: the device is fit
+	cancel     context.CancelFunc // of the running trial
+	quarantine hindrance          // nil: the device is fit
 }
 
 // loop runs one trial after another until ctx ends or trials are no longer to
@@ -105,6 +106,7 @@ func (s *seat) idle(ctx context.Context) (over bool, err error) {
 			s.say("waiting for the GPU, which is quarantined")
 		case mayNot != nil:
 			s.rest(state)
+		case !s.fit():
 		default:
 			s.s.mu.Lock()
 			s.s.ended = ""
@@ -146,6 +148,7 @@ func (s *seat) run(ctx context.Context, t search.Trial) (search.Outcome, error) 
 	if o.Status == search.Crashed {
 		o.Detail += s.s.study.Uncommitted(o.Detail)
 	}
+	o = s.spared(o)
 	var quarantine *trainer.Quarantine
 	if errors.As(err, &quarantine) {
 		log.Error("no new trial is begun", "device", t.Device, "err", err)

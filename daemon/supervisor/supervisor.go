@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
@@ -43,6 +44,7 @@ type Options struct {
 	Meter    Meter
 	GPU      trainer.GPU                                                         // nil: none
 	Devices  []Device                                                            // at least one: a seat each
+	Fit      func(name string) *device.Unfit                                     // looks at a device that has no trial; nil: it is fit
 	Trials   int                                                                 // end after so many more trials; 0: never
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again
 	Progress func()                                                              // called as the loop moves on

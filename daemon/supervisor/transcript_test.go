@@ -15,10 +15,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/study"
@@ -74,6 +76,7 @@ type play struct {
 	strategy *scripted
 	stage    *stage
 	gpu      *fakeGPU
+	unfit    atomic.Pointer[device.Unfit]
 	began    time.Time
 
 	journal *journal.Journal
@@ -268,6 +271,11 @@ func (p *play) commands() map[string]func(string) error {
 			}
 			return err
 		},
+		"unfit": func(rest string) error { // what looks at the device finds from now on
+			why, lost := strings.CutPrefix(rest, "lost ")
+			p.unfit.Store(&device.Unfit{Lost: lost, Why: why})
+			return nil
+		},
 		"second": func(string) error { // a second daemon on the same state directory
 			_, err := journal.Open(filepath.Join(p.dir, "state"))
 			if err != nil {
@@ -287,7 +295,7 @@ func (p *play) start(rest string) error {
 			return errors.New("it runs already")
 		}
 	}
-	o := Options{Devices: []Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Log: slog.New(&lines{p: p})}
+	o := Options{Devices: []Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Fit: p.fit, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
 		if n, ok := strings.CutPrefix(field, "--trials="); ok {
@@ -339,6 +347,13 @@ func begin(ctx context.Context, j *journal.Journal, repo *lineage.Repo, o Option
 	}
 	o.Study = st
 	return New(o)
+}
+
+func (p *play) fit(string) *device.Unfit {
+	if u := p.unfit.Load(); u != nil && u.Why != "" {
+		return u
+	}
+	return nil
 }
 
 // shutdown is what SIGTERM does.

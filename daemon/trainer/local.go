@@ -309,6 +309,9 @@ func (p *process) freed() (time.Duration, error) {
 			return time.Since(begin), nil
 		}
 		if time.Since(begin) > memoryPatience {
+			if used < 0 {
+				return time.Since(begin), unfit(empty, "the driver does not say any more how much of its memory is in use")
+			}
 			return time.Since(begin), unfit(empty, fmt.Sprintf("it holds %d MiB, %d MiB before the trial, and did not give it back within %v", used>>20, empty>>20, memoryPatience))
 		}
 		time.Sleep(pause)

@@ -1,0 +1,72 @@
+package supervisor
+
+import (
+	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/trainer"
+	"autoresearchd/search"
+)
+
+// hindrance keeps trials from a device until it is lifted.
+type hindrance interface {
+	error
+	Lifted(gpu trainer.GPU) bool
+}
+
+// lost is a device that cannot be used, until it can.
+type lost struct {
+	*device.Unfit
+	again func() *device.Unfit
+}
+
+func (l *lost) Lifted(trainer.GPU) bool {
+	u := l.again()
+	return u == nil || !u.Lost
+}
+
+// fit reports whether a trial can begin on the seat, which has none. A device
+// that is lost is quarantined; one that somebody else uses is waited for.
+func (s *seat) fit() bool {
+	u := s.unfit()
+	why := ""
+	switch {
+	case u == nil:
+	case u.Lost:
+		s.log.Error("no new trial is begun", "device", s.device.Name, "err", u)
+		s.s.mu.Lock()
+		s.quarantine = &lost{u, s.unfit}
+		s.s.mu.Unlock()
+		s.say("waiting for the GPU, which is quarantined")
+	default:
+		why = u.Why
+		if s.taken == "" { // how much is used changes all the time
+			s.log.Warn("the device is waited for", "device", s.device.Name, "why", why)
+		}
+		s.say("waiting for the GPU, which somebody else uses")
+	}
+	s.s.mu.Lock()
+	if why != "" || s.obstacle == s.taken {
+		s.obstacle = why
+	}
+	s.s.mu.Unlock()
+	s.taken = why
+	return u == nil
+}
+
+// unfit asks the device itself.
+func (s *seat) unfit() *device.Unfit {
+	if s.s.o.Fit == nil {
+		return nil
+	}
+	return s.s.o.Fit(s.device.Name)
+}
+
+// spared is an outcome without the blame for a device that was lost under it.
+func (s *seat) spared(o search.Outcome) search.Outcome {
+	if o.Status != search.Crashed && o.Status != search.TimedOut {
+		return o
+	}
+	if u := s.unfit(); u != nil && u.Lost {
+		o.Status, o.Detail = search.Interrupted, u.Why
+	}
+	return o
+}
