@@ -129,7 +129,7 @@ type Outcome struct {
 	Gate            *GateRecord       `json:"gate,omitempty"`   // nil: it waited for nobody
 	ExitCode        int               `json:"exit_code"`
 	Detail          string            `json:"detail,omitempty"`    // why it did not complete: the traceback's last lines, the deadline that fired
-	Condemned       string            `json:"condemned,omitempty"` // why the pruning rule held it to be hopeless; it may have run on all the same
+	Condemned       *Condemned        `json:"condemned,omitempty"` // the pruning rule held it to be hopeless; it may have run on all the same
 	Flags           []string          `json:"flags,omitempty"`     // oddities that do not change the status
 	Summary         map[string]string `json:"summary,omitempty"`   // the script's own closing block, as printed
 }
@@ -141,6 +141,13 @@ type GateRecord struct {
 	Scored time.Time `json:"scored,omitzero"` // when its evaluation was over; zero: it ended without a score
 	Opened time.Time `json:"opened"`          // when the gate was opened
 	Waited float64   `json:"waited"`          // seconds that the trial stood at it; 0: it was open
+}
+
+// Condemned says that nothing was to be hoped of a trial any more.
+type Condemned struct {
+	At       float64 `json:"at"`                 // share of its budget, 0 to 1
+	Foreseen float64 `json:"foreseen,omitempty"` // val_bpb in bits per byte that its curve pointed to; 0: it did not say
+	Why      string  `json:"why"`
 }
 
 // Decision is what was concluded from an Outcome.

@@ -135,6 +135,9 @@ func printStatus(w io.Writer, now supervisor.Status) {
 		if now.Claim != nil {
 			line("claim", "%s", now.Claim.Words)
 		}
+		if now.Pruning != nil {
+			line("pruning", "%v", now.Pruning)
+		}
 	}
 	if now.Refusal != "" {
 		line("reload", "the last one was refused: %s", now.Refusal)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"autoresearchd/search"
+	"autoresearchd/search/prune"
 )
 
 // Known lists the plugins that are linked in.
@@ -38,8 +39,8 @@ func (c *Config) Validate(known Known) error {
 	v.watchdog(c.Watchdog, c.Trial.Budget.Seconds)
 	v.search(c.Search, known)
 	v.name("judge.rule", c.Judge.Rule, known.Judges, "judge")
-	if v.oneOf("pruning.rule", c.Pruning.Rule, "off", "median") && c.Pruning.Rule == "median" {
-		v.later("pruning.rule", "median", `use "off"`)
+	if v.oneOf("pruning.rule", c.Pruning.Rule, prune.Names()...) && c.Pruning.Rule != prune.Off && c.Trial.Isolation == "inprocess" {
+		v.bad("pruning.rule", c.Pruning.Rule, "ends trials, and one in the daemon's own process ends with the daemon", `use "off", or [trial] isolation = "process"`)
 	}
 	v.llm(c.LLM, c.Study.Workspace)
 	if c.Search.Strategy == "llm" && !c.LLM.Enabled {

@@ -228,6 +228,12 @@ func (s *Study) Source(ctx context.Context, id int64) ([]byte, error) {
 	return s.o.Journal.Source(id)
 }
 
+// Curve returns the training curve of a trial.
+func (s *Study) Curve(id int64) ([]search.Point, error) {
+	r, err := s.o.Journal.Trial(id)
+	return r.Outcome.Curve, err
+}
+
 // Parent is what a proposal starts from.
 type Parent struct {
 	Source    []byte

@@ -21,6 +21,7 @@ type running struct {
 	memory   int64        // bytes of GPU memory that its processes held
 	measured time.Time    // when they did
 	peak     int64        // the most of it so far
+	pruning
 }
 
 // share returns the part of the budget that is spent, 0 to 1.
@@ -131,6 +132,9 @@ func (s *seat) observe(log *slog.Logger, r *running, e trainer.Event) {
 	case e.Progress != nil:
 		r.progress = *e.Progress
 		r.draw()
+		if r.phase == search.Train {
+			r.hear(log, search.Point{Step: r.progress.Step, Seconds: r.step.Counted, Tokens: r.step.Tokens, Loss: r.progress.Loss})
+		}
 	case e.Memory > 0:
 		r.memory, r.measured, r.peak = e.Memory, time.Now(), max(r.peak, e.Memory)
 	case e.Kill != nil:

@@ -129,9 +129,15 @@ var errBroken = errors.New("the trainer is broken")
 
 // run runs a begun trial. Its error is not the trial's fault.
 func (s *seat) run(ctx context.Context, t search.Trial) (search.Outcome, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, end := context.WithCancelCause(ctx)
+	cancel := func() { end(nil) }
 	defer cancel()
-	r := &running{trial: t, phase: search.Startup, since: time.Now()}
+	r := &running{trial: t, phase: search.Startup, since: time.Now(), pruning: pruning{end: end}}
+	c, _ := s.s.proposer.rules()
+	var err error
+	if r.watch, err = s.s.pruner.watch(c.Pruning.Rule, t); err != nil {
+		s.log.Warn("the pruning rule does not follow a trial", "trial", t.ID, "err", err)
+	}
 	s.s.mu.Lock()
 	s.cancel, s.obstacle = cancel, ""
 	s.running = r
@@ -145,6 +151,9 @@ func (s *seat) run(ctx context.Context, t search.Trial) (search.Outcome, error) 
 	log := s.log.With("trial", t.ID)
 	log.Info("trial begins", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description)
 	o, err := s.s.o.Trainer.Run(ctx, trainer.Order{Trial: t}, func(e trainer.Event) { s.observe(log, r, e) })
+	s.s.mu.Lock()
+	r.sentence(&o)
+	s.s.mu.Unlock()
 	if o.Status == search.Crashed {
 		o.Detail += s.s.study.Uncommitted(o.Detail)
 	}

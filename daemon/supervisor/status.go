@@ -11,6 +11,7 @@ import (
 	"autoresearchd/daemon/study"
 	"autoresearchd/metrics"
 	"autoresearchd/search"
+	"autoresearchd/search/prune"
 )
 
 // Status is what `status --json` prints.
@@ -19,8 +20,9 @@ type Status struct {
 	State    string        `json:"state"`
 	Waiting  string        `json:"waiting"` // what must be mended before the study goes on; empty: nothing
 	Champion *TrialStatus  `json:"champion"`
-	Claim    *search.Claim `json:"claim,omitempty"` // what the judge says of the champion, if it can
-	Seats    []SeatStatus  `json:"seats"`           // where trials run, also where there is one; empty where no daemon runs
+	Claim    *search.Claim `json:"claim,omitempty"`   // what the judge says of the champion, if it can
+	Pruning  *prune.Tally  `json:"pruning,omitempty"` // what came of ending hopeless trials early, if any was
+	Seats    []SeatStatus  `json:"seats"`             // where trials run, also where there is one; empty where no daemon runs
 	Trials   TrialCounts   `json:"trials"`
 	Rate     float64       `json:"rate_per_hour"`
 	Next     string        `json:"next"`
@@ -129,7 +131,8 @@ type Board struct {
 type standing struct {
 	trials int
 	judge  search.Judge
-	level  float64       // its val_bpb, the mean of its runs
+	level  float64 // its val_bpb, the mean of its runs
+	pruned prune.Tally
 	claim  *search.Claim // what the judge says of it, if it can
 }
 
@@ -139,7 +142,7 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 	defer b.mu.Unlock()
 	if b.stands.trials != len(done) || b.stands.judge != judge {
 		levels := search.Levels(done)
-		b.stands = standing{trials: len(done), judge: judge, level: levels[len(levels)-1]}
+		b.stands = standing{trials: len(done), judge: judge, level: levels[len(levels)-1], pruned: prune.Count(done)}
 		if j, ok := judge.(search.Claimer); ok {
 			claim := j.Claim(search.History{Done: done})
 			b.stands.claim = &claim
@@ -212,6 +215,9 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 	if champion != nil {
 		known := b.standing(h.Done, judge)
 		st.Claim = known.claim
+		if known.pruned.Condemned > 0 {
+			st.Pruning = &known.pruned
+		}
 		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Description: champion.Trial.Proposal.Description}
 	}
 	return st

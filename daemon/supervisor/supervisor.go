@@ -60,6 +60,7 @@ type Supervisor struct {
 	o        Options
 	study    *study.Study
 	proposer *proposer
+	pruner   pruner
 	seats    []*seat
 	board    Board
 
@@ -84,7 +85,7 @@ func New(o Options) (*Supervisor, error) {
 	if o.Finished == nil {
 		o.Finished = func(journal.Record) {}
 	}
-	s := &Supervisor{o: o, study: o.Study, board: Board{study: o.Study}, wake: make(chan struct{}), moved: make(chan struct{}), began: -1, started: time.Now()}
+	s := &Supervisor{o: o, study: o.Study, pruner: pruner{study: o.Study}, board: Board{study: o.Study}, wake: make(chan struct{}), moved: make(chan struct{}), began: -1, started: time.Now()}
 	for _, d := range o.Devices {
 		s.seats = append(s.seats, &seat{s: s, device: d, log: o.Log, state: "starting", since: time.Now()})
 	}

@@ -433,8 +433,14 @@ func (p *play) event(rest string) error {
 			return err
 		}
 		e.Step = &trainer.Step{Number: n, Counted: float64(n - trainer.Uncounted)}
-	case "progress":
+	case "progress": // of the loss, if it is named
 		e.Progress = &trainer.Progress{Step: 150, Loss: 5.25, TokPerSec: 1.6e6, MFU: 40}
+		if text != "" {
+			var err error
+			if e.Progress.Loss, err = strconv.ParseFloat(text, 64); err != nil {
+				return err
+			}
+		}
 	case "memory": // GiB that the trial's processes hold
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -501,6 +507,9 @@ func (p *play) status(string) error {
 	}
 	if s.Claim != nil {
 		p.print("claim: " + s.Claim.Words)
+	}
+	if s.Pruning != nil {
+		p.print(fmt.Sprintf("pruning: %v", s.Pruning))
 	}
 	for _, r := range s.Running() {
 		p.print(fmt.Sprintf("running: trial %d, %s, %.0fs, %s for %.0fs, step %d, %.0f%%", r.ID, r.Strategy, r.Seconds, r.Phase, r.PhaseSeconds, r.Step, 100*r.Progress))
@@ -594,6 +603,10 @@ func (s *stage) Run(ctx context.Context, _ trainer.Order, observe func(trainer.E
 	for {
 		select {
 		case <-ctx.Done():
+			var p trainer.Prune
+			if errors.As(context.Cause(ctx), &p) {
+				return search.Outcome{Status: search.Pruned, Detail: p.Why, WallSeconds: 230}, nil
+			}
 			return search.Outcome{Status: search.Interrupted, Detail: "ended from outside"}, nil
 		case a := <-s.do:
 			if a.event == nil {
@@ -606,13 +619,20 @@ func (s *stage) Run(ctx context.Context, _ trainer.Order, observe func(trainer.E
 
 func (s *stage) Close() error { return nil }
 
-// parseOutcome reads "0.9812", "0.9812 44GiB", or a status with its detail, in
+// parseOutcome reads "0.9812", "0.9812 44GiB", "0.9812 loss=3.1", whose curve
+// falls to that loss in 300 counted seconds, or a status with its detail, in
 // which \n stands for a new line.
 func parseOutcome(text string) search.Outcome {
 	word, rest, _ := strings.Cut(text, " ")
 	if v, err := strconv.ParseFloat(word, 64); err == nil {
 		gib, _ := strconv.ParseInt(strings.TrimSuffix(rest, "GiB"), 10, 64)
-		return search.Outcome{Status: search.Completed, ValBPB: v, TrainingSeconds: 300, Steps: 891, PeakVRAM: gib << 30}
+		o := search.Outcome{Status: search.Completed, ValBPB: v, TrainingSeconds: 300, Steps: 891, PeakVRAM: gib << 30}
+		if loss, err := strconv.ParseFloat(strings.TrimPrefix(rest, "loss="), 64); err == nil {
+			for s := range 301 {
+				o.Curve = append(o.Curve, search.Point{Step: s, Seconds: float64(s), Loss: loss + float64(300-s)/100})
+			}
+		}
+		return o
 	}
 	statuses := map[string]search.Status{"crash": search.Crashed, "oom": search.OutOfMemory, "diverged": search.Diverged, "timeout": search.TimedOut, "tampered": search.Tampered}
 	return search.Outcome{Status: statuses[word], Detail: strings.ReplaceAll(rest, `\n`, "\n"), ExitCode: 1}

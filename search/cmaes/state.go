@@ -44,7 +44,7 @@ type state struct {
 // point is a trial in the frame.
 type point struct {
 	u      []float64
-	score  float64
+	score  float64 // of a pruned one what was foreseen, +Inf if nothing was
 	scored bool
 	pruned bool
 }
@@ -128,7 +128,12 @@ func (s *state) tell(r *search.Result) {
 	case search.Pruned:
 		p.pruned = true
 	}
-	if !p.scored {
+	switch c := r.Outcome.Condemned; {
+	case p.pruned && c != nil && c.Foreseen > 0:
+		p.score = c.Foreseen
+	case p.pruned:
+		p.score = math.Inf(1)
+	case !p.scored:
 		p.score = 0
 	}
 	if len(r.Trial.Proposal.Source) > 0 && !own { // it says more of its code than of its constants

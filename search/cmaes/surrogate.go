@@ -92,7 +92,7 @@ func (s *state) fit() *surrogate {
 	target := make([]float64, len(used))
 	for i, p := range used {
 		target[i] = failure
-		if p.scored {
+		if p.scored || p.pruned && !math.IsInf(p.score, 1) {
 			target[i] = height(p.score)
 		}
 	}

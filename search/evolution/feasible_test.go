@@ -58,3 +58,42 @@ func TestLearnsWhatFails(t *testing.T) {
 		t.Errorf("%d of %d proposals repeat what failed, %d repaired", bad, seeds, repaired)
 	}
 }
+
+// TestThePrunedMayBeRepeated: a rate with which a trial ended early is no wall, as
+// one with which it diverged is.
+func TestThePrunedMayBeRepeated(t *testing.T) {
+	task := simulate.Task{True: func(map[string]search.Value) (float64, search.Status) { return 1, search.Completed }}
+	for _, name := range []string{"MATRIX_LR", "SCALAR_LR"} {
+		task.Lines = append(task.Lines, simulate.Line{Name: name, Text: "0.04", Value: search.FloatValue(0.04)})
+	}
+	fast := func(status search.Status) (n int) {
+		for seed := range uint64(200) {
+			strategy, err := evolution.New(search.Environment{Seed: seed, Table: func(o any) error { o.(*evolution.Options).Opening = 0; return nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := simulate.NewStudy(task, strategy, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trial, err := s.Admit(search.Proposal{Strategy: "suggestion", Description: "faster", Parent: 1, Values: map[string]search.Value{"MATRIX_LR": search.FloatValue(0.05)}})
+			if err == nil {
+				err = s.Finish(trial, search.Outcome{Status: status})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, err := s.Ask()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if simulate.Values(next.Constants)["MATRIX_LR"].Number() >= 0.05 {
+				n++
+			}
+		}
+		return n
+	}
+	if pruned, failed := fast(search.Pruned), fast(search.Diverged); pruned < 4*failed+10 {
+		t.Errorf("of 200 proposals %d have at least the rate that was pruned, %d the one that diverged", pruned, failed)
+	}
+}

@@ -45,7 +45,8 @@ func read(e *encoder, h search.History, limit int) *data {
 	}
 	var x [][]float64
 	var y []float64
-	var pruned [][]float64
+	var pruned [][]float64 // of which nothing was foreseen
+	scores := 0
 	for i := range h.Done {
 		r := &h.Done[i]
 		score, ok := r.Score()
@@ -53,11 +54,15 @@ func read(e *encoder, h search.History, limit int) *data {
 		switch {
 		case ok:
 			p := input(&r.Trial)
-			x, y = append(x, p), append(y, score)
+			x, y, scores = append(x, p), append(y, score), scores+1
 			d.tried = append(d.tried, label{p, true})
 		case status == search.Pruned:
 			p := input(&r.Trial)
-			pruned = append(pruned, p)
+			if c := r.Outcome.Condemned; c != nil && search.Plausible(c.Foreseen) {
+				x, y = append(x, p), append(y, c.Foreseen)
+			} else {
+				pruned = append(pruned, p)
+			}
 			d.tried = append(d.tried, label{p, true})
 		case status == search.OutOfMemory, status == search.Diverged, status == search.TimedOut,
 			status == search.Crashed && len(r.Trial.Proposal.Source) == 0: // else the edit is to blame
@@ -67,13 +72,14 @@ func read(e *encoder, h search.History, limit int) *data {
 	for i := range h.Pending {
 		d.pending = append(d.pending, input(&h.Pending[i]))
 	}
-	if len(y) == 0 {
+	if scores == 0 {
 		return d
 	}
-	// A pruned trial was on its way to a score that is not among the best.
+	// A pruned trial was on its way to a score that is worse than most: those that
+	// are known are of what was not pruned.
 	sorted := slices.Sorted(slices.Values(y))
 	for _, p := range pruned {
-		x, y = append(x, p), append(y, sorted[len(sorted)*3/4])
+		x, y = append(x, p), append(y, sorted[len(sorted)*9/10])
 	}
 	keep := choose(e, x, y, limit)
 	for _, i := range keep {

@@ -129,6 +129,22 @@ func TestGainsAndCostDecide(t *testing.T) {
 	}
 }
 
+// The pruned earn nothing and are no score that others are ranked among, but
+// the time that they saved is their arm's.
+func TestThePrunedCostLess(t *testing.T) {
+	arms := []string{"evolution", "random", "sobol"}
+	h := history(12, arms, map[string]float64{"sobol": 0.001}, map[string]float64{"evolution": 340, "random": 340, "sobol": 340})
+	before := shares(t, h)
+	for i := range h.Done {
+		if h.Done[i].Trial.Proposal.Strategy == "random" {
+			h.Done[i].Outcome = search.Outcome{Status: search.Pruned, WallSeconds: 170}
+		}
+	}
+	if after := shares(t, h); after["random"] < 1.2*before["random"] || after["sobol"] < 0.5 {
+		t.Errorf("with the trials of random pruned halfway the shares are %v, and were %v", after, before)
+	}
+}
+
 // onlyRandom puts another strategy in the place of every arm but random, which
 // must be the one that answers.
 func onlyRandom(t *testing.T, other search.Strategy) (*strategy, search.History) {

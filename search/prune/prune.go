@@ -150,10 +150,10 @@ type Watch struct {
 	over   bool
 }
 
-// Verdict says why a trial is condemned.
+// Verdict condemns a trial.
 type Verdict struct {
-	Why    string
-	RunsOn bool // to count the mistakes
+	search.Condemned
+	RunsOn bool // all the same, to count the mistakes
 }
 
 // Point takes in the next point of the trial's curve, and reports once that it
@@ -163,16 +163,17 @@ func (w *Watch) Point(p search.Point) (Verdict, bool) {
 		return Verdict{}, false
 	}
 	for _, look := range w.line.to(p) {
-		if why := w.look(look); why != "" {
+		if c := w.look(look); c.Why != "" {
 			w.over = true
-			return Verdict{why, lucky(w.trial)}, true
+			return Verdict{c, lucky(w.trial)}, true
 		}
 	}
 	return Verdict{}, false
 }
 
-// look returns why the trial is condemned at a share of its budget, or "".
-func (w *Watch) look(k int) string {
+// look judges the trial at a share of its budget; without a reason it is not
+// condemned.
+func (w *Watch) look(k int) (c search.Condemned) {
 	loss, tokens := w.line.loss[k], w.line.tokens[k]
 	var x, y []float64
 	for _, f := range w.like {
@@ -181,28 +182,27 @@ func (w *Watch) look(k int) string {
 		}
 	}
 	if len(x) < least || math.IsNaN(loss) {
-		return ""
+		return c
 	}
 	median := middle(x)
 	if !(loss > median) {
-		return ""
+		return c
 	}
-	words := fmt.Sprintf("at %.0f %% of its budget its loss of %.4f is above the median %.4f of %d trials", 100*shares[k], loss, median, len(x))
-	if end := float64(tokens) / shares[k]; w.trial.Budget.Seconds > 0 && tokens > 0 && end < starved*float64(w.tokens) {
-		return fmt.Sprintf("%s, and it would see %.3g tokens in all, where no kept trial has seen fewer than %.3g", words, end, float64(w.tokens))
+	c.At = shares[k]
+	words := fmt.Sprintf("at %.0f %% of its budget its loss of %.4f is above the median %.4f of %d trials", 100*c.At, loss, median, len(x))
+	if end := float64(tokens) / c.At; w.trial.Budget.Seconds > 0 && tokens > 0 && end < starved*float64(w.tokens) {
+		c.Why = fmt.Sprintf("%s, and it would see %.3g tokens in all, where no kept trial has seen fewer than %.3g", words, end, float64(w.tokens))
+	} else if end, luck := predict(x, y, loss); c.At >= first && end-luck > w.bar {
+		c.Foreseen = end
+		c.Why = fmt.Sprintf("%s: it would come to val_bpb %.6f, with luck to %.6f, and the champion has %.6f", words, end, end-luck, w.bar)
 	}
-	if shares[k] < first {
-		return ""
-	}
-	if best := bound(x, y, loss); best > w.bar {
-		return fmt.Sprintf("%s: with luck it would come to val_bpb %.6f, and the champion has %.6f", words, best, w.bar)
-	}
-	return ""
+	return c
 }
 
-// bound is the lowest score that a trial with this loss may come to, by the
-// trials that had losses x and came to scores y; -Inf if these do not tell.
-func bound(x, y []float64, loss float64) float64 {
+// predict returns the score that a trial with this loss would come to, by the
+// trials that had losses x and came to scores y, and how far below that luck may
+// take it: +Inf if these do not tell.
+func predict(x, y []float64, loss float64) (bpb, luck float64) {
 	n := float64(len(x))
 	var mx, my float64
 	for i := range x {
@@ -215,7 +215,7 @@ func bound(x, y []float64, loss float64) float64 {
 	}
 	slope := sxy / sxx
 	if !(slope > 0) {
-		return math.Inf(-1)
+		return my, math.Inf(1)
 	}
 	var rest, largest float64
 	for i := range x {
@@ -224,7 +224,7 @@ func bound(x, y []float64, loss float64) float64 {
 		largest = max(largest, above)
 	}
 	margin := search.StudentT(sure, n-2) * math.Sqrt(rest/(n-2)*(1+1/n+(loss-mx)*(loss-mx)/sxx))
-	return my + slope*(loss-mx) - max(margin, surprise*largest)
+	return my + slope*(loss-mx), max(margin, surprise*largest)
 }
 
 func middle(x []float64) float64 {

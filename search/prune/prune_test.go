@@ -113,8 +113,8 @@ func TestWhoIsCondemned(t *testing.T) {
 func TestWhyInWords(t *testing.T) {
 	trial := next()
 	v, _ := follow(past(t, losses(12)...).Watch(trial), budget, curve(4))
-	const want = "at 70 % of its budget its loss of 4.6500 is above the median 4.2000 of 12 trials: with luck it would come to val_bpb 1.331"
-	if !strings.HasPrefix(v.Why, want) || !strings.Contains(v.Why, ", and the champion has 1.000") {
+	const want = "at 70 % of its budget its loss of 4.6500 is above the median 4.2000 of 12 trials: it would come to val_bpb 1.333"
+	if !strings.HasPrefix(v.Why, want) || !strings.Contains(v.Why, ", with luck to 1.331") || !strings.HasSuffix(v.Why, ", and the champion has 1.000000") || math.Abs(v.Foreseen-4./3) > 0.001 || v.At != 0.7 {
 		t.Errorf("%s", v.Why)
 	}
 }
@@ -252,16 +252,20 @@ func TestOffAndUnknown(t *testing.T) {
 }
 
 func TestCount(t *testing.T) {
-	trial := func(id int64, status search.Status, bpb float64, condemned string) search.Result {
+	trial := func(id int64, status search.Status, bpb float64, condemned bool) search.Result {
 		verdict := search.Discard
 		if id == 1 {
 			verdict = search.Keep
 		}
-		return search.Result{Trial: search.Trial{ID: id, Code: uint64(id)}, Outcome: search.Outcome{Status: status, ValBPB: bpb, Condemned: condemned}, Decision: search.Decision{Verdict: verdict}}
+		r := search.Result{Trial: search.Trial{ID: id, Code: uint64(id)}, Outcome: search.Outcome{Status: status, ValBPB: bpb}, Decision: search.Decision{Verdict: verdict}}
+		if condemned {
+			r.Outcome.Condemned = &search.Condemned{At: 0.7, Why: "worse"}
+		}
+		return r
 	}
 	done := []search.Result{
-		trial(1, search.Completed, 1, ""), trial(2, search.Pruned, 0, "worse"), trial(3, search.Completed, 1.1, "worse"),
-		trial(4, search.Completed, 0.9, "worse"), trial(5, search.Completed, 0.8, ""), trial(6, search.Crashed, 0, "worse"),
+		trial(1, search.Completed, 1, false), trial(2, search.Pruned, 0, true), trial(3, search.Completed, 1.1, true),
+		trial(4, search.Completed, 0.9, true), trial(5, search.Completed, 0.8, false), trial(6, search.Crashed, 0, true),
 	}
 	want := prune.Tally{Condemned: 4, RanOn: 2, Mistakes: 1}
 	if got := prune.Count(done); got != want {

@@ -19,7 +19,7 @@ func Count(done []search.Result) Tally {
 	var levels []float64
 	for i := range done {
 		o := &done[i].Outcome
-		if o.Condemned == "" {
+		if o.Condemned == nil {
 			continue
 		}
 		t.Condemned++
