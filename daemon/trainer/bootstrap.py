@@ -23,21 +23,28 @@ order = boundary.order
 def begin(data):
     """Gets ready for one trial. data: the host's order as JSON."""
     forget(order.get("directory"))
+    get_ready(json.loads(data))
+
+
+def get_ready(trial):
+    """Settles the streams and seeds of a trial, or of one to come, and hooks what is imported from now on."""
+    first = not order
     order.clear()
-    order.update(json.loads(data))
+    order.update(trial)
     if order["log_fd"] >= 0:
         os.chdir(order["directory"])
         sys.stdout = open(os.dup(order["log_fd"]), "w", encoding="utf-8", errors="replace")
         sys.stderr = open(os.dup(order["log_fd"]), "w", encoding="utf-8", errors="replace")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="replace")
+    if order["log_fd"] >= 0 or first:  # an import may have put its own there since
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(line_buffering=True, errors="replace")
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Hooks)]
     hooks = {"torch": _wrap_torch, "numpy": _wrap_numpy}
     sys.meta_path.insert(0, _Hooks(hooks))
     for name, after in hooks.items():
         if name in sys.modules:
             after(sys.modules[name])
-    _impose("random", "seed", int(order["seed"]))
+    _impose("random", "seed")
 
 
 def forget(directory):
@@ -115,35 +122,35 @@ class _Loader(importlib.abc.Loader):
 
 
 def _wrap_torch(torch):
-    seed = int(order["seed"])
-    _seed_with(torch, "manual_seed", seed)
+    _seed_with(torch, "manual_seed")
     torch.random.manual_seed = torch.manual_seed
-    _seed_with(torch.cuda, "manual_seed", seed)
-    _seed_with(torch.cuda, "manual_seed_all", seed)
-    torch.manual_seed(seed)
+    _seed_with(torch.cuda, "manual_seed")
+    _seed_with(torch.cuda, "manual_seed_all")
+    torch.manual_seed()
     optimizer = sys.modules["torch.optim.optimizer"]
     if not hasattr(optimizer, "_autoresearchd"):
         optimizer._autoresearchd = optimizer.register_optimizer_step_post_hook(lambda *_: host("step") and None)
 
 
 def _wrap_numpy(numpy):
-    _impose("numpy.random", "seed", int(order["seed"]) & 0xFFFFFFFF)
+    _impose("numpy.random", "seed", 0xFFFFFFFF)
 
 
-def _impose(module, function, seed):
+def _impose(module, function, mask=-1):
     """Seeds a module now, and again whenever the script seeds it."""
     module = importlib.import_module(module)
-    _seed_with(module, function, seed)
+    _seed_with(module, function, mask)
     getattr(module, function)()
 
 
-def _seed_with(module, function, seed):
+def _seed_with(module, function, mask=-1):
+    """Has a function that seeds take the trial's seed, the order's at that moment."""
     real = getattr(module, function)
     real = getattr(real, "_autoresearchd", real)
 
     @functools.wraps(real)
     def imposed(*_, **__):
-        return real(seed)
+        return real(int(order["seed"]) & mask)
 
     imposed._autoresearchd = real
     setattr(module, function, imposed)

@@ -143,3 +143,10 @@ func (s *spool) print(sink func([]byte)) {
 	}
 	s.held = nil
 }
+
+// text is what it holds.
+func (s *spool) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.held)
+}

@@ -20,6 +20,7 @@ type Process struct {
 	place     *local
 	stays     stays
 	inspector inspector
+	standbys  standbys
 }
 
 // NewProcess makes the process a subreaper, so that the orphans of trials come
@@ -34,6 +35,7 @@ func NewProcess(o Options) (*Process, error) {
 	p := &Process{options: o}
 	p.place = &local{options: &p.options, binary: "/proc/self/exe", cgroups: FindCgroups(), devices: map[int]*tenancy{}}
 	p.inspector = inspector{options: &p.options, place: p.place, turn: make(chan struct{}, 1)}
+	p.standbys = standbys{of: map[string]*standby{}, latest: map[string]*imports{}, later: map[string][]byte{}, failures: map[string]int{}, said: map[string]bool{}}
 	if why := p.place.cgroups.Why; why != "" {
 		o.Log.Info("trials run without control groups", "reason", why)
 	}
@@ -46,6 +48,7 @@ func (p *Process) Cgroups() *Cgroups { return p.place.cgroups }
 // Close ends the trainers that wait, and removes the daemon's control groups.
 func (p *Process) Close() error {
 	p.inspector.close()
+	p.standbys.close()
 	p.place.cgroups.Close()
 	return nil
 }
@@ -76,18 +79,30 @@ func (p *Process) SelfTest(ctx context.Context) error {
 	return nil
 }
 
-// Warm implements Trainer.
-func (p *Process) Warm(string, []byte) {}
-
 // Run runs a trial. Its folder exists and holds work/ with train.py and the
 // modules beside it.
 func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (search.Outcome, error) {
 	o, t := &p.options, order.Trial
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	told := func(e Event) {
+		observe(e)
+		if e.Phase == search.Evaluate {
+			go p.evaluates(t.Device) // it may start something, and the trial's events wait
+		}
+	}
+	if warm := p.take(ctx, t); warm != nil {
+		out, err := conduct(ctx, o, &p.stays, warm, true, order, told)
+		if !errors.Is(err, errUnheard) {
+			return out, err
+		}
+	}
 	cold, err := p.place.start(job{name: fmt.Sprintf("trial-%d", t.ID), id: t.ID, trains: true, device: t.Device, dir: o.work(t.ID), env: o.environment(t)})
 	if err != nil {
 		return search.Outcome{}, err
 	}
-	return conduct(ctx, o, &p.stays, cold, false, order, observe)
+	return conduct(ctx, o, &p.stays, cold, false, order, told)
 }
 
 // greet waits for a trainer's hello.

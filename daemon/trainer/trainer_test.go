@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 	if order := os.Getenv(neighbourName); order != "" {
 		os.Exit(neighbour(order))
 	}
+	if root := os.Getenv(lonelyName); root != "" {
+		lonely(root)
+	}
 	dir, err := os.MkdirTemp("", "trainer")
 	if err != nil {
 		panic(err)
