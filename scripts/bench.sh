@@ -4,6 +4,8 @@
 #   scripts/bench.sh          all of them
 #   scripts/bench.sh embed    train.py inside autoresearchd against `python train.py`, CPU
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
+#   scripts/bench.sh overhead what a trial costs beside its counted training, under the daemon and as plain python, CPU
+#   scripts/bench.sh seats    trials an hour of two seats against one, on recorded sleeps
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
 #   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, 50 watchers of its events, and the page in Chromium
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
@@ -25,6 +27,15 @@ embed() {
 
 daemon() { scripts/bench_daemon.sh; }
 
+overhead() {
+  scripts/study.sh
+  mkdir -p "$build/bench"
+  "$build/study/workspace/.venv/bin/python" scripts/bench_overhead.py --binary bin/autoresearchd --study "$build/study" \
+    --trials "${TRIALS:-4}" --rounds "${ROUNDS:-3}" --keep "$build/bench/overhead.jsonl" --below 1.0
+}
+
+seats() { scripts/bench_seats/bench.sh; }
+
 metrics() { scripts/bench_metrics.sh; }
 
 page() { scripts/bench_page.sh; }
@@ -44,11 +55,11 @@ uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | metrics | page | search | ask | llm) ;;
+  embed | daemon | overhead | seats | metrics | page | search | ask | llm) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon metrics page search ask llm; fi
+if [ $# = 0 ]; then set -- embed daemon overhead seats metrics page search ask llm; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
-#   scripts/gpu.sh [part…]     parts: data hang ten caches upstream starter causal speed scrape
+#   scripts/gpu.sh [part…]     parts: data hang ten caches upstream starter causal speed scrape two
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
@@ -16,10 +16,12 @@
 #   speed     train.py embedded against `python train.py`, in alternation
 #   scrape    /metrics beside nvidia-smi, every second of a trial of our own
 #             workspace; leaves WORK/scrape/record.om for Prometheus and Grafana
+#   two       trials an hour of our own workspace on two GPUs against one, each
+#             with TRIALS trials a GPU after the first
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
-# each trial's counted training time; TRIALS and STRATEGY are for scrape. Leaves
+# each trial's counted training time; TRIALS and STRATEGY are for scrape and two. Leaves
 # its record under WORK.
 # shellcheck disable=SC2317,SC2015
 set -euo pipefail
@@ -200,6 +202,33 @@ part_scrape() {
   wait "$pid" || true
   verdict scrape-trial "$(grep -q 'msg="trial ends".*status=completed' "$log" && echo 1)" "a trial was scored meanwhile"
   verdict scrape-memory "$(grep -q '^autoresearch_trial_gpu_memory_bytes{gpu="0"} ' "$WORK/scrape/record.om" && echo 1)" "its GPU memory is in the record"
+}
+
+part_two() {
+  rm -rf "$WORK/ours" && cp -r configs/workspace "$WORK/ours" && commit "$WORK/ours"
+  local name each=${TRIALS:-4} rounds=${ROUNDS:-1} round
+  for ((round = 1; round <= rounds; round++)); do
+    for name in one two; do
+      # Of one learning rate, so that every trial does the same work.
+      configure "$name$round" "$WORK/ours" "$BUDGET" "$(only_rates)"
+      sed -i "s/^tag = .*/tag = \"$name$round\"/" "$WORK/$name$round/autoresearch.toml"
+      if [ "$name" = one ]; then
+        daemon "$name$round" run --trials $((each + 1)) --set 'judge.rule="greedy"'
+      else
+        daemon "$name$round" run --trials $((2 * each + 1)) --set 'judge.rule="greedy"' --set 'trial.devices=["cuda:0", "cuda:1"]'
+      fi
+    done
+    "$PYTHON" scripts/bench_seats/rate.py "$bin" "$WORK/one$round/state" "$WORK/two$round/state" | tee "$WORK/two$round/rate"
+    verdict "two-$round" "$(awk '/times as many/ { print ($(NF-3) >= 1.95) }' "$WORK/two$round/rate")" "two GPUs do at least 1.95 times the trials of one"
+  done
+}
+only_rates() { # only_rates: [search.space] without what changes a trial's work
+  echo "[search.space]"
+  configure rates "$WORK/ours" "$BUDGET" ""
+  daemon rates check --json | "$PYTHON" -c '
+import json, sys
+names = [axis["name"] for axis in json.load(sys.stdin)["space"]["searched"]]
+print("\n".join(json.dumps(name) + " = \"fixed\"" for name in names if not name.endswith("_LR")))'
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
