@@ -392,6 +392,51 @@ func TestCheckedOutBranch(t *testing.T) {
 	}
 }
 
+// TestGitsAtWork starts gits where they hold locks of a study that is a folder of
+// its repository, and one elsewhere.
+func TestGitsAtWork(t *testing.T) {
+	top := workspace(t)
+	put(t, top, "study/train.py", "LR = 0.04\n")
+	put(t, top, "study/prepare.py", "pass\n")
+	git(t, top, "add", ".")
+	git(t, top, "commit", "-q", "-m", "a study")
+	other := filepath.Join(filepath.Dir(top), "another")
+	git(t, top, "worktree", "add", "-q", "--detach", other)
+	for name, c := range map[string]struct {
+		dir  string
+		args []string
+		want bool
+	}{
+		"in the study":                       {filepath.Join(top, "study"), nil, true},
+		"at the repository's top":            {top, nil, true},
+		"in another folder of it":            {filepath.Join(top, "lib"), nil, true},
+		"in its git directory":               {filepath.Join(top, ".git"), nil, true},
+		"in another work tree":               {other, nil, true},
+		"from outside, by its arguments":     {"/", []string{"-C", top}, true},
+		"elsewhere, in a name that is alike": {workspace(t), nil, false},
+	} {
+		for _, from := range []string{filepath.Join(top, "study"), filepath.Join(other, "study")} {
+			r := open(t, from)
+			cmd := exec.Command("git", append(c.args, "cat-file", "--batch")...)
+			cmd.Dir = c.dir
+			in, err := cmd.StdinPipe()
+			must(t, err)
+			out, err := cmd.StdoutPipe()
+			must(t, err)
+			must(t, cmd.Start())
+			_, err = in.Write([]byte("HEAD\n"))
+			must(t, err)
+			_, err = out.Read(make([]byte, 1)) // it is git by now, and where it works
+			must(t, err)
+			if got := r.gitAlive(); got != c.want {
+				t.Errorf("a git %s: alive is %v for %s", name, got, from)
+			}
+			must(t, in.Close())
+			_ = cmd.Wait()
+		}
+	}
+}
+
 // Fault 49.
 func TestStaleLocks(t *testing.T) {
 	dir := workspace(t)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,6 +77,7 @@ func (r *Repo) gitAlive() bool {
 	if err != nil || len(names) == 0 {
 		return true
 	}
+	places := r.places()
 	for _, name := range names {
 		comm, err := os.ReadFile(name)
 		if err != nil || strings.TrimSpace(string(comm)) != "git" && !strings.HasPrefix(string(comm), "git-") {
@@ -87,12 +89,30 @@ func (r *Repo) gitAlive() bool {
 			continue
 		}
 		args, argsErr := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err != nil || argsErr != nil || within(cwd, r.workspace) || within(cwd, r.common) ||
-			strings.Contains(string(args), r.workspace) {
+		if err != nil || argsErr != nil || slices.ContainsFunc(places, func(place string) bool {
+			return within(cwd, place) || strings.Contains(string(args), place)
+		}) {
 			return true
 		}
 	}
 	return false
+}
+
+// places are where a git works on this repository's refs: in its work tree,
+// of which the workspace may be a folder, in another of its work trees, or in
+// its git directory.
+func (r *Repo) places() []string {
+	all := []string{r.top, r.common}
+	if filepath.Base(r.common) == ".git" {
+		all = append(all, filepath.Dir(r.common))
+	}
+	links, _ := filepath.Glob(filepath.Join(r.common, "worktrees", "*", "gitdir"))
+	for _, link := range links {
+		if at, err := os.ReadFile(link); err == nil {
+			all = append(all, filepath.Dir(strings.TrimSpace(string(at))))
+		}
+	}
+	return all
 }
 
 func within(path, dir string) bool {
