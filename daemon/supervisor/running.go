@@ -108,9 +108,9 @@ func thinned(curve [][2]float64, most int) [][2]float64 {
 	return out
 }
 
-// pointsEach is how long the curve of each of so many seats may be, so that a
+// PointsEach is how long the curve of each of so many seats may be, so that a
 // status stays small beside many.
-func pointsEach(seats int) int { return max(minPoints, livePoints*4/max(4, seats)) }
+func PointsEach(seats int) int { return max(minPoints, livePoints*4/max(4, seats)) }
 
 // observe takes in what the trainer tells of a running trial.
 func (s *seat) observe(log *slog.Logger, r *running, e trainer.Event) {

@@ -336,7 +336,7 @@ func (s *seat) why() string {
 func (s *seat) status(done []search.Result) SeatStatus {
 	st := SeatStatus{Name: s.device.Name, Device: s.device.Name, State: s.does(), Since: s.since, Why: s.why()}
 	if s.running != nil {
-		st.Trial = s.running.status(done, pointsEach(len(s.s.seats)))
+		st.Trial = s.running.status(done, PointsEach(len(s.s.seats)))
 	}
 	return st
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"autoresearchd/daemon/httpd/api/apitest"
 	"autoresearchd/daemon/journal/journaltest"
 	"autoresearchd/daemon/supervisor"
+	"autoresearchd/metrics"
 )
 
 func main() {
@@ -49,7 +49,7 @@ func serve(trials, seats int, hostile bool, listen string) error {
 		now.State, now.Next = "running", "the next proposal of portfolio"
 		now.Seats = apitest.Seats(seats, int64(now.Trials.Total)+1, time.Since(begin).Seconds())
 	})
-	public, err := httpd.Listen(listen, httpd.Public{API: s.API, Metrics: http.NotFoundHandler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler)})
+	public, err := httpd.Listen(listen, httpd.Public{API: s.API, Metrics: metrics.New(s.Loop, nil, metrics.Build{}).Handler(), Ready: func() error { return nil }, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}

@@ -135,6 +135,12 @@ func (l *Loop) Now() supervisor.Status {
 // Snapshot implements api.Loop.
 func (l *Loop) Snapshot() metrics.Snapshot {
 	m := l.Board.Snapshot()
+	for _, state := range supervisor.SeatStates {
+		m.SeatStates = append(m.SeatStates, string(state))
+	}
+	for _, s := range l.Now().Seats {
+		m.Seats = append(m.Seats, scraped(s))
+	}
 	m.Weights = map[string]float64{"evolution": 0.2, "tpe": 0.3, "gp": 0.25, "cmaes": 0.15, "llm": 0.1}
 	return m
 }

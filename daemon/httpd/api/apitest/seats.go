@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/supervisor"
+	"autoresearchd/metrics"
 	"autoresearchd/search"
 )
 
@@ -33,10 +34,10 @@ func Seats(n int, first int64, seconds float64) []supervisor.SeatStatus {
 			continue
 		}
 		at := math.Mod(seconds+float64(i*97), budget+evaluation)
-		s.State, s.Trial = supervisor.SeatRunning, training(first+int64(i), min(at, budget), budget)
+		s.State, s.Trial = supervisor.SeatRunning, training(first+int64(i), min(at, budget), budget, supervisor.PointsEach(n))
 		if n > 2 && i%8 == 2 {
 			at = budget + 8
-			s.Trial = training(first+int64(i), budget, budget)
+			s.Trial = training(first+int64(i), budget, budget, supervisor.PointsEach(n))
 		}
 		if at > budget {
 			left := budget + evaluation - at
@@ -47,8 +48,9 @@ func Seats(n int, first int64, seconds float64) []supervisor.SeatStatus {
 	return seats
 }
 
-// training is a trial that has trained for so many seconds of its budget.
-func training(id int64, at, budget float64) *supervisor.RunningStatus {
+// training is a trial that has trained for so many seconds of its budget, with a
+// curve of so many points.
+func training(id int64, at, budget float64, points int) *supervisor.RunningStatus {
 	level := 2.5 + 0.2*float64(id%7)/7
 	loss := func(at float64) float64 { return level + 6*math.Exp(-9*at/budget) + 0.6*math.Exp(-1.5*at/budget) }
 	left := budget - at
@@ -56,8 +58,25 @@ func training(id int64, at, budget float64) *supervisor.RunningStatus {
 		ID: id, Strategy: "tpe", Description: "MATRIX_LR 0.04 -> 0.052, DEPTH 8 -> 9", Phase: search.Train, PhaseSeconds: at, Seconds: at + 12,
 		Progress: at / budget, Step: int(3 * at), Loss: loss(at), TokPerSec: 1.659e6, MFU: 0.398, Budget: search.Budget{Seconds: budget}, SecondsLeft: &left,
 	}
-	for x := 1.0; x <= at; x += 4 {
+	for i := range points {
+		x := at * float64(i+1) / float64(points)
 		r.Curve = append(r.Curve, [2]float64{x / budget, loss(x)})
 	}
 	return r
+}
+
+// scraped is what a scrape reads of a seat.
+func scraped(s supervisor.SeatStatus) metrics.Seat {
+	m := metrics.Seat{Name: s.Name, State: string(s.State)}
+	if r := s.Trial; r != nil {
+		m.PeakVRAM = metrics.Some(45 << 30)
+		m.Trial = &metrics.Running{
+			Phase: r.Phase, StartedAt: s.Since, Progress: &r.Progress, TrainLoss: &r.Loss, TokensPerSecond: &r.TokPerSec, MFU: &r.MFU,
+			GPUMemory: map[int]float64{0: 45 << 30},
+		}
+	}
+	if s.Next != nil {
+		m.Next = s.Next.Phase
+	}
+	return m
 }
