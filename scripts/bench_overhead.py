@@ -65,12 +65,10 @@ def daemon(args, workspace, state, settings):
     ]
 
 
-def fixed(args):
+def fixed(args, state):
     """Settings that leave one learning rate to search: every trial does the same work."""
-    report = json.loads(
-        subprocess.check_output([args.binary, "--config", args.study / "autoresearch.toml", "check", "--json"])
-    )
-    names = [axis["name"] for axis in report["space"]["searched"]]
+    command = [args.binary, "--config", str(args.study / "autoresearch.toml"), "--state", str(state), "check", "--json"]
+    names = [axis["name"] for axis in json.loads(subprocess.check_output(command))["space"]["searched"]]
     rates = [name for name in names if name.endswith("_LR")]
     return {f"search.space.{json.dumps(name)}": "fixed" for name in names if name != rates[0]}
 
@@ -120,7 +118,7 @@ def main():
             "judge.rule": "greedy",
             "search.strategy": "random",
             "http.listen": "",
-            **fixed(args),
+            **fixed(args, scratch / "none"),
             **args.given,
         }
         plain(args, python, alone, env)  # fills the caches of files and of compilers
