@@ -30,11 +30,15 @@ func (g *globals) verb(name string) *cobra.Command {
 	about := map[string][2]string{
 		"pause":  {"hold the study after the current trial", "paused: the current trial is finished first"},
 		"resume": {"let a paused or ended study go on", "the study goes on"},
-		"cancel": {"end the running trial; it is recorded as interrupted", "the running trial is being ended"},
+		"cancel": {"end a running trial, named by its number or its device where there are several; it is recorded as interrupted", "the trial is being ended"},
 		"stop":   {"end the study after the current trial", "the study ends after the current trial"},
 	}[name]
-	return &cobra.Command{Use: name, Short: about[0], Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	use, args := name, cobra.NoArgs
+	if name == "cancel" {
+		use, args = "cancel [TRIAL|DEVICE]", cobra.MaximumNArgs(1)
+	}
+	return &cobra.Command{Use: use, Short: about[0], Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			state, err := g.stateDir()
 			if err != nil {
 				return err
@@ -45,7 +49,10 @@ func (g *globals) verb(name string) *cobra.Command {
 			if err != nil {
 				return offline(name, state, err, cmd)
 			}
-			call := map[string]func(context.Context) error{"pause": client.Pause, "resume": client.Resume, "cancel": client.Cancel, "stop": client.Stop}[name]
+			call := map[string]func(context.Context) error{
+				"pause": client.Pause, "resume": client.Resume, "stop": client.Stop,
+				"cancel": func(ctx context.Context) error { return client.Cancel(ctx, strings.Join(args, "")) },
+			}[name]
 			if err := call(ctx); err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ func coresOf(m device.Machine, ds []device.Device) map[string][]int {
 
 func seatsOn(ds []device.Device) (out []supervisor.Device) {
 	for _, d := range ds {
-		out = append(out, supervisor.Device{Name: d.Name, Memory: d.Memory})
+		out = append(out, supervisor.Device{Name: d.Name, Kind: d.Kind, Memory: d.Memory})
 	}
 	return out
 }

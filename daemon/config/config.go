@@ -55,6 +55,8 @@ type Trial struct {
 	Budget    search.Budget `toml:"budget"`
 	Isolation string        `toml:"isolation"` // "process" or "inprocess"
 	Sandbox   string        `toml:"sandbox"`   // "require", "auto" or "off"
+	Standby   string        `toml:"standby"`   // "auto" or "off"
+	Overlap   string        `toml:"overlap"`   // "auto" or "off"
 	Memory    Size          `toml:"memory"`    // host memory of a trial; 0: what leaves the machine room
 	Processes int           `toml:"processes"` // processes and threads of a trial
 	LogLimit  Size          `toml:"log_limit"` // of run.log
@@ -166,6 +168,8 @@ func Default() *Config {
 			Budget:    search.Budget{Seconds: 300},
 			Isolation: "process",
 			Sandbox:   "auto",
+			Standby:   "auto",
+			Overlap:   "auto",
 			Processes: 4096,
 			LogLimit:  16 << 20,
 			Foreign:   1 << 30,

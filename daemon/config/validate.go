@@ -120,6 +120,8 @@ func (v *validator) trial(t Trial) {
 	}
 	v.devices(t)
 	v.oneOf("trial.isolation", t.Isolation, "process", "inprocess")
+	v.oneOf("trial.standby", t.Standby, "auto", "off")
+	v.oneOf("trial.overlap", t.Overlap, "auto", "off")
 	if v.oneOf("trial.sandbox", t.Sandbox, "require", "auto", "off") && t.Sandbox == "require" {
 		v.later("trial.sandbox", t.Sandbox, `use "auto"`)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"syscall"
 
@@ -103,9 +104,10 @@ func (c *Client) Resume(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/resume", nil, nil)
 }
 
-// Cancel ends the running trial.
-func (c *Client) Cancel(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/cancel", nil, nil)
+// Cancel ends a running trial, named by its number or its seat; "": the one
+// there is.
+func (c *Client) Cancel(ctx context.Context, which string) error {
+	return c.call(ctx, http.MethodPost, "/v1/cancel?which="+url.QueryEscape(which), nil, nil)
 }
 
 // Stop ends the study after the running trial.

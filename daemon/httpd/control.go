@@ -33,7 +33,9 @@ type Controller interface {
 	Status() any
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
-	Cancel(ctx context.Context) error
+	// Cancel ends a running trial, named by its number or its seat; "": the one
+	// there is.
+	Cancel(ctx context.Context, which string) error
 	Stop(ctx context.Context) error
 	// Reload reads the configuration again and returns a sentence about what
 	// holds from when; an error says why the old one stays in force.
@@ -112,11 +114,14 @@ func answer(w http.ResponseWriter, code int, v any) {
 func control(c Controller) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, c.Status()) })
-	for name, verb := range map[string]func(context.Context) error{
-		"pause": c.Pause, "resume": c.Resume, "cancel": c.Cancel, "stop": c.Stop,
+	for name, verb := range map[string]func(*http.Request) error{
+		"pause":  func(r *http.Request) error { return c.Pause(r.Context()) },
+		"resume": func(r *http.Request) error { return c.Resume(r.Context()) },
+		"cancel": func(r *http.Request) error { return c.Cancel(r.Context(), r.FormValue("which")) },
+		"stop":   func(r *http.Request) error { return c.Stop(r.Context()) },
 	} {
 		mux.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
-			if err := verb(r.Context()); err != nil {
+			if err := verb(r); err != nil {
 				answer(w, http.StatusConflict, reply{Error: err.Error()})
 				return
 			}

@@ -128,11 +128,11 @@ type fake struct {
 
 func (f *fake) do(name string) error { f.calls = append(f.calls, name); return f.err }
 
-func (f *fake) Status() any                  { return map[string]any{"state": "running", "trials": 3} }
-func (f *fake) Pause(context.Context) error  { return f.do("pause") }
-func (f *fake) Resume(context.Context) error { return f.do("resume") }
-func (f *fake) Cancel(context.Context) error { return f.do("cancel") }
-func (f *fake) Stop(context.Context) error   { return f.do("stop") }
+func (f *fake) Status() any                                  { return map[string]any{"state": "running", "trials": 3} }
+func (f *fake) Pause(context.Context) error                  { return f.do("pause") }
+func (f *fake) Resume(context.Context) error                 { return f.do("resume") }
+func (f *fake) Cancel(_ context.Context, which string) error { return f.do("cancel " + which) }
+func (f *fake) Stop(context.Context) error                   { return f.do("stop") }
 func (f *fake) Reload(context.Context) (string, error) {
 	return "it holds from the next trial on", f.do("reload")
 }
@@ -179,12 +179,13 @@ func TestControl(t *testing.T) {
 	if err := c.Status(t.Context(), &status); err != nil || status.State != "running" || status.Trials != 3 {
 		t.Errorf("status %+v, %v", status, err)
 	}
-	for _, verb := range []func(context.Context) error{c.Pause, c.Resume, c.Cancel, c.Stop} {
+	cancel := func(ctx context.Context) error { return c.Cancel(ctx, "cpu:1 & 2") }
+	for _, verb := range []func(context.Context) error{c.Pause, c.Resume, cancel, c.Stop} {
 		if err := verb(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
-	if got := strings.Join(f.calls, " "); got != "pause resume cancel stop" {
+	if got := strings.Join(f.calls, " "); got != "pause resume cancel cpu:1 & 2 stop" {
 		t.Errorf("calls %s", got)
 	}
 	values := map[string]search.Value{
@@ -197,7 +198,7 @@ func TestControl(t *testing.T) {
 		t.Errorf("%s, %v, got %q", message, err, f.text)
 	}
 	f.err = errors.New("no trial is running")
-	if err := c.Cancel(t.Context()); err == nil || err.Error() != "no trial is running" {
+	if err := c.Cancel(t.Context(), ""); err == nil || err.Error() != "no trial is running" {
 		t.Errorf("cancel: %v", err)
 	}
 	if _, err := c.Suggest(t.Context(), values); err == nil || err.Error() != "no trial is running" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,18 +32,39 @@ func (s *Supervisor) hold(paused bool) error {
 	return nil
 }
 
-// Cancel ends the running trial, which is recorded as interrupted.
-func (s *Supervisor) Cancel(context.Context) error {
+// Cancel ends a trial, which is recorded as interrupted: the one that which
+// names, by its number or its seat, and of a seat's two the one that is ahead.
+// Without a name it is the one that runs, where there is one alone.
+func (s *Supervisor) Cancel(_ context.Context, which string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var names []string
+	var found *flight
 	for _, seat := range s.seats {
-		if seat.cancel != nil {
-			seat.cancel()
-			return nil
+		for _, f := range []*flight{seat.next, seat.cur} {
+			if f == nil {
+				continue
+			}
+			id := strconv.FormatInt(f.trial.ID, 10)
+			if which == id || which == seat.device.Name || which == "" {
+				found = f
+			}
+			if f == seat.cur || seat.cur == nil {
+				names = append(names, fmt.Sprintf("%s on %s", id, seat.device.Name))
+			}
 		}
 	}
 	state, _ := s.doing()
-	return fmt.Errorf("no trial is running: the study is %s", state)
+	switch {
+	case len(names) == 0:
+		return fmt.Errorf("no trial is running: the study is %s", state)
+	case found == nil:
+		return fmt.Errorf("no trial %s is running: these are: %s", which, strings.Join(names, ", "))
+	case which == "" && len(names) > 1:
+		return fmt.Errorf("several trials are running: name one by its number or its device: %s", strings.Join(names, ", "))
+	}
+	found.cancel()
+	return nil
 }
 
 // Stop ends the study after the current trial.

@@ -119,7 +119,7 @@ func (p *proposer) start(ctx context.Context, d Device, t search.Trial, suggesti
 		return search.Trial{}, err
 	}
 	t.Proposal.Source = nil // the journal keeps the full one
-	t.Budget, t.Device, t.StartedAt = p.config.Trial.Budget, d.Name, time.Now().UTC()
+	t.Budget, t.Device, t.Kind, t.StartedAt = p.config.Trial.Budget, d.Name, d.Kind, time.Now().UTC()
 	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
 	return p.study.Begin(ctx, t, parent.Commit, suggestion)
 }

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -111,36 +110,3 @@ func thinned(curve [][2]float64, most int) [][2]float64 {
 // PointsEach is how long the curve of each of so many seats may be, so that a
 // status stays small beside many.
 func PointsEach(seats int) int { return max(minPoints, livePoints*4/max(4, seats)) }
-
-// observe takes in what the trainer tells of a running trial.
-func (s *seat) observe(log *slog.Logger, r *running, e trainer.Event) {
-	s.s.o.Progress()
-	s.s.mu.Lock()
-	defer s.s.mu.Unlock()
-	enter := func(p search.Phase) {
-		if r.phase != p {
-			r.phase, r.since = p, time.Now()
-			log.Debug("phase", "phase", p)
-		}
-	}
-	switch {
-	case e.Phase != "":
-		enter(e.Phase)
-	case e.Step != nil:
-		enter(search.Train)
-		r.step = *e.Step
-	case e.Progress != nil:
-		r.progress = *e.Progress
-		r.draw()
-		if r.phase == search.Train {
-			r.hear(log, search.Point{Step: r.progress.Step, Seconds: r.step.Counted, Tokens: r.step.Tokens, Loss: r.progress.Loss})
-		}
-	case e.Memory > 0:
-		r.memory, r.measured, r.peak = e.Memory, time.Now(), max(r.peak, e.Memory)
-	case e.Kill != nil:
-		log.Warn("the watchdog killed the trial", "phase", e.Kill.Phase, "cause", e.Kill.Cause, "seconds", e.Kill.Seconds, "gpu seconds", e.Kill.GPU)
-		if m := s.s.o.Meter; m != nil {
-			m.ObserveKill(e.Kill.Phase, e.Kill.Cause, time.Duration(e.Kill.Seconds*float64(time.Second)))
-		}
-	}
-}

@@ -107,7 +107,7 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 		if peak, ok := peaks[name]; ok {
 			shown.PeakVRAM = &peak
 		}
-		if r := seat.running; r != nil {
+		if r := seat.cur; r != nil {
 			shown.Trial = r.metrics()
 			if r.peak > 0 {
 				shown.PeakVRAM = metrics.Some(float64(r.peak))

@@ -22,62 +22,63 @@ type seat struct {
 	log    *slog.Logger
 
 	// Of the loop's goroutine alone.
-	crashes int    // in a row
-	trouble string // the last that it waited for, so that it is logged once
-	taken   string // how somebody else uses its device; empty: nobody does
+	crashes int           // in a row
+	trouble string        // the last that it waited for, so that it is logged once
+	taken   string        // how somebody else uses its device; empty: nobody does
+	last    search.Result // the trial that ended last
 
 	// Under the supervisor's mu.
 	state      string    // what it does now, for people
 	since      time.Time // it does
+	rests      bool      // no trial is to begin
 	obstacle   string    // what must be mended before it goes on; empty: nothing
-	running    *running
-	cancel     context.CancelFunc // of the running trial
-	quarantine hindrance          // nil: the device is fit
+	cur        *flight   // nil: no trial runs
+	next       *flight   // gets ready beside cur's evaluation; nil: none
+	quarantine hindrance // nil: the device is fit
 }
 
 // loop runs one trial after another until ctx ends or trials are no longer to
 // run. Its error is one that no seat can go on after.
-func (s *seat) loop(ctx context.Context) error {
-	for {
-		if over, err := s.idle(ctx); over || err != nil {
-			return err
+func (s *seat) loop(ctx context.Context) (err error) {
+	var cur *flight
+	defer func() {
+		s.s.mu.Lock()
+		left := []*flight{s.cur, s.next}
+		s.cur, s.next = nil, nil
+		s.s.mu.Unlock()
+		for _, f := range left {
+			if f != nil {
+				f.cancel()
+				<-f.over
+			}
 		}
-		err := s.turn(ctx)
-		if err == nil || errors.Is(err, errNotNow) {
-			continue
+	}()
+	for {
+		if cur == nil {
+			if over, err := s.idle(ctx); over || err != nil {
+				return err
+			}
+			cur, err = s.launch(ctx, nil, s.say)
+		}
+		if err == nil {
+			s.trouble = ""
+			cur, err = s.follow(ctx, cur)
 		}
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil
 		}
-		if err = study.Full(err); fatal(err) {
-			return err
+		switch {
+		case errors.Is(err, errNotNow), cur != nil && !fatal(err):
+			err = nil // what is on the seat is not held up
+		case err == nil:
+			err = s.backOff(ctx)
+		default:
+			err = s.recover(ctx, study.Full(err))
 		}
-		if s.wait(ctx, err) != nil {
-			return nil
+		if err != nil {
+			return unlessOver(ctx, err)
 		}
 	}
-}
-
-// turn is one trial: a Proposal becomes a Trial, a Trial yields an Outcome, an
-// Outcome gets a Decision.
-func (s *seat) turn(ctx context.Context) error {
-	may := func() error { _, _, err := s.s.may(); return err }
-	t, err := s.s.proposer.begin(ctx, s.device, may, s.say)
-	var o search.Outcome
-	switch {
-	case err == nil:
-		s.trouble = ""
-		o, err = s.run(ctx, t)
-	case t.ID == 0:
-		return err
-	default:
-		o = s.interrupted(t, err)
-	}
-	r, recordErr := s.record(ctx, t, o)
-	if err = errors.Join(recordErr, err); err != nil {
-		return err
-	}
-	return s.backOff(ctx, r)
 }
 
 // idle waits while no trial is to begin here. It reports whether the loop is
@@ -88,7 +89,7 @@ func (s *seat) idle(ctx context.Context) (over bool, err error) {
 		s.s.mu.Lock()
 		wake, moved, quarantined := s.s.wake, s.s.moved, s.quarantine != nil
 		s.s.mu.Unlock()
-		state, over, mayNot := s.s.may()
+		state, rests, over, mayNot := s.s.may()
 		switch {
 		case ctx.Err() != nil:
 			return true, nil
@@ -104,8 +105,10 @@ func (s *seat) idle(ctx context.Context) (over bool, err error) {
 			return true, nil
 		case quarantined && !s.recovered():
 			s.say("waiting for the GPU, which is quarantined")
-		case mayNot != nil:
+		case rests:
 			s.rest(state)
+		case mayNot != nil:
+			s.say(state)
 		case !s.fit():
 		default:
 			s.s.mu.Lock()
@@ -123,65 +126,6 @@ func (s *seat) idle(ctx context.Context) (over bool, err error) {
 		case <-time.After(5 * time.Second):
 		}
 	}
-}
-
-var errBroken = errors.New("the trainer is broken")
-
-// run runs a begun trial. Its error is not the trial's fault.
-func (s *seat) run(ctx context.Context, t search.Trial) (search.Outcome, error) {
-	ctx, end := context.WithCancelCause(ctx)
-	cancel := func() { end(nil) }
-	defer cancel()
-	r := &running{trial: t, phase: search.Startup, since: time.Now(), pruning: pruning{end: end}}
-	c, _ := s.s.proposer.rules()
-	var err error
-	if r.watch, err = s.s.pruner.watch(c.Pruning.Rule, t); err != nil {
-		s.log.Warn("the pruning rule does not follow a trial", "trial", t.ID, "err", err)
-	}
-	s.s.mu.Lock()
-	s.cancel, s.obstacle = cancel, ""
-	s.running = r
-	s.s.mu.Unlock()
-	defer func() {
-		s.s.mu.Lock()
-		s.cancel, s.running = nil, nil
-		s.s.mu.Unlock()
-	}()
-	s.say("running")
-	log := s.log.With("trial", t.ID)
-	log.Info("trial begins", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description)
-	o, err := s.s.o.Trainer.Run(ctx, trainer.Order{Trial: t}, func(e trainer.Event) { s.observe(log, r, e) })
-	s.s.mu.Lock()
-	r.sentence(&o)
-	s.s.mu.Unlock()
-	if o.Status == search.Crashed {
-		o.Detail += s.s.study.Uncommitted(o.Detail)
-	}
-	o = s.spared(o)
-	var quarantine *trainer.Quarantine
-	if errors.As(err, &quarantine) {
-		log.Error("no new trial is begun", "device", t.Device, "err", err)
-		s.s.mu.Lock()
-		s.quarantine = quarantine
-		s.s.mu.Unlock()
-		err = nil
-	}
-	if err != nil && !errors.Is(err, trainer.ErrRestart) {
-		err = fmt.Errorf("%w: %w", errBroken, err)
-		return s.interrupted(t, err), err
-	}
-	if m := s.s.o.Meter; m != nil {
-		for phase, seconds := range o.Phases {
-			m.ObservePhase(phase, time.Duration(seconds*float64(time.Second)))
-		}
-	}
-	return o, err
-}
-
-// interrupted is the outcome of a trial that could not run.
-func (s *seat) interrupted(t search.Trial, why error) search.Outcome {
-	s.log.Warn("a trial was interrupted", "trial", t.ID, "why", why)
-	return search.Outcome{Status: search.Interrupted, Detail: why.Error()}
 }
 
 // record makes an outcome durable, has it judged, and finishes the trial, even
@@ -223,6 +167,14 @@ func (s *seat) persist(ctx context.Context, step func() error) error {
 // room is how long the loop waits before it looks again for room on the disk.
 const room = 5 * time.Second
 
+// recover waits after an error that is no trial's, unless it is fatal.
+func (s *seat) recover(ctx context.Context, err error) error {
+	if fatal(err) {
+		return err
+	}
+	return s.wait(ctx, err)
+}
+
 // wait waits after an error that is no trial's. It is logged once for the same
 // reason: the log may lie on the disk that is full.
 func (s *seat) wait(ctx context.Context, err error) error {
@@ -239,28 +191,37 @@ func (s *seat) wait(ctx context.Context, err error) error {
 	return s.sleep(ctx, d, state)
 }
 
-// backOff waits after crashes in a row: 10 s after the fifth, doubling up to
-// ten minutes. Running out of memory or diverging is a search's daily bread,
-// but not a baseline's: without its score nothing else can be tried.
-func (s *seat) backOff(ctx context.Context, r search.Result) error {
-	failed, patience := r.Outcome.Status == search.Crashed, 5
+// count counts crashes in a row. Running out of memory or diverging is a
+// search's daily bread, but not a baseline's: without its score nothing else
+// can be tried.
+func (s *seat) count(r search.Result) {
+	s.last = r
+	failed := r.Outcome.Status == search.Crashed
 	if r.Trial.Proposal.Strategy == "baseline" {
-		failed, patience = r.Decision.Verdict != search.Keep, 1
+		failed = r.Decision.Verdict != search.Keep
 	}
 	switch {
 	case r.Outcome.Status == search.Interrupted:
-		return nil
 	case failed:
 		s.crashes++
 	default:
 		s.crashes = 0
 	}
-	if s.crashes < patience {
+}
+
+// backOff waits after crashes in a row: 10 s after the fifth, or after the
+// baseline's first, doubling up to ten minutes.
+func (s *seat) backOff(ctx context.Context) error {
+	patience := 5
+	if s.last.Trial.Proposal.Strategy == "baseline" {
+		patience = 1
+	}
+	if s.crashes < patience || s.last.Outcome.Status == search.Interrupted {
 		return nil
 	}
 	wait := min(10*time.Second<<min(s.crashes-patience, 10), 10*time.Minute)
-	s.log.Error("trials crash one after another", "in a row", s.crashes, "waiting", wait, "last", r.Decision.Reason)
-	return s.sleep(ctx, wait, fmt.Sprintf("waiting %v: %d in a row failed, the last %s", wait, s.crashes, r.Decision.Reason))
+	s.log.Error("trials crash one after another", "in a row", s.crashes, "waiting", wait, "last", s.last.Decision.Reason)
+	return s.sleep(ctx, wait, fmt.Sprintf("waiting %v: %d in a row failed, the last %s", wait, s.crashes, s.last.Decision.Reason))
 }
 
 // sleep waits for an obstacle to be gone, moving on early when somebody speaks
@@ -306,7 +267,7 @@ func (s *seat) rest(state string) {
 	h := s.s.study.History()
 	s.s.mu.Lock()
 	defer s.s.mu.Unlock()
-	s.obstacle = ""
+	s.obstacle, s.rests = "", true
 	if len(h.Pending) == 0 {
 		s.s.active = time.Time{}
 	}
@@ -316,6 +277,7 @@ func (s *seat) rest(state string) {
 func (s *seat) say(state string) {
 	s.s.mu.Lock()
 	defer s.s.mu.Unlock()
+	s.rests = false
 	if s.state != state {
 		s.state, s.since = state, time.Now()
 	}

@@ -312,13 +312,13 @@ func (s *seat) busy() int {
 // does is what the seat does. mu is held.
 func (s *seat) does() SeatState {
 	switch {
-	case s.quarantine != nil && s.running == nil:
+	case s.quarantine != nil && s.cur == nil:
 		return SeatQuarantined
-	case s.running != nil:
+	case s.cur != nil || s.next != nil:
 		return SeatRunning
 	case s.obstacle != "":
 		return SeatWaiting
-	case s.s.active.IsZero():
+	case s.rests || s.s.active.IsZero():
 		return SeatResting
 	}
 	return SeatIdle
@@ -335,8 +335,12 @@ func (s *seat) why() string {
 // status shows the seat. mu is held.
 func (s *seat) status(done []search.Result) SeatStatus {
 	st := SeatStatus{Name: s.device.Name, Device: s.device.Name, State: s.does(), Since: s.since, Why: s.why()}
-	if s.running != nil {
-		st.Trial = s.running.status(done, PointsEach(len(s.s.seats)))
+	points := PointsEach(len(s.s.seats))
+	if s.cur != nil {
+		st.Trial = s.cur.status(done, points)
+	}
+	if s.next != nil {
+		st.Next = s.next.status(done, points)
 	}
 	return st
 }
@@ -346,8 +350,10 @@ func (s *seat) status(done []search.Result) SeatStatus {
 func (s *Supervisor) duty() *float64 {
 	trained := s.trained
 	for _, seat := range s.seats {
-		if seat.running != nil {
-			trained += seat.running.step.Counted
+		for _, f := range []*flight{seat.cur, seat.next} {
+			if f != nil {
+				trained += f.step.Counted
+			}
 		}
 	}
 	up := time.Since(s.started).Seconds() * float64(len(s.seats))

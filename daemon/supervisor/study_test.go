@@ -220,7 +220,7 @@ func (p *scriptedStrategy) Ask(_ context.Context, h search.History) (search.Prop
 		p.s.queue = p.s.queue[1:]
 		return ask(h)
 	}
-	return propose(h, "MATRIX_LR", search.FloatValue(float64(4+len(h.Done))/100)), nil
+	return propose(h, "MATRIX_LR", search.FloatValue(float64(4+h.Begun())/100)), nil
 }
 
 func (p *scriptedStrategy) Tell(r search.Result) {
@@ -281,11 +281,13 @@ func verify(t *testing.T, dir string) []journal.Record {
 	refs := map[string]string{}
 	folders := []string{}
 	h := search.History{}
+	seen := map[int64]bool{}
 	for i, rec := range records {
 		id := rec.Trial.ID
-		if id != int64(i+1) || rec.Stage != search.StageDone {
-			t.Errorf("record %d is trial %d at stage %q", i+1, id, rec.Stage)
+		if rec.Decided != int64(i+1) || rec.Stage != search.StageDone || seen[id] || id < 1 || id > int64(len(records)) {
+			t.Errorf("record %d is trial %d, decision %d, at stage %q", i+1, id, rec.Decided, rec.Stage)
 		}
+		seen[id] = true
 		if d := judge.Judge(h, rec.Result); d != rec.Decision {
 			t.Errorf("trial %d: the decision is %+v, what came before it gives %+v", id, rec.Decision, d)
 		}

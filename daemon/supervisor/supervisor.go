@@ -31,7 +31,8 @@ type Meter interface {
 
 // Device is where trials run, one at a time.
 type Device struct {
-	Name   string // "cpu", "cuda:0"
+	Name   string // "cpu", "cpu:1", "cuda:0"
+	Kind   string // what scores compare across: a GPU's name, or "cpu"
 	Memory int64  // bytes; 0: not known
 }
 
@@ -164,24 +165,25 @@ func (s *Supervisor) resume(ctx context.Context) error {
 var errNotNow = errors.New("no trial is to begin now")
 
 // may says whether a trial is to begin now, and if not, what the study does
-// instead; over, that nothing will come of waiting.
-func (s *Supervisor) may() (state string, over bool, err error) {
+// instead; rests, that none is to begin whatever comes of those that run; over,
+// that nothing will come of waiting.
+func (s *Supervisor) may() (state string, rests, over bool, err error) {
 	h := s.study.History()
 	done, pending := len(h.Done), len(h.Pending)
 	end := s.end()
 	switch {
 	case s.study.Flag(journal.Ended):
-		return "ended", pending == 0, errNotNow
+		return "ended", true, pending == 0, errNotNow
 	case end > 0 && done >= end:
-		return "done: the trials that were asked for have run", pending == 0, errNotNow
+		return "done: the trials that were asked for have run", true, pending == 0, errNotNow
 	case end > 0 && done+pending >= end:
-		return "waiting for the last trials", false, errNotNow
+		return "waiting for the last trials", true, false, errNotNow
 	case s.study.Flag(journal.Paused):
-		return "paused", false, errNotNow
+		return "paused", true, false, errNotNow
 	case h.Champion.ID == 0 && pending > 0:
-		return "waiting for the baseline", false, errNotNow
+		return "waiting for the baseline", false, false, errNotNow
 	}
-	return "", false, nil
+	return "", false, false, nil
 }
 
 // end is how many trials the study is to have, 0 if there is no end in sight.

@@ -78,6 +78,7 @@ type play struct {
 	gpu      *fakeGPU
 	unfit    atomic.Pointer[device.Unfit]
 	began    time.Time
+	seats    int
 
 	journal *journal.Journal
 	super   *Supervisor
@@ -89,7 +90,8 @@ type play struct {
 }
 
 func transcribe(t *testing.T, dir, script string) string {
-	p := &play{t: t, dir: dir, strategy: &scripted{}, stage: &stage{do: make(chan act)}, gpu: &fakeGPU{}, began: time.Now()}
+	p := &play{t: t, dir: dir, strategy: &scripted{}, stage: &stage{}, gpu: &fakeGPU{}, began: time.Now()}
+	p.stage.p = p
 	var result strings.Builder
 	for line := range strings.Lines(script) {
 		command, ok := strings.CutPrefix(line, "> ")
@@ -102,6 +104,9 @@ func transcribe(t *testing.T, dir, script string) string {
 		result.WriteString(line)
 		if err := p.command(strings.TrimSpace(command)); err != nil {
 			p.print("error: " + err.Error())
+		}
+		if p.seats > 1 || p.stage.several() {
+			time.Sleep(settle)
 		}
 		synctest.Wait()
 		result.WriteString(p.flush())
@@ -199,16 +204,16 @@ func (p *play) command(line string) error {
 func (p *play) commands() map[string]func(string) error {
 	ctx := context.Background()
 	return map[string]func(string) error{
-		"start":  p.start, // [--trials=N] [--stay] [KEY=VALUE]…: the daemon starts
+		"start":  p.start, // [--trials=N] [--stay] [--devices=A,B] [--memory=GIB] [KEY=VALUE]…: the daemon starts
 		"down":   func(string) error { p.shutdown(); return nil },
-		"run":    p.run,  // what comes of the running trial, and after how long (see stage)
+		"run":    p.run,  // [#ID] what comes of the running trial, or of one of several, and after how long (see stage)
 		"runs":   p.runs, // N …: the next N trials end so, each as soon as it begins
 		"event":  p.event,
 		"wait":   p.wait,
 		"ask":    p.ask,
 		"pause":  func(string) error { return p.super.Pause(ctx) },
 		"resume": func(string) error { return p.super.Resume(ctx) },
-		"cancel": func(string) error { return p.super.Cancel(ctx) },
+		"cancel": func(rest string) error { return p.super.Cancel(ctx, rest) },
 		"stop":   func(string) error { return p.super.Stop(ctx) },
 		"suggest": func(rest string) error {
 			name, text, _ := strings.Cut(rest, "=")
@@ -230,9 +235,14 @@ func (p *play) commands() map[string]func(string) error {
 			}
 			return p.super.Reload(c)
 		},
-		"gpu": func(rest string) error { // GiB in use
-			n, err := strconv.ParseInt(rest, 10, 64)
-			p.gpu.set(n << 30)
+		"gpu": func(rest string) error { // GiB in use, of every GPU or of one: [INDEX] GIB
+			words := strings.Fields(rest)
+			n, err := strconv.ParseInt(words[len(words)-1], 10, 64)
+			only := -1
+			if len(words) > 1 {
+				only, err = strconv.Atoi(words[0])
+			}
+			p.gpu.set(only, n<<30)
 			return err
 		},
 		"full": func(rest string) error { // writing this file of the state directory meets a full disk
@@ -303,6 +313,19 @@ func (p *play) start(rest string) error {
 			if o.Trials, err = strconv.Atoi(n); err != nil {
 				return err
 			}
+		} else if names, ok := strings.CutPrefix(field, "--devices="); ok {
+			o.Devices = nil
+			for _, name := range strings.Split(names, ",") {
+				o.Devices = append(o.Devices, Device{Name: name, Kind: "H100"})
+			}
+		} else if gib, ok := strings.CutPrefix(field, "--memory="); ok {
+			n, err := strconv.ParseInt(gib, 10, 64)
+			if err != nil {
+				return err
+			}
+			for i := range o.Devices {
+				o.Devices[i].Memory = n << 30
+			}
 		} else if field == "--stay" {
 			o.Stay = true
 		} else {
@@ -310,6 +333,7 @@ func (p *play) start(rest string) error {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	p.seats = len(o.Devices)
 	repo, err := p.open(ctx, &o, overrides)
 	if err == nil {
 		p.super, err = begin(ctx, p.journal, repo, o)
@@ -349,7 +373,14 @@ func begin(ctx context.Context, j *journal.Journal, repo *lineage.Repo, o Option
 	return New(o)
 }
 
-func (p *play) fit(string) *device.Unfit {
+// settle is how long all that a command brings about at once takes. Of seats and
+// trials that would move at the same moment, the one with the higher number
+// does so a moment later.
+const settle = 100 * time.Microsecond
+
+func (p *play) fit(name string) *device.Unfit {
+	index, _ := device.CUDAIndex(name)
+	time.Sleep(time.Duration(index) * time.Microsecond)
 	if u := p.unfit.Load(); u != nil && u.Why != "" {
 		return u
 	}
@@ -374,6 +405,7 @@ func (p *play) wait(rest string) error {
 }
 
 func (p *play) run(rest string) error {
+	id, rest := named(rest)
 	a := act{outcome: parseOutcome(rest)}
 	seconds := 325 * time.Second
 	if a.outcome.Status == search.Crashed || a.outcome.Status == search.OutOfMemory {
@@ -392,7 +424,18 @@ func (p *play) run(rest string) error {
 	a.outcome.WallSeconds = seconds.Seconds()
 	time.Sleep(seconds)
 	synctest.Wait()
-	return p.perform(a)
+	return p.perform(id, a)
+}
+
+// named cuts "#3 " off, the trial that a command is about; 0: the first that runs.
+func named(rest string) (id int64, what string) {
+	if after, ok := strings.CutPrefix(rest, "#"); ok {
+		number, what, _ := strings.Cut(after, " ")
+		if id, err := strconv.ParseInt(number, 10, 64); err == nil {
+			return id, what
+		}
+	}
+	return 0, rest
 }
 
 func (p *play) runs(rest string) error {
@@ -402,7 +445,7 @@ func (p *play) runs(rest string) error {
 		return err
 	}
 	for n > 0 {
-		if p.perform(act{outcome: parseOutcome(what)}) == nil {
+		if p.perform(0, act{outcome: parseOutcome(what)}) == nil {
 			n--
 		} else {
 			time.Sleep(time.Second)
@@ -414,17 +457,18 @@ func (p *play) runs(rest string) error {
 
 var errIdle = errors.New("no trial is running")
 
-func (p *play) perform(a act) error {
-	select {
-	case p.stage.do <- a:
-		return nil
-	default:
+func (p *play) perform(id int64, a act) error {
+	do := p.stage.of(id)
+	if do == nil {
 		return errIdle
 	}
+	do <- a
+	return nil
 }
 
 func (p *play) event(rest string) error {
 	var e trainer.Event
+	id, rest := named(rest)
 	what, text, _ := strings.Cut(rest, " ")
 	switch what {
 	case "step":
@@ -452,7 +496,7 @@ func (p *play) event(rest string) error {
 	default:
 		e.Phase = search.Phase(what)
 	}
-	return p.perform(act{event: &e})
+	return p.perform(id, act{event: &e})
 }
 
 // ask scripts the strategy's next answer.
@@ -510,6 +554,11 @@ func (p *play) status(string) error {
 	}
 	if s.Pruning != nil {
 		p.print(fmt.Sprintf("pruning: %v", s.Pruning))
+	}
+	for _, seat := range s.Seats {
+		if len(s.Seats) > 1 {
+			p.print(strings.TrimRight(fmt.Sprintf("seat %s: %s, %s", seat.Name, seat.State, seat.Why), ", "))
+		}
 	}
 	for _, r := range s.Running() {
 		p.print(fmt.Sprintf("running: trial %d, %s, %.0fs, %s for %.0fs, step %d, %.0f%%", r.ID, r.Strategy, r.Seconds, r.Phase, r.PhaseSeconds, r.Step, 100*r.Progress))
@@ -570,7 +619,7 @@ func (p *play) metrics(string) error {
 	var moments []string
 	for name, at := range map[string]time.Time{"last_keep": m.LastKeep, "last_trial": m.LastTrial, "study_active_since": m.ActiveSince, "config_reload_success": m.ConfigReload} {
 		if !at.IsZero() {
-			moments = append(moments, fmt.Sprintf("%s %v", name, at.Sub(p.began)))
+			moments = append(moments, fmt.Sprintf("%s %v", name, at.Sub(p.began).Round(time.Second)))
 		}
 	}
 	slices.Sort(moments)
@@ -583,7 +632,40 @@ func (p *play) metrics(string) error {
 }
 
 // stage is a trainer that does what the transcript says.
-type stage struct{ do chan act }
+type stage struct {
+	p  *play
+	mu sync.Mutex
+	do map[int64]chan act // by trial
+}
+
+// of returns where a running trial is told what to do, nil if it does not run;
+// 0: the first one.
+func (s *stage) of(id int64) chan act {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id == 0 && len(s.do) > 0 {
+		id = slices.Min(slices.Collect(maps.Keys(s.do)))
+	}
+	return s.do[id]
+}
+
+// several reports whether more than one trial runs.
+func (s *stage) several() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.do) > 1
+}
+
+func (s *stage) set(id int64, do chan act) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.do == nil {
+		s.do = map[int64]chan act{}
+	}
+	if s.do[id] = do; do == nil {
+		delete(s.do, id)
+	}
+}
 
 // act is one thing that a running trial does: an event, or its end.
 type act struct {
@@ -598,8 +680,16 @@ func (s *stage) Inspect(_ context.Context, source []byte) (trainer.Inspection, e
 
 func (s *stage) Warm(string, []byte) {}
 
-func (s *stage) Run(ctx context.Context, _ trainer.Order, observe func(trainer.Event)) (search.Outcome, error) {
+func (s *stage) Run(ctx context.Context, o trainer.Order, observe func(trainer.Event)) (search.Outcome, error) {
+	do := make(chan act)
+	s.set(o.ID, do)
+	defer s.set(o.ID, nil)
 	observe(trainer.Event{Phase: search.Startup})
+	var gate chan struct{}
+	if o.Gate != nil {
+		gate = o.Gate.Open
+		s.p.print(fmt.Sprintf("%strial %d is to wait for trial %d", s.p.clock(), o.ID, o.Gate.After))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -607,9 +697,16 @@ func (s *stage) Run(ctx context.Context, _ trainer.Order, observe func(trainer.E
 			if errors.As(context.Cause(ctx), &p) {
 				return search.Outcome{Status: search.Pruned, Detail: p.Why, WallSeconds: 230}, nil
 			}
+			if s.several() {
+				time.Sleep(time.Duration(o.ID) * time.Microsecond)
+			}
 			return search.Outcome{Status: search.Interrupted, Detail: "ended from outside"}, nil
-		case a := <-s.do:
+		case <-gate:
+			gate = nil
+			s.p.print(fmt.Sprintf("%sthe gate opens for trial %d", s.p.clock(), o.ID))
+		case a := <-do:
 			if a.event == nil {
+				s.set(o.ID, nil)
 				return a.outcome, a.err
 			}
 			observe(*a.event)
@@ -640,19 +737,24 @@ func parseOutcome(text string) search.Outcome {
 
 type fakeGPU struct {
 	mu   sync.Mutex
-	used int64
+	used [8]int64 // bytes, by index
 }
 
-func (g *fakeGPU) set(used int64) {
+// set sets what is used of a GPU, or with -1 of all.
+func (g *fakeGPU) set(only int, used int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.used = used
+	for i := range g.used {
+		if only < 0 || i == only {
+			g.used[i] = used
+		}
+	}
 }
 
-func (g *fakeGPU) MemoryUsed(int) (int64, bool) {
+func (g *fakeGPU) MemoryUsed(index int) (int64, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.used, true
+	return g.used[index], true
 }
 
 func (g *fakeGPU) ProcessMemory(map[int]bool) (int64, bool) { return 0, false }
