@@ -138,6 +138,11 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		ok("cgroups", "each trial gets a control group of its own")
 		cg.Close()
 	}
+	if how := trainer.Calm(); how == "" {
+		note("standby", "the trainer that gets ready beside a trial cannot be kept out of its way: on a CPU it starts only while the trial before evaluates", "LimitNICE=+0 in the unit, or kernel.sched_autogroup_enabled=1 outside of control groups for the processor")
+	} else {
+		ok("standby", "the trainer that gets ready beside a trial is kept out of its way by %s", how)
+	}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		note("systemd", "systemd does not run here", "`autoresearchd run` works in the foreground all the same")
 	} else {

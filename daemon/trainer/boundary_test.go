@@ -325,3 +325,25 @@ func TestOptimizersThatAreNotTorchs(t *testing.T) {
 		})
 	}
 }
+
+// TestRoomBesideAnEvaluation gives torch's spare memory of a GPU back before the
+// evaluation is told, where another trial is to get ready beside it.
+func TestRoomBesideAnEvaluation(t *testing.T) {
+	for device, want := range map[string]string{"cuda:0": "emptied\nevaluates\n", "cpu": "evaluates\n"} {
+		o := options(t)
+		o.Overlap = true
+		folder(t, o, 1, training+`
+import torch
+torch.cuda.is_available = torch.cuda.is_initialized = lambda: True
+torch.cuda.max_memory_allocated = lambda: 7
+torch.cuda.empty_cache = lambda: print("emptied")
+evaluate_bpb(lambda seen: print("evaluates") or 1.5, None, 4)
+`)
+		tr := trial(1)
+		tr.Device = device
+		out, err := newProcess(t, o).Run(context.Background(), Order{Trial: tr}, nil)
+		if text := logOf(t, o, 1); err != nil || out.Status != search.Completed || text != want {
+			t.Errorf("on %s: %v %s, %q", device, err, out.Status, text)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,15 +37,15 @@ var quietBy = sync.OnceValue(findQuiet)
 // canCalm reports whether standbys can be calm.
 func canCalm() bool { return quietBy() != loud }
 
-// Calm says in words how a standby keeps out of a trial's way.
+// Calm says in words by what a standby keeps out of a trial's way; "": by nothing.
 func Calm() string {
 	switch quietBy() {
 	case idle:
-		return "scheduled when nothing else wants the processor (SCHED_IDLE)"
+		return "its scheduling policy (SCHED_IDLE)"
 	case autogroup:
 		return "the niceness of its session (autogroup)"
 	}
-	return "nothing: neither LimitNICE=20, CAP_SYS_NICE nor autogroups are there"
+	return ""
 }
 
 // findQuiet tries what can be undone. Leaving SCHED_IDLE needs CAP_SYS_NICE, or a
@@ -82,8 +83,14 @@ func sharesOut() bool {
 	return ok && err == nil && exists(filepath.Join(mount, own, "cpu.weight"))
 }
 
-func setPolicy(tid int, policy uint32) error {
-	return unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy}, 0)
+// setPolicy goes by sched_setscheduler, whose policy systemd's RestrictRealtime
+// can see, and lets pass.
+func setPolicy(tid int, policy uintptr) error {
+	var priority int32
+	if _, _, fault := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), policy, uintptr(unsafe.Pointer(&priority))); fault != 0 {
+		return fault
+	}
+	return nil
 }
 
 // begin makes the processes of a group calm, and all that they start.
@@ -118,7 +125,7 @@ func (c *calm) over() {
 
 // threads gives every thread of the group a policy. One that is started
 // meanwhile has its parent's, so it looks again until nothing is new.
-func (c *calm) threads(policy uint32) {
+func (c *calm) threads(policy uintptr) {
 	done := map[int]bool{}
 	for fresh := true; fresh; {
 		fresh = false

@@ -3,6 +3,7 @@ package trainer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -33,14 +34,15 @@ type local struct {
 	binary  string
 	cgroups *Cgroups
 
-	mu      sync.Mutex
-	devices map[int]*tenancy
+	mu       sync.Mutex
+	devices  map[int]*tenancy
+	patience time.Duration // see memoryPatience
 }
 
 // tenancy is a GPU with the trials that are there.
 type tenancy struct {
-	trials int
-	empty  int64 // bytes in use before the first of them came; -1: unknown
+	trials map[*process]bool
+	empty  int64 // bytes that others use, as far as is known: in use while none of the trials was there; -1: unknown
 }
 
 // process is a trainer on this host.
@@ -179,12 +181,31 @@ func (p *process) occupy() {
 	defer p.place.mu.Unlock()
 	d := p.place.devices[p.device]
 	if d == nil {
-		d = &tenancy{}
+		d = &tenancy{trials: map[*process]bool{}}
 		p.place.devices[p.device] = d
 	}
-	if d.trials++; d.trials == 1 {
-		d.empty = p.used()
+	used := p.used()
+	if len(d.trials) == 0 {
+		d.empty = used
+	} else if theirs, ok := p.memoryOf(slices.Collect(maps.Keys(d.trials))...); ok && used >= 0 {
+		d.empty = max(0, used-theirs)
 	}
+	d.trials[p] = true
+}
+
+// memoryOf returns the bytes of the GPU's memory that trainers hold, where NVML
+// tells processes apart.
+func (p *process) memoryOf(all ...*process) (int64, bool) {
+	if p.place.options.GPU == nil {
+		return 0, false
+	}
+	pids := map[int]bool{}
+	for _, each := range all {
+		for _, pid := range each.group.members() {
+			pids[pid] = true
+		}
+	}
+	return p.place.options.GPU.ProcessMemory(pids)
 }
 
 // leave ends what occupy began.
@@ -193,12 +214,12 @@ func (p *process) leave() {
 	defer p.place.mu.Unlock()
 	if p.at {
 		p.at = false
-		p.place.devices[p.device].trials--
+		delete(p.place.devices[p.device].trials, p)
 	}
 }
 
 // neighbours returns how many other trials are on the device, and the bytes
-// that were in use there before any came; -1: unknown.
+// that others use there; -1: unknown.
 func (p *process) neighbours() (trials int, empty int64) {
 	p.place.mu.Lock()
 	defer p.place.mu.Unlock()
@@ -206,7 +227,7 @@ func (p *process) neighbours() (trials int, empty int64) {
 		return 0, -1
 	}
 	d := p.place.devices[p.device]
-	return d.trials - 1, d.empty
+	return len(d.trials) - 1, d.empty
 }
 
 // used returns the bytes in use on the device, or -1 if nobody knows.
@@ -226,11 +247,7 @@ func (p *process) use() use {
 	if !p.onGPU || p.place.options.GPU == nil {
 		return u
 	}
-	pids := map[int]bool{}
-	for _, pid := range members {
-		pids[pid] = true
-	}
-	if own, ok := p.place.options.GPU.ProcessMemory(pids); ok {
+	if own, ok := p.memoryOf(p); ok {
 		u.device = own
 		return u
 	}
@@ -308,11 +325,11 @@ func (p *process) freed() (time.Duration, error) {
 		if returned(used, empty) {
 			return time.Since(begin), nil
 		}
-		if time.Since(begin) > memoryPatience {
+		if time.Since(begin) > p.place.patience {
 			if used < 0 {
 				return time.Since(begin), unfit(empty, "the driver does not say any more how much of its memory is in use")
 			}
-			return time.Since(begin), unfit(empty, fmt.Sprintf("it holds %d MiB, %d MiB before the trial, and did not give it back within %v", used>>20, empty>>20, memoryPatience))
+			return time.Since(begin), unfit(empty, fmt.Sprintf("it holds %d MiB, %d MiB before the trial, and did not give it back within %v", used>>20, empty>>20, p.place.patience))
 		}
 		time.Sleep(pause)
 	}

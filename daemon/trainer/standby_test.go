@@ -367,3 +367,37 @@ func TestSeatsSideBySide(t *testing.T) {
 		})
 	}
 }
+
+// TestStandbyIsCalm has a standby import only when nothing else wants the
+// processor, all of its threads and children too, until its order comes.
+func TestStandbyIsCalm(t *testing.T) {
+	if !canCalm() {
+		t.Skip("nothing keeps a standby calm here")
+	}
+	library(t, map[string]string{"odd": "import os, subprocess, threading, time\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\nsubprocess.Popen(['sleep', '3600'])\n"})
+	p := newProcess(t, options(t))
+	if warmed(t, p, "import odd\nx = 1\n") == 0 {
+		t.Fatal(p.standbys.of["cpu"].fault)
+	}
+	policies := func() map[string]int {
+		found := map[string]int{}
+		for _, pid := range p.standbys.of["cpu"].t.group.members() {
+			tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+			for _, task := range tasks {
+				data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, task.Name()))
+				_, rest, _ := strings.Cut(string(data), ") ")
+				if fields := strings.Fields(rest); len(fields) > 38 {
+					found[fields[38]]++ // field 41 of proc(5)
+				}
+			}
+		}
+		return found
+	}
+	if found := policies(); quietBy() == idle && (len(found) != 1 || found["5"] < 3) {
+		t.Errorf("threads by policy: %v", found)
+	}
+	p.standbys.of["cpu"].calm.over()
+	if found := policies(); len(found) != 1 || found["0"] < 3 {
+		t.Errorf("threads by policy, once there is an order: %v", found)
+	}
+}
