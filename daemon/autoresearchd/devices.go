@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,24 @@ func coresOf(m device.Machine, ds []device.Device) map[string][]int {
 		}
 	}
 	return cores
+}
+
+// coresOnceMore are the cores for a trial that ran on a device before: as much
+// as it had, where the configuration still has that device.
+func coresOnceMore(c *config.Config, gpus gpu.GPUs, name string) (map[string][]int, error) {
+	list := c.Trial.Devices
+	if _, onGPU := device.CUDAIndex(name); onGPU && !slices.Contains(list, name) {
+		list = config.Devices{name}
+	}
+	m, err := device.Here(gpus)
+	if err != nil {
+		return nil, err
+	}
+	ds, err := m.Resolve(list)
+	if err != nil {
+		return nil, err
+	}
+	return coresOf(m, ds), nil
 }
 
 func seatsOn(ds []device.Device) (out []supervisor.Device) {

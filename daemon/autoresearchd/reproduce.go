@@ -74,7 +74,11 @@ func (g *globals) reproduceCommand() *cobra.Command {
 				return err
 			}
 			o.Owner += ":reproduce"
-			o.GPU = gpu.Open(ctx)
+			gpus := gpu.Open(ctx)
+			o.GPU = gpus
+			if o.Cores, err = coresOnceMore(c, gpus, rec.Trial.Device); err != nil {
+				return err
+			}
 			p, err := trainer.NewProcess(o)
 			if err != nil {
 				return err
