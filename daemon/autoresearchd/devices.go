@@ -11,7 +11,6 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/httpd"
-	"autoresearchd/daemon/supervisor"
 	"autoresearchd/metrics/gpu"
 )
 
@@ -55,13 +54,6 @@ func coresOnceMore(c *config.Config, gpus gpu.GPUs, name string) (map[string][]i
 		return nil, err
 	}
 	return coresOf(m, ds), nil
-}
-
-func seatsOn(ds []device.Device) (out []supervisor.Device) {
-	for _, d := range ds {
-		out = append(out, supervisor.Device{Name: d.Name, Kind: d.Kind, Memory: d.Memory})
-	}
-	return out
 }
 
 // fitness is what the seats ask before each trial.

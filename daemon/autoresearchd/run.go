@@ -193,7 +193,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	}
 	s, err := supervisor.New(supervisor.Options{
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
-		Devices: seatsOn(devices), Fit: fitness(c, devices, gpus),
+		Devices: devices, Fit: fitness(c, devices, gpus),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(r journal.Record) { screen.finished(r); notices.finished(r) }, Over: notices.over,

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -74,7 +75,7 @@ func childStudy(dir string) error {
 	for range crashTrials {
 		ladder.push(climb)
 	}
-	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []Device{{Name: "cpu"}}, Finished: suggest,
+	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []device.Device{{Name: "cpu"}}, Finished: suggest,
 		Trainer: &swift{state: c.Study.State, journal: j}})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/trainer"
@@ -100,7 +101,7 @@ func fillUp(t *testing.T, dir string, left int64) string {
 	for range crashTrials {
 		ladder.push(climb)
 	}
-	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []Device{{Name: "cpu"}}, Progress: progress,
+	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []device.Device{{Name: "cpu"}}, Progress: progress,
 		Trainer: &filling{path: filler, left: left}})
 	must(t, err)
 	must(t, s.Run(ctx))

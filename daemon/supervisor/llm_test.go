@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
@@ -108,7 +109,7 @@ func newModelStudy(t *testing.T, dir string, trainer *bench, trials int, transpo
 	registry.Register(evolution.Name, evolution.New, evolution.Defaults())
 	log := slog.New(slog.NewTextHandler(&m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	ledger := modelserver.NewLedger(c.Study.State)
-	m.super, err = begin(t.Context(), m.journal, repo, Options{Config: c, Trainer: trainer, Registry: registry, Devices: []Device{{Name: "cpu"}}, Trials: trials, Log: log,
+	m.super, err = begin(t.Context(), m.journal, repo, Options{Config: c, Trainer: trainer, Registry: registry, Devices: []device.Device{{Name: "cpu"}}, Trials: trials, Log: log,
 		Model: func(c *config.Config) (search.Model, error) {
 			return modelserver.New(c.LLM, modelserver.Options{Ledger: ledger, Transport: transport, Log: log})
 		}})

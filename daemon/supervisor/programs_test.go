@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/external"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -39,7 +40,7 @@ func programStudy(t *testing.T, dir string, trials int, table string) ([]journal
 	programs, err := external.New(external.Options{Dir: scratch, Base: dir, Owner: study.Owner(c.Study.State) + ":programs", Log: logger})
 	must(t, err)
 	defer programs.Close()
-	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: search.Default, Devices: []Device{{Name: "cpu"}}, Trials: trials, Start: programs.Start,
+	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: search.Default, Devices: []device.Device{{Name: "cpu"}}, Trials: trials, Start: programs.Start,
 		Trainer: &swift{state: c.Study.State, journal: j}, Log: logger})
 	must(t, err)
 	must(t, s.Run(t.Context()))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/study"
 	"autoresearchd/search"
 	"autoresearchd/search/constraint"
@@ -76,7 +77,7 @@ func (p *proposer) rules() (*config.Config, search.Judge) {
 // begin plays a turn (search/turn) up to a trial that is worth the device, and
 // begins it. may is asked before each proposal. An error with a trial that has
 // an id is about one that has begun, and cannot run.
-func (p *proposer) begin(ctx context.Context, d Device, may func() error, say func(string)) (search.Trial, error) {
+func (p *proposer) begin(ctx context.Context, d device.Device, may func() error, say func(string)) (search.Trial, error) {
 	p.turn.Lock()
 	defer p.turn.Unlock()
 	p.reload()
@@ -113,7 +114,7 @@ func (p *proposer) begin(ctx context.Context, d Device, may func() error, say fu
 }
 
 // start begins a trial durably. turn is held.
-func (p *proposer) start(ctx context.Context, d Device, t search.Trial, suggestion int64) (search.Trial, error) {
+func (p *proposer) start(ctx context.Context, d device.Device, t search.Trial, suggestion int64) (search.Trial, error) {
 	parent, err := p.study.Parent(ctx, t.Proposal.Parent)
 	if err != nil {
 		return search.Trial{}, err
@@ -125,7 +126,7 @@ func (p *proposer) start(ctx context.Context, d Device, t search.Trial, suggesti
 }
 
 // record begins the trial of a baseline that the configuration gives as a number.
-func (p *proposer) record(ctx context.Context, d Device) (search.Trial, error) {
+func (p *proposer) record(ctx context.Context, d device.Device) (search.Trial, error) {
 	p.turn.Lock()
 	defer p.turn.Unlock()
 	baseline := search.Proposal{Strategy: turn.Baseline, Description: study.RecordedBaseline}

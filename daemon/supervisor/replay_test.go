@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -111,7 +112,7 @@ func replayStudy(dir string, outcomes map[int64]search.Outcome) error {
 	if err != nil {
 		return err
 	}
-	s, err := begin(ctx, j, repo, Options{Config: c, Registry: search.Default, Devices: []Device{{Name: "cpu"}}, Trainer: &repeating{journal: j, outcomes: outcomes}})
+	s, err := begin(ctx, j, repo, Options{Config: c, Registry: search.Default, Devices: []device.Device{{Name: "cpu"}}, Trainer: &repeating{journal: j, outcomes: outcomes}})
 	if err != nil {
 		return err
 	}

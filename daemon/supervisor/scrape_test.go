@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/metrics"
@@ -24,7 +25,7 @@ func TestScrapeWhileTheJournalIsBusy(t *testing.T) {
 	j, err := journal.Open(c.Study.State)
 	must(t, err)
 	defer j.Close()
-	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: registry(&scripted{}), Devices: []Device{{Name: "cpu"}}, Trials: 2, Trainer: &swift{state: c.Study.State, journal: j}})
+	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: registry(&scripted{}), Devices: []device.Device{{Name: "cpu"}}, Trials: 2, Trainer: &swift{state: c.Study.State, journal: j}})
 	must(t, err)
 	page := metrics.New(s, nil, metrics.Build{}).Handler()
 

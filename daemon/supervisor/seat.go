@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/study"
@@ -18,7 +19,7 @@ import (
 // What fails in it holds up no other seat, unless it is the study's.
 type seat struct {
 	s      *Supervisor
-	device Device
+	device device.Device
 	log    *slog.Logger
 
 	// Of the loop's goroutine alone.

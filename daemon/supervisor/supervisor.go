@@ -29,13 +29,6 @@ type Meter interface {
 	ObserveAsk(strategy string, d time.Duration)
 }
 
-// Device is where trials run, one at a time.
-type Device struct {
-	Name   string // "cpu", "cpu:1", "cuda:0"
-	Kind   string // what scores compare across: a GPU's name, or "cpu"
-	Memory int64  // bytes; 0: not known
-}
-
 // Options are what the loop works with.
 type Options struct {
 	Study    *study.Study
@@ -44,7 +37,7 @@ type Options struct {
 	Registry *search.Registry
 	Meter    Meter
 	GPU      trainer.GPU                                                         // nil: none
-	Devices  []Device                                                            // at least one: a seat each
+	Devices  []device.Device                                                     // at least one: a seat each
 	Fit      func(name string) *device.Unfit                                     // looks at a device that has no trial; nil: it is fit
 	Trials   int                                                                 // end after so many more trials; 0: never
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again

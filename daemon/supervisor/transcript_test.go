@@ -305,7 +305,7 @@ func (p *play) start(rest string) error {
 			return errors.New("it runs already")
 		}
 	}
-	o := Options{Devices: []Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Fit: p.fit, Log: slog.New(&lines{p: p})}
+	o := Options{Devices: []device.Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Fit: p.fit, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
 		if n, ok := strings.CutPrefix(field, "--trials="); ok {
@@ -316,7 +316,7 @@ func (p *play) start(rest string) error {
 		} else if names, ok := strings.CutPrefix(field, "--devices="); ok {
 			o.Devices = nil
 			for _, name := range strings.Split(names, ",") {
-				o.Devices = append(o.Devices, Device{Name: name, Kind: "H100"})
+				o.Devices = append(o.Devices, device.Device{Name: name, Kind: "H100"})
 			}
 		} else if gib, ok := strings.CutPrefix(field, "--memory="); ok {
 			n, err := strconv.ParseInt(gib, 10, 64)
