@@ -5,11 +5,11 @@ import (
 	"math/rand/v2"
 )
 
-// directions returns the generation's steps in units in which the distribution
+// directions returns a generation's steps in units in which the distribution
 // is round: as many at a time as there are dimensions stand at right angles to
 // each other, with the lengths of normal ones.
-func (s *state) directions() [][]float64 {
-	r := rand.New(rand.NewPCG(s.seed^0x67656e, uint64(s.run)<<32|uint64(s.generation)))
+func (s *state) directions(generation int) [][]float64 {
+	r := rand.New(rand.NewPCG(s.seed^0x67656e, uint64(s.run)<<32|uint64(generation)))
 	out := make([][]float64, 0, s.lambda)
 	for len(out) < s.lambda {
 		from := len(out)
@@ -40,8 +40,9 @@ func (s *state) directions() [][]float64 {
 	return out
 }
 
-// sample returns the point for a place in the generation; from the second try
-// on it is drawn from r, wider and wider.
+// sample returns the point for a place in the generation, those behind its end
+// being in the next ones, which begin before it is decided where several trials
+// run at once; from the second try on it is drawn from r, wider and wider.
 func (s *state) sample(r *rand.Rand, slot, try int) []float64 {
 	u := make([]float64, len(s.f.dims))
 	wide := 1.0
@@ -50,8 +51,8 @@ func (s *state) sample(r *rand.Rand, slot, try int) []float64 {
 	}
 	if s.d > 0 {
 		var z []float64
-		if try == 0 && slot < s.lambda {
-			z = s.directions()[slot]
+		if try == 0 {
+			z = s.directions(s.generation + slot/s.lambda)[slot%s.lambda]
 		} else {
 			z = make([]float64, s.d)
 			for j := range z {

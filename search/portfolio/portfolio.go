@@ -248,6 +248,14 @@ func (s *strategy) stats(h search.History) []stat {
 			scores = slices.Insert(scores, at, bpb)
 		}
 	}
+	for i := range h.Pending { // they take their part of a ceiling, whatever comes of them
+		if at, ok := index[h.Pending[i].Proposal.Strategy]; ok {
+			for k := range out {
+				out[k].recent *= 1 - fresh
+			}
+			out[at].recent += fresh
+		}
+	}
 	return out
 }
 

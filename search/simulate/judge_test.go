@@ -22,7 +22,7 @@ type verdict struct {
 }
 
 // try runs studies of 100 trials on edits alone, under a judge.
-func try(t *testing.T, task string, rule string, studies int) verdict {
+func try(t *testing.T, task string, rule string, places simulate.Places, studies int) verdict {
 	t.Helper()
 	built, err := simulate.LookupTask(task)
 	if err != nil {
@@ -41,7 +41,7 @@ func try(t *testing.T, task string, rule string, studies int) verdict {
 	for worker := range workers {
 		wait.Go(func() {
 			for seed := worker; seed < studies; seed += workers {
-				one, err := study(built.New(uint64(seed)), judge, uint64(seed), trials)
+				one, err := study(built.New(uint64(seed)), judge, places, uint64(seed), trials)
 				if err != nil {
 					t.Error(err)
 					return
@@ -60,11 +60,11 @@ func try(t *testing.T, task string, rule string, studies int) verdict {
 	wait.Wait()
 	n := float64(studies)
 	mean := verdict{sum.gain / n, sum.optimism / n, sum.keeps / n, sum.reruns / n, sum.claimed / n, sum.wrong / n}
-	t.Logf("%-8s %-7s gain %.6f, optimism %+.6f, keeps %.1f, re-runs %.1f, claims %.3f, false ones %.3f", task, rule, mean.gain, mean.optimism, mean.keeps, mean.reruns, mean.claimed, mean.wrong)
+	t.Logf("%-8s %-7s %d at once: gain %.6f, optimism %+.6f, keeps %.1f, re-runs %.1f, claims %.3f, false ones %.3f", task, rule, max(1, places.Pending), mean.gain, mean.optimism, mean.keeps, mean.reruns, mean.claimed, mean.wrong)
 	return mean
 }
 
-func study(task simulate.Task, judge search.Judge, seed uint64, trials int) (verdict, error) {
+func study(task simulate.Task, judge search.Judge, places simulate.Places, seed uint64, trials int) (verdict, error) {
 	strategy, err := random.New(search.Environment{Seed: seed})
 	if err != nil {
 		return verdict{}, err
@@ -73,7 +73,7 @@ func study(task simulate.Task, judge search.Judge, seed uint64, trials int) (ver
 	if err != nil {
 		return verdict{}, err
 	}
-	s.Trials = trials
+	s.Trials, s.Places = trials, places
 	for len(s.History.Done) < trials {
 		if _, err := s.Turn(); err != nil {
 			return verdict{}, err
@@ -114,7 +114,7 @@ func TestJudges(t *testing.T) {
 		task  string
 		share float64 // of greedy's gain that confirm must have; 0: there is none to have
 	}{{"gains", 0.87}, {"plateau", 1}, {"nothing", 0}} {
-		greedy, confirm := try(t, c.task, "greedy", studies), try(t, c.task, "confirm", studies)
+		greedy, confirm := try(t, c.task, "greedy", simulate.Places{}, studies), try(t, c.task, "confirm", simulate.Places{}, studies)
 		if c.share > 0 && confirm.gain < c.share*greedy.gain {
 			t.Errorf("%s: confirm gains %.6f, less than %g of greedy's %.6f", c.task, confirm.gain, c.share, greedy.gain)
 		}
@@ -126,6 +126,33 @@ func TestJudges(t *testing.T) {
 		}
 		if c.task == "nothing" && confirm.claimed >= 0.05 {
 			t.Errorf("%s: %.3f of the studies claim something", c.task, confirm.claimed)
+		}
+	}
+}
+
+// TestConfirmAtOnce has several trials run at once: what confirm claims is as
+// true as with one, and no program is run again more than that needs. What is
+// stated flatters a little, as the last to be kept may be decided when the runs
+// for the claim have begun already. Edits add up, so fewer are kept where most
+// were made of an older champion.
+func TestConfirmAtOnce(t *testing.T) {
+	const studies, noise = 100, 5e-4
+	for _, task := range []string{"gains", "nothing"} {
+		one := try(t, task, "confirm", simulate.Places{}, studies)
+		for _, c := range []struct {
+			places         simulate.Places
+			flatters, gain float64
+		}{{simulate.Places{Pending: 4}, noise / 3, 0.7}, {simulate.Places{Pending: 16, Drawn: true}, noise, 0.4}} {
+			many := try(t, task, "confirm", c.places, studies)
+			if many.wrong >= 0.05 || math.Abs(many.optimism) > c.flatters {
+				t.Errorf("%s, %+v: %.3f of the studies claim a champion that is none; what is stated is %.6f too low", task, c.places, many.wrong, many.optimism)
+			}
+			if many.reruns > one.reruns+3 || many.reruns < one.reruns/2 {
+				t.Errorf("%s, %+v: %.1f re-runs, one at a time has %.1f", task, c.places, many.reruns, one.reruns)
+			}
+			if task == "gains" && many.gain < c.gain*one.gain {
+				t.Errorf("%s, %+v: gains %.6f, one at a time %.6f", task, c.places, many.gain, one.gain)
+			}
 		}
 	}
 }

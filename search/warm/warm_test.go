@@ -1,6 +1,7 @@
 package warm
 
 import (
+	"strings"
 	"testing"
 
 	"autoresearchd/search"
@@ -83,4 +84,28 @@ func TestConformance(t *testing.T) {
 		inner, err := random.New(env)
 		return Wrap(inner, []search.Earlier{earlier(t, "mar8", values(0.05), values(0.06))}), err
 	})
+}
+
+// TestPending gives no idea out twice while it runs.
+func TestPending(t *testing.T) {
+	inner, err := random.New(search.Environment{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	study, err := simulate.NewStudy(simulate.NewTask(3, 0), Wrap(inner, []search.Earlier{earlier(t, "mar8", values(0.05), values(0.06))}), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 3 {
+		trial, err := study.Ask()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, trial.Proposal.Strategy+" "+trial.Proposal.Values["MATRIX_LR"].String())
+		study.History.Pending = append(study.History.Pending, trial)
+	}
+	if got[0] != "warm 0.06" || got[1] != "warm 0.05" || strings.HasPrefix(got[2], "warm") {
+		t.Errorf("proposed %q", got)
+	}
 }
