@@ -9,6 +9,7 @@
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
 #   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, 50 watchers of its events, and the page in Chromium
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
+#   scripts/bench.sh pending  trials for the same regret when 4 and 16 run at once, in simulation, short form of scripts/bench_pending.sh
 #   scripts/bench.sh ask      one proposal at 1,000 trials of upstream's constants, ours and Optuna's
 #   scripts/bench.sh llm      the portfolio with a modelled language model, from useless to strong
 # What needs a GPU is in scripts/gpu.sh.
@@ -42,6 +43,8 @@ page() { scripts/bench_page.sh; }
 
 search() { scripts/bench_search.sh short; }
 
+pending() { scripts/bench_pending.sh short; }
+
 ask() { scripts/bench_search.sh ask; }
 
 llm() {
@@ -55,11 +58,11 @@ uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | overhead | seats | metrics | page | search | ask | llm) ;;
+  embed | daemon | overhead | seats | metrics | page | search | pending | ask | llm) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon overhead seats metrics page search ask llm; fi
+if [ $# = 0 ]; then set -- embed daemon overhead seats metrics page search pending ask llm; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

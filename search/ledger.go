@@ -32,8 +32,8 @@ type ledger struct {
 	trials    int
 	running   map[*program][]uint64 // seeds of the re-runs that are pending
 	pending   int                   // trials, re-runs or not
-	end       int     // trials that the study is to have; 0: no end in sight
-	seconds   float64 // counted training of the first trial that has a score; 0: not known
+	end       int                   // trials that the study is to have; 0: no end in sight
+	seconds   float64               // counted training of the first trial that has a score; 0: not known
 }
 
 // identity is what two runs of one program share. Constants named SEED are no

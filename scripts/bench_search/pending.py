@@ -146,7 +146,9 @@ def main():
         every = [(task, strategy, *s) for task in args.tasks for s in [(1, False, "keep"), *settings]]
         studies = gather(args, every)
         one = {task: studies[task, strategy, 1, False, "keep"] for task in args.tasks}
-        print(f"{strategy}, {args.seeds} seeds of {', '.join(args.tasks)}: trials for the same regret, one at a time being 1")
+        print(
+            f"{strategy}, {args.seeds} seeds of {', '.join(args.tasks)}: trials for the same regret, one at a time = 1"
+        )
         for setting, words in settings.items():
             many = {task: studies[(task, strategy, *setting)] for task in args.tasks}
             ratio, low, high = interval(one, many, marks)

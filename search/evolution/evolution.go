@@ -9,7 +9,8 @@
 // sigmoid(score)/(1+children), as in ShinkaEvolve (arXiv 2509.19349); members
 // leave by age, as in regularized evolution (arXiv 1802.01548), the champion
 // never; step sizes are carried by each child and mutate with it
-// (Schwefel's self-adaptation). Failures have no score: they only teach where
+// (Schwefel's self-adaptation). What was gained beside the champion's line, as
+// several trials ran at a time, is given to the champion (stack). Failures have no score: they only teach where
 // not to go.
 //
 // Ask reads everything out of the history and keeps nothing, so that a study
@@ -141,6 +142,9 @@ func (s *strategy) Tell(search.Result) {}
 func (m *model) breed(r *rand.Rand, tried int) (child, bool) {
 	if tried > attempts*3/4 {
 		return child{u: m.space.Sample(r), memo: memo{Op: opMutate}}, true
+	}
+	if len(m.apart) > 0 && tried < fewest && r.Float64() < eagerness {
+		return m.stack(r, tried), true
 	}
 	op := opLine
 	switch {

@@ -17,6 +17,7 @@ type trial struct {
 	u      []float64
 	score  float64 // val_bpb in bits per byte
 	ok     bool    // it has a score
+	kept   bool
 	status search.Status
 	parent int // index in model.trials, -1 if unknown
 	memo   memo
@@ -50,6 +51,7 @@ type model struct {
 	gains    map[string]float64 // of those, how many became the champion
 	scale    float64            // of all steps, by the success rule
 	surface  *surface
+	apart    []gain // beside the champion's line
 }
 
 func learn(o Options, h search.History, r *rand.Rand) *model {
@@ -63,6 +65,7 @@ func learn(o Options, h search.History, r *rand.Rand) *model {
 	m.populate(h)
 	m.rules()
 	m.moves(h, r)
+	m.gather(h)
 	return m
 }
 
@@ -102,7 +105,7 @@ func (m *model) read(h search.History) {
 	recent, helped := 0.0, 0.0
 	recall := max(m.o.Lifetime, 150) // older notes no longer count, and reading them takes most of an Ask
 	for n, r := range h.Done {
-		t := trial{id: r.Trial.ID, u: m.space.Encode(r.Trial.Constants), status: r.Outcome.Status, parent: -1}
+		t := trial{id: r.Trial.ID, u: m.space.Encode(r.Trial.Constants), status: r.Outcome.Status, parent: -1, kept: r.Decision.Verdict == search.Keep}
 		t.score, t.ok = r.Score()
 		if p, ok := at[r.Trial.Proposal.Parent]; ok {
 			t.parent = p
