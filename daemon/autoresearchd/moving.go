@@ -100,17 +100,24 @@ func (v *view) lines(t *terminal.Terminal, width, height int) []terminal.Line {
 	var out []terminal.Line
 	switch seats := v.now.Seats; {
 	case len(seats) > 1:
-		out = v.seats(t, width, max(1, min(mostSeats, height-1-len(study))))
+		if len(v.now.Running()) == 0 {
+			out = append(out, v.state())
+		}
+		out = append(out, v.seats(t, width, max(1, min(mostSeats, height-1-len(study)-len(out))))...)
 	case len(seats) == 1 && seats[0].Trial != nil:
 		out = v.trial(t, width, seats[0])
 	default:
-		out = append(out, append(label("state"), terminal.Span{Text: foreign(v.now.State), Style: terminal.Yellow}))
+		out = append(out, v.state())
 	}
 	out = append(out, study...)
 	for i := range out {
 		out[i] = out[i].Cut(width)
 	}
 	return out
+}
+
+func (v *view) state() terminal.Line {
+	return append(label("state"), terminal.Span{Text: foreign(v.now.State), Style: terminal.Yellow})
 }
 
 // trial are the lines of the only seat's trial.

@@ -113,6 +113,9 @@ func (s *Supervisor) Snapshot() metrics.Snapshot {
 				shown.PeakVRAM = metrics.Some(float64(r.peak))
 			}
 		}
+		if r := seat.next; r != nil {
+			shown.Next = r.phase
+		}
 		if index, onGPU := device.CUDAIndex(name); onGPU && seat.quarantine != nil {
 			m.Quarantined[index] = true
 		}

@@ -599,6 +599,9 @@ func (p *play) metrics(string) error {
 	}
 	p.print(fmt.Sprintf("trial_wall_seconds_total %g", m.WallSeconds))
 	for _, seat := range m.Seats {
+		if seat.Next != "" {
+			p.print("trial_phase_info, beside it: " + string(seat.Next))
+		}
 		r := seat.Trial
 		if r == nil {
 			continue
