@@ -9,12 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"autoresearchd/daemon/mounttest"
 	"autoresearchd/daemon/writable"
 )
 
@@ -120,39 +118,18 @@ func typed(t *testing.T, err error) {
 	}
 }
 
-const readOnlyVariable = "LINEAGE_TEST_READONLY"
-
 // TestReadOnlyRepository meets what ProtectSystem and ProtectHome make: a mount
 // that even root cannot write.
 func TestReadOnlyRepository(t *testing.T) {
-	dir := os.Getenv(readOnlyVariable)
-	if dir == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestReadOnlyRepository$")
-		cmd.Env = append(os.Environ(), readOnlyVariable+"="+workspace(t))
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	mounttest.Run(t, func() string { return workspace(t) }, func(dir string) {
+		r := open(t, dir)
+		must(t, r.Prove(context.Background(), "t", 1))
+		mounttest.ReadOnly(t, dir)
+		err := r.Prove(context.Background(), "t", 1)
+		if !errors.Is(err, writable.ErrDenied) || !strings.Contains(err.Error(), "ReadWritePaths="+r.GitDir()) {
+			t.Error(err)
 		}
-		out, err := cmd.CombinedOutput()
-		var exit *exec.ExitError
-		switch {
-		case err != nil && (!errors.As(err, &exit) || strings.Contains(string(out), "mount it read-only")):
-			t.Logf("mounting is not allowed here: %v\n%s", err, out)
-		case err != nil:
-			t.Errorf("%v\n%s", err, out)
-		}
-		return
-	}
-	r := open(t, dir)
-	must(t, r.Prove(context.Background(), "t", 1))
-	if err := errors.Join(unix.Mount(dir, dir, "", unix.MS_BIND, ""), unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")); err != nil {
-		t.Fatalf("mount it read-only: %v", err)
-	}
-	err := r.Prove(context.Background(), "t", 1)
-	if !errors.Is(err, writable.ErrDenied) || !strings.Contains(err.Error(), "ReadWritePaths="+r.GitDir()) {
-		t.Error(err)
-	}
+	})
 }
 
 // TestLockedRef has another git at work on the study's branch.

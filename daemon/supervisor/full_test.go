@@ -1,17 +1,14 @@
 package supervisor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -20,11 +17,10 @@ import (
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/mounttest"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
-
-const fullVariable = "SUPERVISOR_TEST_FULL" // the folder to mount a small file system on
 
 // TestFullDisk fills the disk under a study (fault 46), leaving a little more
 // each time, so that one write after another is the first to fail: outcome,
@@ -32,42 +28,23 @@ const fullVariable = "SUPERVISOR_TEST_FULL" // the folder to mount a small file 
 // It needs a mount of its own; where that is not allowed, disk-full.txt and the
 // journal's tests remain.
 func TestFullDisk(t *testing.T) {
-	dir := os.Getenv(fullVariable)
-	if dir == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$")
-		cmd.Env = append(os.Environ(), fullVariable+"="+scratch(t))
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		}
-		out, err := cmd.CombinedOutput()
-		var exit *exec.ExitError
-		switch {
-		case err != nil && (!errors.As(err, &exit) || bytes.Contains(out, []byte("mount a small file system"))):
-			t.Logf("mounting is not allowed here: %v\n%s", err, out)
-		case err != nil:
-			t.Errorf("%v\n%s", err, out)
-		}
-		return
-	}
-	waited := map[string]bool{}
-	for left := int64(0); left <= 48<<10; left += 4 << 10 {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-			t.Fatalf("mount a small file system: %v", err)
-		}
-		newWorkspace(t, dir)
-		synctest.Test(t, func(t *testing.T) { waited[fillUp(t, dir, left)] = true })
-		for _, rec := range verify(t, dir) {
-			if want := yield(rec.Trial.Source); !reflect.DeepEqual(rec.Outcome, want) {
-				t.Errorf("%d bytes left: trial %d is %+v, want %+v", left, rec.Trial.ID, rec.Outcome, want)
+	mounttest.Run(t, func() string { return scratch(t) }, func(dir string) {
+		waited := map[string]bool{}
+		for left := int64(0); left <= 48<<10; left += 4 << 10 {
+			end := mounttest.Small(t, dir, "4m")
+			newWorkspace(t, dir)
+			synctest.Test(t, func(t *testing.T) { waited[fillUp(t, dir, left)] = true })
+			for _, rec := range verify(t, dir) {
+				if want := yield(rec.Trial.Source); !reflect.DeepEqual(rec.Outcome, want) {
+					t.Errorf("%d bytes left: trial %d is %+v, want %+v", left, rec.Trial.ID, rec.Outcome, want)
+				}
 			}
+			end()
 		}
-		must(t, unix.Unmount(dir, 0))
-	}
-	if delete(waited, ""); len(waited) < 6 {
-		t.Errorf("too few writes met the full disk: %v", waited)
-	}
+		if delete(waited, ""); len(waited) < 6 {
+			t.Errorf("too few writes met the full disk: %v", waited)
+		}
+	})
 }
 
 // fillUp runs a study whose second trial fills the disk, makes room when the
