@@ -254,7 +254,7 @@ func examineStudy(ctx context.Context, c *config.Config, repo *lineage.Repo, ok 
 		note("study", words, "")
 	}
 	ok("study", "git can keep trial %d of %s", plan.Next, plan.Study.Tag)
-	notes, err := beside(ctx, repo, plan)
+	notes, err := beside(ctx, c, repo, plan)
 	if err != nil {
 		fault("imports", err, "")
 		return

@@ -74,7 +74,7 @@ func foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, prove bo
 }
 
 // beside compares what trials get with what stands in the work tree.
-func beside(ctx context.Context, repo *lineage.Repo, plan study.Plan) ([]string, error) {
+func beside(ctx context.Context, c *config.Config, repo *lineage.Repo, plan study.Plan) ([]string, error) {
 	python, err := basePython()
 	if err != nil {
 		return nil, err
@@ -84,5 +84,9 @@ func beside(ctx context.Context, repo *lineage.Repo, plan study.Plan) ([]string,
 		return nil, err
 	}
 	defer p.Close()
-	return study.Beside(ctx, repo, p.Inspect, plan.Study.BaseCommit)
+	cache, err := c.GivenCache()
+	if err != nil {
+		return nil, err
+	}
+	return study.Beside(ctx, repo, p.Inspect, plan.Study.BaseCommit, cache)
 }

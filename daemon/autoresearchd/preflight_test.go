@@ -305,6 +305,25 @@ func TestUncommittedModules(t *testing.T) {
 	})
 }
 
+// TestUnheededCache has a prepare.py that a given cache reaches, and one that it
+// does not, which is said before a run and at its start.
+func TestUnheededCache(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	words := "prepare.py does not heed the cache " + s.path("cache") // of the environment
+	if out := s.ok("check"); strings.Contains(out, "does not heed") {
+		t.Errorf("where it does:\n%s", out)
+	}
+	s.write("workspace/prepare.py", strings.ReplaceAll(s.read("workspace/prepare.py"), "CACHE_DIR", "DATA_DIR"))
+	s.commit()
+	if out := s.ok("check"); !strings.Contains(out, words) || !strings.Contains(out, "DATA_DIR (line ") {
+		t.Errorf("check does not say it:\n%s", out)
+	}
+	if _, said, code := s.cli("run", "--trials", "1"); code != 0 || !strings.Contains(said, words) {
+		t.Errorf("a start does not say it (%d):\n%s", code, said)
+	}
+}
+
 // TestStateOfAnother has parts of the state directory that cannot be written:
 // what a run by sudo leaves behind.
 func TestStateOfAnother(t *testing.T) {

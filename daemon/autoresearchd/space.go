@@ -29,8 +29,9 @@ type spaceReport struct {
 	Fault      string          `json:"fault,omitempty"`
 	Searched   []searchedAxis  `json:"searched"`
 	Unsearched []unsearchedOne `json:"unsearched"`
-	Edits      bool            `json:"edits"` // the strategy can change code
-	Begun      bool            `json:"begun"` // the state directory holds a study
+	Cache      string          `json:"cache,omitempty"` // why a given one does not reach prepare.py
+	Edits      bool            `json:"edits"`           // the strategy can change code
+	Begun      bool            `json:"begun"`           // the state directory holds a study
 }
 
 type searchedAxis struct {
@@ -100,9 +101,27 @@ func readSpace(ctx context.Context, c *config.Config) (r spaceReport, faults err
 	if i.Error != "" {
 		return r, nil, nil
 	}
+	if r.Cache, err = unheeded(ctx, c, repo, p.Inspect, r.Commit); err != nil {
+		return r, nil, err
+	}
 	space, faults := i.Space(c.Search.Overrides())
 	r.fill(space, i.Others)
 	return r, faults, nil
+}
+
+// unheeded says why a cache that is given does not reach the commit's prepare.py;
+// "" if it does.
+func unheeded(ctx context.Context, c *config.Config, repo *lineage.Repo, inspect study.Inspect, commit string) (string, error) {
+	cache, err := c.GivenCache()
+	if err != nil || cache == "" {
+		return "", err
+	}
+	source, err := repo.ReadFile(ctx, commit, "prepare.py")
+	if err != nil {
+		return "", err
+	}
+	i, err := inspect(ctx, source)
+	return study.Unheeded(i, cache), err
 }
 
 func (r *spaceReport) fill(space search.Space, others []trainer.Other) {
@@ -153,6 +172,9 @@ func takeIn(u search.Unsearched) string {
 func (r *spaceReport) print(w io.Writer) {
 	if r.Fault != "" {
 		fmt.Fprintf(w, "train.py at commit %.7s cannot be a trial: %s\n", r.Commit, r.Fault)
+	}
+	if r.Cache != "" {
+		fmt.Fprintln(w, r.Cache)
 	}
 	fmt.Fprintf(w, "\nsearched in train.py at commit %.7s: %s\n", r.Commit, count(len(r.Searched), "constant"))
 	t := tabwriter.NewWriter(w, 2, 0, 2, ' ', 0)

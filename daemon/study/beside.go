@@ -29,8 +29,9 @@ type script struct {
 // Beside compares what a trial gets of a commit with what stands in the work
 // tree. It refuses, with a lineage.ErrDirty, where train.py or prepare.py
 // imports a module, by whatever way, that is not committed or has changed since;
-// notes are about what else differs.
-func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit string) (notes []string, err error) {
+// notes are about what else differs, and about a given cache ("": none) that
+// prepare.py does not heed.
+func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit, cache string) (notes []string, err error) {
 	files, err := repo.Files(ctx, commit)
 	if err != nil {
 		return nil, err
@@ -89,6 +90,11 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit str
 		if s.path == "prepare.py" && i.Unscored != "" {
 			return nil, refusal(fmt.Errorf("%s: %s", filepath.Join(repo.Workspace(), s.path), i.Unscored))
 		}
+		if s.path == "prepare.py" {
+			if note := Unheeded(i, cache); note != "" {
+				notes = append(notes, note)
+			}
+		}
 		slices.SortStableFunc(i.Modules, func(a, b trainer.Module) int { // what is needed before what is not
 			return cmp.Compare(rank(a.Optional), rank(b.Optional))
 		})
@@ -135,6 +141,15 @@ func target(workspace, name string) string {
 		return ""
 	}
 	return filepath.ToSlash(rel)
+}
+
+// Unheeded says that a given cache ("": none) does not reach a prepare.py, and
+// what to do; "" if it does.
+func Unheeded(prepare trainer.Inspection, cache string) string {
+	if cache == "" || prepare.Unplaced == "" {
+		return ""
+	}
+	return fmt.Sprintf("prepare.py does not heed the cache %s (study.cache, or AUTORESEARCH_CACHE), as it has its data where %s says; write CACHE_DIR = … at the top of prepare.py and make the other places of it, or read AUTORESEARCH_CACHE there", cache, prepare.Unplaced)
 }
 
 func rank(optional bool) int {

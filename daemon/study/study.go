@@ -73,7 +73,11 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 		return nil, err
 	}
 	s.about = plan.Study
-	notes, err := Beside(ctx, o.Repo, o.Inspect, s.about.BaseCommit)
+	cache, err := o.Config.GivenCache()
+	if err != nil {
+		return nil, err
+	}
+	notes, err := Beside(ctx, o.Repo, o.Inspect, s.about.BaseCommit, cache)
 	if err != nil {
 		return nil, err
 	}

@@ -357,6 +357,54 @@ def prepare_fault(tree, score_name):
     return ""
 
 
+_PLACE = re.compile(r"(?i)_?(data|cache|corpus|shards?|tokenizer)_?(dir|path|root|folder|home)")
+
+
+def unplaced(tree):
+    """How a prepare.py says where its data lies, if a cache that it is given does not reach it; "" if it does.
+
+    It reaches a CACHE_DIR that is bound where _autoresearchd_boundary settles it, and whoever reads the
+    environment. A prepare.py that names no place has none to be told.
+    """
+    if any(isinstance(n, ast.Constant) and n.value == "AUTORESEARCH_CACHE" for n in ast.walk(tree)):
+        return ""
+    elsewhere = ""
+    left = [(tree, None)]  # a node, and the function that it is in
+    while left:
+        node, function = left.pop()
+        bound = [name for name in _binds(node) if name == "*" or _PLACE.fullmatch(name)]
+        for name in bound:
+            if name == "*" and function is None:
+                return ""
+            if name.upper() == "CACHE_DIR" and function is None and not isinstance(node, ast.NamedExpr):
+                return ""
+            words = f"{name} (line {getattr(node, 'lineno', 0)}"
+            if function is not None:
+                words += f", within {function}"
+            elif isinstance(node, ast.NamedExpr):
+                words += ", by :="
+            if not elsewhere or name.upper() == "CACHE_DIR":
+                elsewhere = words + ")"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            function = node.name
+        left += [(child, function) for child in reversed(list(ast.iter_child_nodes(node)))]
+    return elsewhere
+
+
+def _binds(node):
+    """The names that a statement, or a walrus, binds."""
+    match node:
+        case ast.Assign(targets=targets):
+            return [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            return [name]
+        case ast.AugAssign(target=ast.Name(id=name)) | ast.NamedExpr(target=ast.Name(id=name)):
+            return [name]
+        case ast.Import() | ast.ImportFrom():
+            return [alias.asname or alias.name for alias in node.names]
+    return []
+
+
 def _unscored(function, score_name):
     inner = {n for f in ast.walk(function) if f is not function and _scope(f) for n in ast.walk(f)}
     body = [n for n in ast.walk(function) if n not in inner]

@@ -132,3 +132,30 @@ func TestWhatIsWrongWithAPrepare(t *testing.T) {
 		}
 	}
 }
+
+// TestWhereAPrepareHasItsData: what is settled by a given cache is no matter,
+// what is not is named.
+func TestWhereAPrepareHasItsData(t *testing.T) {
+	p := newProcess(t, options(t))
+	for source, want := range map[string]string{
+		"CACHE_DIR = '/x'\nDATA_DIR = CACHE_DIR + '/d'\n":                                     "",
+		"class C:\n    cache_dir: str = '/x'\nDATA_DIR = C.cache_dir\n":                       "",
+		"from paths import CACHE_DIR\nDATA_DIR = CACHE_DIR\n":                                 "",
+		"from paths import *\nDATA_DIR = CACHE_DIR\n":                                         "",
+		"try:\n    A, CACHE_DIR = 1, '/x'\nexcept OSError:\n    pass\nDATA_DIR = CACHE_DIR\n": "",
+		"import os\nDATA_DIR = os.environ.get('AUTORESEARCH_CACHE', '/x')\n":                  "",
+		"WORDS = 'a b'\n":                                                             "",
+		"def f():\n    return 1\n":                                                    "",
+		"DATA_DIR = f\"{(CACHE_DIR := '/x')}/d\"\n":                                   "CACHE_DIR (line 1, by :=)",
+		"if (CACHE_DIR := find()):\n    pass\n":                                       "CACHE_DIR (line 1, by :=)",
+		"def places():\n    CACHE_DIR = '/x'\n    return CACHE_DIR\n":                 "CACHE_DIR (line 2, within places)",
+		"DATA_DIR = None\ndef setup():\n    global CACHE_DIR\n    CACHE_DIR = '/x'\n": "CACHE_DIR (line 4, within setup)",
+		"import os\nDATA_DIR = os.path.expanduser('~/d')\n":                           "DATA_DIR (line 2)",
+		"from paths import DATA_PATH\n":                                               "DATA_PATH (line 1)",
+	} {
+		i, err := p.Inspect(context.Background(), []byte(source))
+		if err != nil || i.Unplaced != want {
+			t.Errorf("%q: %q, %v, want %q", source, i.Unplaced, err, want)
+		}
+	}
+}

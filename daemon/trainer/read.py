@@ -12,8 +12,8 @@ def read(source):
     """Reads train.py without running it.
 
     Returns JSON {"error", "constants", "others", "imports", "modules",
-    "evaluates", "claims", "unscored"}; spans are byte offsets into the source. Of prepare.py
-    only "unscored" is of interest, and what it imports.
+    "evaluates", "claims", "unscored", "unplaced"}; spans are byte offsets into the source. Of
+    prepare.py only the last two are of interest, and what it imports.
     """
     try:
         tree = ast.parse(source)
@@ -32,6 +32,7 @@ def read(source):
         evaluates=_autoresearchd_contract.evaluates(tree),
         claims=_autoresearchd_contract.claims(tree),
         unscored=_autoresearchd_contract.prepare_fault(tree, _autoresearchd_boundary.score_name),
+        unplaced=_autoresearchd_contract.unplaced(tree),
     )
 
 
@@ -97,7 +98,9 @@ def _taken(tree):
     return list(dict.fromkeys(names))
 
 
-def _answer(error="", constants=(), others=(), imports=(), modules=(), evaluates=False, claims=(), unscored=""):
+def _answer(
+    error="", constants=(), others=(), imports=(), modules=(), evaluates=False, claims=(), unscored="", unplaced=""
+):
     answer = {
         "error": error,
         "constants": list(constants),
@@ -107,5 +110,6 @@ def _answer(error="", constants=(), others=(), imports=(), modules=(), evaluates
         "evaluates": evaluates,
         "claims": list(claims),
         "unscored": unscored,
+        "unplaced": unplaced,
     }
     return json.dumps(answer).encode()

@@ -64,6 +64,7 @@ type Inspection struct {
 	Evaluates bool              `json:"evaluates"`
 	Claims    []Claim           `json:"claims"`   // what it decides itself
 	Unscored  string            `json:"unscored"` // why it cannot be a prepare.py that gives scores; "": it may
+	Unplaced  string            `json:"unplaced"` // how a prepare.py says where its data lies, if a given cache does not reach it; "": it does
 }
 
 // Claim is something that a script does not take from prepare, although the
