@@ -28,6 +28,12 @@ esac
 [ -n "$dest" ] || [ "$(id -u)" = 0 ] ||
   die "make install writes to $bindir, /etc and /var: run it as root (\`sudo make install\`), or name a folder with DESTDIR"
 
+# As `autoresearchd init` looks for a GPU; before a driver's first use its
+# devices may be missing.
+profile=cpu corpus=python
+if [ -e /dev/nvidiactl ] || [ -e /proc/driver/nvidia/version ]; then profile=hopper corpus=hub; fi
+budget=$(sed -n "/^\[$profile\.prepare\]/,/^\[/s/^TIME_BUDGET = \([0-9]*\).*/\1s/p" configs/workspace/profiles.toml)
+
 install -d "$dest$bindir" "$dest$etc" "$dest${unit%/*}" "$dest${sysusers%/*}"
 install -m 0755 "$bin" "$dest$bindir/autoresearchd"
 sed "s|/usr/local/bin/|$bindir/|g" configs/systemd/autoresearchd.service >"$dest$unit"
@@ -37,8 +43,11 @@ say "installed $dest$bindir/autoresearchd and $dest$unit"
 if [ -e "$dest$config" ]; then
   say "kept $dest$config"
 else
-  # The unit's cache, named where every command finds it.
-  sed "s|^cache *= \"\" *#|cache     = \"$cache\"   #|" autoresearch.toml >"$dest$config"
+  # The unit's cache, named where every command finds it, and the budget that the
+  # profile for this machine is made for; a folder may go to any machine.
+  edits=(-e "s|^cache *= \"\" *#|cache     = \"$cache\"   #|")
+  [ -n "$dest" ] || edits+=(-e "s|^budget *= \"[^\"]*\"|budget    = \"$budget\"|")
+  sed "${edits[@]}" autoresearch.toml >"$dest$config"
   chmod 0644 "$dest$config"
   say "wrote $dest$config"
 fi
@@ -113,10 +122,6 @@ if [ -e "$workspace/train.py" ]; then
   exit 0
 fi
 
-# As `autoresearchd init` looks for a GPU; before a driver's first use its
-# devices may be missing.
-profile=cpu corpus=python
-if [ -e /dev/nvidiactl ] || [ -e /proc/driver/nvidia/version ]; then profile=hopper corpus=hub; fi
 variables=
 if ! grep -q '^cache *= *"[^"]' "$config"; then variables=" AUTORESEARCH_CACHE=$cache"; fi
 say "
@@ -128,4 +133,8 @@ if [ "$profile" = hopper ]; then
   say "where the hub cannot be reached: --corpus python, the text of the Python installation, or --corpus FOLDER with text of your own"
 else
   say "no NVIDIA driver was found: this is a small study on the CPU, to look at; on a machine with a GPU it is --profile hopper --corpus hub"
+fi
+has=$(sed -n 's/^budget *= *"\([^"]*\)".*/\1/p' "$config" | head -n 1)
+if [ "${has:-300s}" != "$budget" ]; then
+  say "$config has budget = \"${has:-300s}\"; the profile $profile is made for \"$budget\""
 fi

@@ -76,8 +76,8 @@ func TestMakeInstall(t *testing.T) {
 	shipped := filepath.Join(dest, config1)
 	c, err := config.Load(shipped, nil)
 	must(t, err)
-	if c.Study.Cache != "/var/cache/autoresearch" {
-		t.Errorf("the installed configuration names the cache %q", c.Study.Cache)
+	if c.Study.Cache != "/var/cache/autoresearch" || c.Trial.Budget.Seconds != 300 {
+		t.Errorf("the installed configuration names the cache %q and the budget %v", c.Study.Cache, c.Trial.Budget)
 	}
 	must(t, os.WriteFile(shipped, []byte("# mine\n"), 0o644))
 	expect("install", installed+"kept DEST"+config1+"\n")
@@ -194,6 +194,11 @@ func TestOnAMachine(t *testing.T) {
 	m.run("no right to become the user", "install.sh")
 	must(t, os.Remove(m.dir+"/marks/refused"))
 	m.run("in a container without systemd", "install.sh")
+	c, err := config.Load(m.dir+"/etc/autoresearch/autoresearch.toml", nil)
+	must(t, err)
+	if c.Trial.Budget.Seconds != 10 { // as the profile for a machine without a GPU has it
+		t.Errorf("the installed configuration has the budget %v", c.Trial.Budget)
+	}
 	must(t, os.MkdirAll(m.dir+"/run/systemd/system", 0o755))
 	m.run("without a GPU", "install.sh")
 	m.file("dev/nvidiactl", "")
