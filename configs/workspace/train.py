@@ -22,6 +22,11 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.compiler import nested_compile_region
+
+if torch.cuda.is_available():  # seconds that a CPU has no use for; a trial that stands by has them behind it
+    import torch._inductor.compile_fx
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 import prepare
 from prepare import MAX_SEQ_LEN, TIME_BUDGET, evaluate_bpb, make_dataloader
@@ -80,9 +85,6 @@ prefer_cudnn = False  # full attention through cuDNN's kernel where SDPA can cho
 peak_flops = 989.5e12  # dense bf16 of an H100 or H200 SXM; what mfu is a share of
 step_budget = getattr(prepare, "STEP_BUDGET", 0)  # counted steps that replace TIME_BUDGET; 0: none
 uncounted_steps = 11  # steps 0 to 10 compile and warm up
-
-if window_kernel == "flex":  # its import alone takes seconds, and it pays on a GPU only
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 
 # ---- model ---------------------------------------------------------------------------------------------------------
@@ -156,15 +158,23 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
+    """A layer: x is the stream, `added` what the layer before is still to add to it. Gives both for the next one.
+
+    Blocks of one kind are compiled once. Two of them meet at the result of a matrix product, which is written to
+    memory in any case, so that what stands on either side of it is fused as if there were no blocks.
+    """
+
     def __init__(self, width, window, gated):
         super().__init__()
         self.attention = Attention(width, window, gated)
         self.up = Linear(width, MLP_RATIO * width)
         self.down = Linear(MLP_RATIO * width, width)
 
-    def forward(self, x, extra, cos, sin, masks):
+    @nested_compile_region
+    def forward(self, x, added, x0, scale, share, extra, cos, sin, masks):
+        x = scale * (x + added) + share * x0
         x = x + self.attention(rms_norm(x), extra, cos, sin, masks)
-        return x + self.down(F.relu(self.up(rms_norm(x))).square())
+        return x, self.down(F.relu(self.up(rms_norm(x))).square())
 
 
 def band_mask(window):
@@ -227,10 +237,13 @@ class GPT(nn.Module):
         T = tokens.size(1)
         cos, sin = self.cos[:T], self.sin[:T]
         x = x0 = rms_norm(F.embedding(tokens, self.wte))
+        added = torch.zeros_like(x)
         for i, block in enumerate(self.blocks):
-            x = self.residual_scale[i] * x + self.x0_scale[i] * x0
+            # Copies, since views at different places of one tensor are blocks of different kinds.
+            scale, share = self.residual_scale[i].clone(), self.x0_scale[i].clone()
             extra = F.embedding(tokens, self.value_embeds[str(i)]) if has_value_embedding(i) else None
-            x = block(x, extra, cos, sin, self.masks)
+            x, added = block(x, added, x0, scale, share, extra, cos, sin, self.masks)
+        x = x + added
         capped = (self.head.weight / SOFTCAP).to(
             x.dtype
         )  # dividing the logits instead would be one more pass over them
@@ -520,7 +533,7 @@ def main():
     model.eval()
     if on_gpu:
         torch.cuda.empty_cache()
-    val_bpb = evaluate_bpb(compiled, tokenizer, DEVICE_BATCH_SIZE)
+    val_bpb = evaluate_bpb(compiled, tokenizer, sequences)
 
     corrected = getattr(prepare, "last_corrected_bpb", None)
     peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0

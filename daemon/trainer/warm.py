@@ -15,9 +15,10 @@ import types
 
 import _autoresearchd_bootstrap as bootstrap
 
-# What asks for the working directory while it is imported, and for what: multiprocessing notes it for children (see
-# check), inspect makes names of files absolute that have no folder, such as <string>.
-_MAY_ASK = {"multiprocessing.process", "inspect"}
+# What asks for the working directory while it is imported, and for what: multiprocessing notes it for children and the
+# compiler for its debugging output (see check), inspect makes names of files absolute that have no folder, such as
+# <string>, tempfile has it for a last resort, and Inductor takes it for CUTLASS where none is named.
+_MAY_ASK = {"multiprocessing.process", "inspect", "torch._dynamo.config", "tempfile", "torch._inductor.config"}
 
 done = []  # the statements that were run, as text
 
@@ -65,6 +66,10 @@ def check(data):
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.ORIGINAL_DIR = spec["directory"]
+    for name in ("torch._dynamo.config", "torch._inductor.config"):
+        config = sys.modules.get(name)
+        if config is not None and "TORCH_COMPILE_DEBUG_DIR" not in os.environ and hasattr(config, "debug_dir_root"):
+            config.debug_dir_root = os.path.join(spec["directory"], "torch_compile_debug")
     return b""
 
 
@@ -88,10 +93,12 @@ def _leading(tree, beside):
         match node:
             case ast.Expr(value=ast.Constant(value=str())) | ast.ImportFrom(module="__future__"):
                 continue
-            case ast.Import(names=names) if not any(name.name.split(".")[0] in local for name in names):
+            case ast.Import() | ast.ImportFrom() if _elsewhere(node, local):
                 pass
-            case ast.ImportFrom(module=str(module), level=0) if module.split(".")[0] not in local:
-                pass
+            case ast.If(test=test, body=body, orelse=[]) if ast.unparse(test) == "torch.cuda.is_available()" and all(
+                _elsewhere(each, local) for each in body
+            ):
+                pass  # what a GPU needs
             case ast.Assign(
                 targets=[ast.Subscript(value=environ, slice=ast.Constant(value=str()))], value=ast.Constant(value=str())
             ) if ast.unparse(environ) == "os.environ":
@@ -106,6 +113,16 @@ def _leading(tree, beside):
                 return found, tree.body[at:]
         found.append(node)
     return found, []
+
+
+def _elsewhere(node, local):
+    """Whether a statement imports, and nothing that lies beside train.py."""
+    match node:
+        case ast.Import(names=names):
+            return not any(name.name.split(".")[0] in local for name in names)
+        case ast.ImportFrom(module=str(module), level=0):
+            return module.split(".")[0] not in local
+    return False
 
 
 def _asking(real, asked):
