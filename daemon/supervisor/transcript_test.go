@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,7 +75,7 @@ type play struct {
 	strategy *scripted
 	stage    *stage
 	gpu      *fakeGPU
-	unfit    atomic.Pointer[device.Unfit]
+	unfit    sync.Map // *device.Unfit by device
 	began    time.Time
 	seats    int
 
@@ -282,8 +281,9 @@ func (p *play) commands() map[string]func(string) error {
 			return err
 		},
 		"unfit": func(rest string) error { // what looks at the device finds from now on
-			why, lost := strings.CutPrefix(rest, "lost ")
-			p.unfit.Store(&device.Unfit{Lost: lost, Why: why})
+			name, words, _ := strings.Cut(rest, " ")
+			why, lost := strings.CutPrefix(words, "lost ")
+			p.unfit.Store(name, &device.Unfit{Lost: lost, Why: why})
 			return nil
 		},
 		"second": func(string) error { // a second daemon on the same state directory
@@ -381,8 +381,8 @@ const settle = 100 * time.Microsecond
 func (p *play) fit(name string) *device.Unfit {
 	index, _ := device.CUDAIndex(name)
 	time.Sleep(time.Duration(index) * time.Microsecond)
-	if u := p.unfit.Load(); u != nil && u.Why != "" {
-		return u
+	if u, ok := p.unfit.Load(name); ok && u.(*device.Unfit).Why != "" {
+		return u.(*device.Unfit)
 	}
 	return nil
 }
