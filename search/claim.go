@@ -12,7 +12,8 @@ type Claimer interface {
 
 // Claim is what a study may say of its champion. Runs are unbiased: made after
 // the champion was chosen, so that no luck was chosen with it, and after the
-// study chose its last, once there are such. All val_bpb are bits per byte.
+// study chose its last, once there are such. All are of one kind of devices, that
+// on which the champion was chosen. All val_bpb are bits per byte.
 type Claim struct {
 	Champion int64   `json:"champion"` // the trial that first had its source; 0: there is none
 	ValBPB   float64 `json:"val_bpb"`  // mean of the unbiased runs; of all runs, while there is none
@@ -44,9 +45,16 @@ func (l *ledger) proven(end *program) *program {
 	return over
 }
 
-// beyond reports whether a is better than b beyond the noise.
+// beyond reports whether a is better than b beyond the noise, on any one kind of
+// devices.
 func beyond(a, b []run, sigma, freedom float64) bool {
-	return shared(a, b) >= claimRuns && meanOf(b)-meanOf(a) > needed(a, b, sigma, freedom)
+	for _, kind := range kinds(a) {
+		a, b := on(kind, a), on(kind, b)
+		if shared(a, b) >= claimRuns && meanOf(b)-meanOf(a) > needed(a, b, sigma, freedom) {
+			return true
+		}
+	}
+	return false
 }
 
 // needed is Student's 95 % bound on the difference of two means of which
@@ -77,15 +85,16 @@ func (confirmed) Claim(h History) Claim {
 		return Claim{Words: "there is no champion yet"}
 	}
 	sigma, freedom := l.noise()
-	fair := c.fair()
+	kind := c.chosen()
+	fair := on(kind, c.fair())
 	stated, of := fair, "since it was chosen"
-	if last := pick(c.runs, func(r run) bool { return r.last }); len(last) > 0 {
+	if last := pick(on(kind, c.runs), func(r run) bool { return r.last }); len(last) > 0 {
 		stated, of = last, "kept for this at the study's end"
 	}
 	over := l.proven(c)
 	switch {
 	case len(stated) == 0:
-		stated, of = c.runs, "by which it was chosen, so it flatters"
+		stated, of = on(kind, c.runs), "by which it was chosen, so it flatters"
 	case over == nil && len(stated) == len(fair):
 		of = "of the study's start"
 	}
@@ -96,7 +105,7 @@ func (confirmed) Claim(h History) Claim {
 		out.Words = words + "; nothing has beaten it"
 		return out
 	}
-	theirs := over.fair()
+	theirs := on(kind, over.fair())
 	out.Over, out.OverRuns, out.Proven = over.origin, len(theirs), over.origin
 	if len(fair) > 0 && len(theirs) > 0 {
 		out.Gain, out.Needed = meanOf(theirs)-meanOf(fair), needed(fair, theirs, sigma, freedom)

@@ -47,17 +47,21 @@ func (confirmed) Judge(h History, r Result) Decision {
 	if c == nil {
 		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
 	}
+	p, again := l.program(r.Trial)
+	base := on(r.Trial.Kind, c.runs)
+	if len(base) == 0 {
+		return unlike(bpb, r.Trial.Kind, p == c)
+	}
 	sigma, _ := l.noise()
-	mean := meanOf(c.runs)
+	mean := meanOf(base)
 	theirs := fmt.Sprintf("the champion's %.6f", mean)
-	if n := len(c.runs); n > 1 {
+	if n := len(base); n > 1 {
 		theirs = fmt.Sprintf("the mean of the champion's %d runs, %.6f", n, mean)
 	}
-	p, again := l.program(r.Trial)
 	if !again || len(p.runs) == 0 {
 		return first(bpb, mean, sigma, theirs)
 	}
-	runs := append(p.runs[:len(p.runs):len(p.runs)], run{bpb: bpb})
+	runs := append(on(r.Trial.Kind, p.runs), run{bpb: bpb})
 	now := meanOf(runs)
 	if p == c {
 		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, trial %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.origin, now)}
@@ -80,6 +84,18 @@ func (confirmed) Judge(h History, r Result) Decision {
 	return Decision{Discard, words + ": its first run was luck"}
 }
 
+// unlike decides on the first run on a kind of devices: scores of two kinds do
+// not compare.
+func unlike(bpb float64, kind string, champion bool) Decision {
+	if kind == "" {
+		kind = "this device"
+	}
+	if champion {
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is the champion's own on %s: what others have there is compared with it", bpb, kind)}
+	}
+	return Decision{Discard, fmt.Sprintf("val_bpb %.6f, on %s, compares with nothing: the champion has no score there yet", bpb, kind)}
+}
+
 // first decides on the first run of a program.
 func first(bpb, mean, sigma float64, theirs string) Decision {
 	switch gain := mean - bpb; {
@@ -94,22 +110,28 @@ func first(bpb, mean, sigma float64, theirs string) Decision {
 	}
 }
 
-// Rerun implements Rerunner: first what is promising, then what the noise and
-// the claim need.
+// Rerun implements Rerunner: first the champion on a kind of devices on which
+// it has not run, then what is promising, then what the noise and the claim need.
 func (confirmed) Rerun(h History) (Proposal, bool) {
 	l := newLedger(h)
 	c := l.champion
 	if c == nil {
 		return Proposal{}, false
 	}
-	mean := meanOf(c.runs)
+	if len(on(h.Kind, c.runs)) == 0 {
+		if len(on(h.Kind, l.running[c])) > 0 {
+			return Proposal{}, false
+		}
+		return again(c, l.commonSeed(c), "to have its score on "+h.Kind), true
+	}
+	mean := meanOf(on(h.Kind, c.runs))
 	for _, p := range l.all {
-		if p.promising && !p.kept && len(p.runs) == 1 && p.tried < tries && p.runs[0].bpb < mean && len(l.running[p]) == 0 {
+		if p.promising && !p.kept && len(p.runs) == 1 && Alike(h.Kind, p.chosen()) && p.tried < tries && p.runs[0].bpb < mean && len(l.running[p]) == 0 {
 			return again(p, freshSeed(uint64(p.origin)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.runs[0].bpb), mean)), true
 		}
 	}
 	p, why := l.claimant()
-	if p == nil {
+	if p == nil || !Alike(h.Kind, c.chosen()) {
 		return Proposal{}, false
 	}
 	proposal := again(p, l.commonSeed(p), why)
@@ -133,7 +155,8 @@ func clip(s string, n int) string {
 	return s
 }
 
-// claimant is the program that needs an unbiased run next, and why; nil: none.
+// claimant is the program that needs an unbiased run next, on the kind of devices
+// on which the champion was chosen, and why; nil: none.
 func (l *ledger) claimant() (*program, string) {
 	c := l.champion
 	if l.trials == 1 && len(l.running[c]) == 0 && (l.end == 0 || l.end >= 2*standing) {
@@ -143,7 +166,7 @@ func (l *ledger) claimant() (*program, string) {
 	if over == nil {
 		return nil, ""
 	}
-	own, theirs := l.commonRuns(c), l.commonRuns(over)
+	own, theirs := l.commonRuns(c, c.chosen()), l.commonRuns(over, c.chosen())
 	if l.final() {
 		if theirs < own {
 			return over, fmt.Sprintf("the final comparison with trial %d", c.origin)
@@ -174,30 +197,23 @@ func sharedSeed(k int) uint64 { return freshSeed(uint64(k+1) << 48) }
 func (l *ledger) commonSeed(p *program) uint64 {
 	for k := 0; ; k++ {
 		seed := sharedSeed(k)
-		used := slices.Contains(l.running[p], seed)
-		for _, r := range p.runs {
-			used = used || r.seed == seed
-		}
-		if !used {
+		if used := func(r run) bool { return r.seed == seed }; !slices.ContainsFunc(p.runs, used) && !slices.ContainsFunc(l.running[p], used) {
 			return seed
 		}
 	}
 }
 
-// commonRuns counts p's unbiased runs with shared seeds, those that are pending
-// among them.
-func (l *ledger) commonRuns(p *program) int {
-	n := 0
-	for _, seed := range l.running[p] {
-		for k := range mostRuns + finalRuns {
-			if p.kept && seed == sharedSeed(k) {
-				n++
-			}
-		}
+// commonRuns counts p's unbiased runs with shared seeds on a kind of devices,
+// those that are pending among them.
+func (l *ledger) commonRuns(p *program, kind string) int {
+	runs := p.fair()
+	if p.kept {
+		runs = append(runs, l.running[p]...)
 	}
-	for _, r := range p.runs {
+	n := 0
+	for _, r := range on(kind, runs) {
 		for k := range mostRuns + finalRuns {
-			if r.fair && r.seed == sharedSeed(k) {
+			if r.seed == sharedSeed(k) {
 				n++
 			}
 		}
@@ -224,14 +240,14 @@ func (l *ledger) noise() (sigma, freedom float64) {
 	square := priorRuns * prior * prior
 	freedom = priorRuns
 	for _, p := range l.all {
-		if len(p.runs) < 2 {
-			continue
+		for _, kind := range kinds(p.runs) {
+			runs := on(kind, p.runs)
+			mean := meanOf(runs)
+			for _, r := range runs {
+				square += (r.bpb - mean) * (r.bpb - mean)
+			}
+			freedom += float64(len(runs) - 1)
 		}
-		mean := meanOf(p.runs)
-		for _, r := range p.runs {
-			square += (r.bpb - mean) * (r.bpb - mean)
-		}
-		freedom += float64(len(p.runs) - 1)
 	}
 	return math.Sqrt(square / freedom), freedom
 }

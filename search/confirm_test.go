@@ -206,6 +206,69 @@ func TestConfirmWithPending(t *testing.T) {
 	}
 }
 
+// TestKinds has two kinds of devices, on one of which everything scores higher:
+// the champion runs there first, what is worse there than it is there is no gain,
+// and no mean is of both.
+func TestKinds(t *testing.T) {
+	for _, rule := range []string{"greedy", "confirm"} {
+		judge, err := search.LookupJudge(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &tale{t: t, judge: judge, h: search.History{Trials: 40}}
+		new := func(kind string, bpb float64) search.Result {
+			id := int64(len(s.h.Done) + 1)
+			return s.add(search.Trial{ID: id, Kind: kind, Constants: []search.Constant{{Name: "X", Value: search.IntValue(id)}}, Code: 1, Seed: 42,
+				Proposal: search.Proposal{Strategy: "random", Description: fmt.Sprint("X ", id), Parent: s.h.Champion.ID}}, bpb)
+		}
+		rerun := func(kind string, bpb float64) (search.Result, bool) {
+			s.h.Kind = kind
+			p, again := judge.(search.Rerunner).Rerun(s.h)
+			if !again {
+				return search.Result{}, false
+			}
+			trial := search.Trial{ID: int64(len(s.h.Done) + 1), Kind: kind, Proposal: p, Seed: p.Seed, Code: 1}
+			h := s.h
+			h.Pending = []search.Trial{trial}
+			if p, again := judge.(search.Rerunner).Rerun(h); again {
+				t.Errorf("%s: it wants %+v while that runs", rule, p)
+			}
+			return s.add(trial, bpb), true
+		}
+		new("fast", 1.0)
+		if rule == "confirm" {
+			rerun("fast", 1.0004)
+		}
+		if r := new("slow", 0.5); r.Decision.Verdict != search.Discard || !strings.Contains(r.Decision.Reason, "compares with nothing") {
+			t.Errorf("%s: where the champion has not run: %+v", rule, r.Decision)
+		}
+		if r, ok := rerun("slow", 2.0); !ok || r.Trial.Proposal.Parent != 1 || r.Decision.Verdict != search.Discard || !strings.HasSuffix(r.Trial.Proposal.Description, "to have its score on slow)") && rule == "greedy" {
+			t.Errorf("%s: on another kind it wants %+v, %+v", rule, r.Trial.Proposal, r.Decision)
+		}
+		if r, ok := rerun("slow", 2.0); ok {
+			t.Errorf("%s: then it wants %+v", rule, r.Trial.Proposal)
+		}
+		if r := new("fast", 1.01); r.Decision.Verdict != search.Discard {
+			t.Errorf("%s: worse than the champion there, better than it elsewhere: %+v", rule, r.Decision)
+		}
+		r := new("slow", 1.9)
+		if r.Decision.Verdict != search.Keep || !strings.Contains(r.Decision.Reason, "0.100000 below the champion's 2.000000") {
+			t.Errorf("%s: better than the champion there: %+v", rule, r.Decision)
+		}
+		if again, ok := rerun("fast", 0.95); !ok || again.Trial.Proposal.Parent != r.Trial.ID {
+			t.Errorf("%s: the new champion is to run on the other kind, and what does is %+v", rule, again.Trial.Proposal)
+		}
+		if levels := search.Levels(s.h.Done); levels[len(levels)-1] != 1.9 {
+			t.Errorf("%s: the champion is known at %v", rule, levels)
+		}
+		if c, ok := judge.(search.Claimer); ok {
+			if claim := c.Claim(s.h); claim.Noise > 0.01 {
+				t.Errorf("the noise is %g: it is between kinds", claim.Noise)
+			}
+		}
+	}
+}
+
 // TestSeedIsNoDimension leaves seeds out of the space, unless they are asked for.
 func TestSeedIsNoDimension(t *testing.T) {
 	consts := []search.Constant{{Name: "SEED", Value: search.IntValue(42)}, {Name: "TORCH_SEED", Value: search.IntValue(42)}, {Name: "SEEDLING_LR", Value: search.FloatValue(0.1)}}

@@ -41,8 +41,12 @@ func (greedy) Judge(h History, r Result) Decision {
 		return d
 	}
 	bpb := r.Outcome.ValBPB
-	best, ok := ScoreOf(h, h.Champion.ID)
+	_, ok := ScoreOf(h, h.Champion.ID)
+	best, there := championOn(h, r.Trial.Kind)
+	own := IsRerun(r.Trial) && r.Trial.Proposal.Parent == h.Champion.ID
 	switch {
+	case ok && !there, ok && own:
+		return unlike(bpb, r.Trial.Kind, own)
 	case !ok:
 		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
 	case bpb < best:
@@ -51,6 +55,38 @@ func (greedy) Judge(h History, r Result) Decision {
 		return Decision{Discard, fmt.Sprintf("val_bpb %.6f equals the champion's", bpb)}
 	}
 	return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s above the champion's %.6f", bpb, difference(bpb-best), best)}
+}
+
+// championOn is the champion's first score on a kind of devices.
+func championOn(h History, kind string) (bpb float64, ok bool) {
+	for i := range h.Done {
+		t := &h.Done[i].Trial
+		if !Alike(kind, t.Kind) || t.ID != h.Champion.ID && !(IsRerun(*t) && t.Proposal.Parent == h.Champion.ID) {
+			continue
+		}
+		if bpb, ok := h.Done[i].Score(); ok {
+			return bpb, true
+		}
+	}
+	return 0, false
+}
+
+// Rerun implements Rerunner: the champion runs first on a kind of devices on
+// which it has no score.
+func (greedy) Rerun(h History) (Proposal, bool) {
+	if _, ok := championOn(h, h.Kind); ok || h.Champion.ID == 0 {
+		return Proposal{}, false
+	}
+	for _, t := range h.Pending {
+		if IsRerun(t) && t.Proposal.Parent == h.Champion.ID && t.Kind == h.Kind {
+			return Proposal{}, false
+		}
+	}
+	if _, ok := ScoreOf(h, h.Champion.ID); !ok {
+		return Proposal{}, false
+	}
+	c := h.Champion
+	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again: to have its score on %s)", clip(c.Proposal.Description, 80), c.ID, h.Kind), Parent: c.ID, Seed: c.Seed}, true
 }
 
 // unscored decides what no rule may keep. A pruned or interrupted trial ran

@@ -1,13 +1,17 @@
 package search
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // run is one that has a score.
 type run struct {
 	bpb  float64
 	seed uint64
-	fair bool // unbiased: made when the program had been chosen already, or chosen by nobody
-	last bool // made in the study's last trials, after which nothing is chosen
+	kind string // of its device
+	fair bool   // unbiased: made when the program had been chosen already, or chosen by nobody
+	last bool   // made in the study's last trials, after which nothing is chosen
 }
 
 // program is a train.py with its constants, and all its runs that have a score.
@@ -30,10 +34,10 @@ type ledger struct {
 	champions []*program       // in the order in which they were kept, each once
 	champion  *program         // nil: none
 	trials    int
-	running   map[*program][]uint64 // seeds of the re-runs that are pending
-	pending   int                   // trials, re-runs or not
-	end       int                   // trials that the study is to have; 0: no end in sight
-	seconds   float64               // counted training of the first trial that has a score; 0: not known
+	running   map[*program][]run // the re-runs that are pending, without scores
+	pending   int                // trials, re-runs or not
+	end       int                // trials that the study is to have; 0: no end in sight
+	seconds   float64            // counted training of the first trial that has a score; 0: not known
 }
 
 // identity is what two runs of one program share. Constants named SEED are no
@@ -41,13 +45,14 @@ type ledger struct {
 type identity struct{ code, constants uint64 }
 
 func newLedger(h History) *ledger {
-	l := &ledger{of: map[int64]*program{}, same: map[identity]*program{}, code: map[int64]uint64{}, running: map[*program][]uint64{}, pending: len(h.Pending), end: h.Trials}
+	l := &ledger{of: map[int64]*program{}, same: map[identity]*program{}, code: map[int64]uint64{}, running: map[*program][]run{}, pending: len(h.Pending), end: h.Trials}
 	for i := range h.Done {
 		l.add(&h.Done[i])
 	}
 	for i := range h.Pending {
-		if p, again := l.program(h.Pending[i]); again {
-			l.running[p] = append(l.running[p], h.Pending[i].Seed)
+		t := &h.Pending[i]
+		if p, again := l.program(*t); again {
+			l.running[p] = append(l.running[p], run{seed: t.Seed, kind: t.Kind})
 		}
 	}
 	return l
@@ -113,12 +118,13 @@ func (l *ledger) add(r *Result) {
 	}
 	if bpb, ok := r.Score(); ok {
 		if len(p.runs) == 0 && l.champion != nil && r.Decision.Verdict == Discard && t.Proposal.Strategy != Imported {
-			p.promising = bpb < meanOf(l.champion.runs)
+			theirs := on(t.Kind, l.champion.runs)
+			p.promising = len(theirs) > 0 && bpb < meanOf(theirs)
 		}
 		if l.champion == nil {
 			l.seconds = r.Outcome.TrainingSeconds
 		}
-		p.runs = append(p.runs, run{bpb, t.Seed, p.kept || l.champion == nil, IsRerun(*t) && string(t.Proposal.Memo) == finalMemo})
+		p.runs = append(p.runs, run{bpb, t.Seed, t.Kind, p.kept || l.champion == nil, IsRerun(*t) && string(t.Proposal.Memo) == finalMemo})
 	}
 	l.trials++
 	if r.Decision.Verdict == Keep && len(p.runs) > 0 {
@@ -143,6 +149,30 @@ func (p *program) fair() []run {
 	return pick(p.runs, func(r run) bool { return r.fair })
 }
 
+// Alike reports whether scores of two kinds of devices compare: those of one
+// kind do, and those of a kind that nobody noted with all.
+func Alike(kind, other string) bool { return kind == other || kind == "" || other == "" }
+
+// on are the runs whose scores compare with those of a kind of devices.
+func on(kind string, runs []run) []run {
+	return pick(runs, func(r run) bool { return Alike(kind, r.kind) })
+}
+
+// kinds lists the kinds of devices of runs, in their order.
+func kinds(runs []run) []string {
+	var out []string
+	for _, r := range runs {
+		if !slices.ContainsFunc(out, func(kind string) bool { return Alike(kind, r.kind) }) {
+			out = append(out, r.kind)
+		}
+	}
+	return out
+}
+
+// chosen is the kind of devices on which a program was run first, by which it
+// was chosen.
+func (p *program) chosen() string { return p.runs[0].kind }
+
 func pick(runs []run, want func(run) bool) []run {
 	var out []run
 	for _, r := range runs {
@@ -162,7 +192,8 @@ func meanOf(runs []run) float64 {
 }
 
 // Levels returns what is known of the champion's val_bpb after each trial: the
-// mean of all runs that its program has had by then, NaN while there is none.
+// mean of all runs that its program has had by then on the kind of devices on
+// which it was chosen, NaN while there is none.
 // A judge that has nothing run again leaves it at the champion's one score.
 func Levels(done []Result) []float64 {
 	l := newLedger(History{})
@@ -171,7 +202,7 @@ func Levels(done []Result) []float64 {
 		l.add(&done[i])
 		out[i] = math.NaN()
 		if l.champion != nil {
-			out[i] = meanOf(l.champion.runs)
+			out[i] = meanOf(on(l.champion.chosen(), l.champion.runs))
 		}
 	}
 	return out

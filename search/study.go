@@ -173,6 +173,7 @@ type History struct {
 	Vetoed   int       // of Pending, the last: proposals for this very trial that will not run
 	Earlier  []Earlier // studies that [search] warm_start names
 	Trials   int       // that the study is to have in all; 0: no end in sight
+	Kind     string    // of the device that is asked for; "": not known
 }
 
 // Earlier is a study that was run before this one, elsewhere. Its scores do not

@@ -90,7 +90,7 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 	t, suggestion, err := turn.Turn{
 		World:    p.world(),
 		Strategy: asked{p.strategy, p, say}, Name: p.config.Search.Strategy, Known: p.known, Judge: p.judge, Suggested: suggested,
-		Limits: constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()}, Seed: p.study.About().Seed,
+		Limits: constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()}, Seed: p.study.About().Seed, Kind: d.Kind,
 		Listener: turn.Listener{
 			Asking: func() error {
 				p.o.Progress()

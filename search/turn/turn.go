@@ -68,6 +68,7 @@ type Turn struct {
 	Judge     search.Judge
 	Suggested []Values           // that wait, the oldest first
 	Limits    constraint.Options // of the device that it is for
+	Kind      string             // of that device, across which scores compare
 	Seed      uint64             // of trials whose proposal names none
 	Listener
 }
@@ -87,6 +88,7 @@ type Listener struct {
 // budget and when it started; its Proposal keeps the Source. Before there is a
 // champion, h.Champion is the zero value, and h.Space is not looked at.
 func (t Turn) Next(ctx context.Context, h search.History) (next search.Trial, suggestion int64, err error) {
+	h.Kind = t.Kind
 	passed := 0
 	var vetoed []search.Trial
 	for {
