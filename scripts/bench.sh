@@ -6,6 +6,7 @@
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
 #   scripts/bench.sh overhead what a trial costs beside its counted training, under the daemon and as plain python, CPU
 #   scripts/bench.sh seats    trials an hour of two seats against one, on recorded sleeps
+#   scripts/bench.sh cost     what the loop takes of a core beside 1 and 64 seats with scripted trainers, and a scrape and a status then
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
 #   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, 50 watchers of its events, and the page in Chromium
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
@@ -37,6 +38,13 @@ overhead() {
 
 seats() { scripts/bench_seats/bench.sh; }
 
+cost() {
+  scripts/setup.sh
+  # shellcheck source=/dev/null
+  . "$build/env"
+  go test -run '^$' -bench BenchmarkSeats -benchtime 1x ./daemon/supervisor
+}
+
 metrics() { scripts/bench_metrics.sh; }
 
 page() { scripts/bench_page.sh; }
@@ -58,11 +66,11 @@ uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | overhead | seats | metrics | page | search | pending | ask | llm) ;;
+  embed | daemon | overhead | seats | cost | metrics | page | search | pending | ask | llm) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon overhead seats metrics page search pending ask llm; fi
+if [ $# = 0 ]; then set -- embed daemon overhead seats cost metrics page search pending ask llm; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

@@ -12,7 +12,7 @@ trap 'rm -rf "$scratch"' EXIT
 # shellcheck source=/dev/null
 . "$build/env"
 go build -o "$scratch/serve" ./scripts/serve
-python3 scripts/bench_seats.py "$scratch/serve" /metrics --trials "${TRIALS:-1000}" --goal 50
+python3 scripts/bench_answers.py "$scratch/serve" /metrics --trials "${TRIALS:-1000}" --goal 50
 mkdir "$scratch/workspace"
 cp -r "$build/study/workspace/.git" "$scratch/workspace/.git"
 for name in train.py prepare.py program.md .gitignore; do cp "$build/study/workspace/$name" "$scratch/workspace/"; done

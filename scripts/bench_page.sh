@@ -20,5 +20,5 @@ go build -o "$scratch/serve" ./scripts/serve
 for trials in ${TRIALS:-1000 10000}; do
   python3 scripts/bench_page.py "$scratch/serve" "$trials" --seconds "${SECONDS_EACH:-30}"
 done
-python3 scripts/bench_seats.py "$scratch/serve" /api/v1/status / --seconds "${SECONDS_EACH:-30}"
+python3 scripts/bench_answers.py "$scratch/serve" /api/v1/status / --seconds "${SECONDS_EACH:-30}"
 AUTORESEARCH_TEST_CHROMIUM=$(command -v chromium) go test -run '^$' -bench BenchmarkOpen -benchtime "${OPENED:-9}x" ./daemon/httpd/page

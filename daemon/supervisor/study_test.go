@@ -54,7 +54,7 @@ func scratch(t *testing.T) string {
 	return dir
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ var template = sync.OnceValues(func() (map[string][]byte, error) {
 })
 
 // newWorkspace makes a git work tree with one commit, the same in every test.
-func newWorkspace(t *testing.T, dir string) string {
+func newWorkspace(t testing.TB, dir string) string {
 	t.Helper()
 	files, err := template()
 	must(t, err)
