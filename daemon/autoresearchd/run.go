@@ -147,7 +147,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err != nil {
 		return err
 	}
-	o.Log, o.GPU, o.Cores = log, gpus, coresOf(machine, devices)
+	o.Log, o.GPU, o.Cores, o.Overlap = log, gpus, coresOf(machine, devices), c.Trial.Overlap == "auto"
 	if o.Room > 0 {
 		o.Room = len(devices)
 	}

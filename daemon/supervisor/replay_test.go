@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,7 +21,6 @@ import (
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
-	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 	_ "autoresearchd/search/cmaes"
 	_ "autoresearchd/search/gp"
@@ -29,20 +29,33 @@ import (
 )
 
 const (
-	replayVariable = "SUPERVISOR_TEST_REPLAY" // the study's folder: run it until killed
+	replayVariable = "SUPERVISOR_TEST_REPLAY" // the study's folder and its number of seats: run it until killed
 	replayKills    = 20
 	replayTrials   = 100
 )
 
 // TestReplay kills a study of the portfolio, under the judge that asks for
-// re-runs, at 20 random moments. What it proposed is what a study proposes that
-// is never stopped and whose trials end in the same way: the same constants,
-// seeds, words and memos, by the same strategies, judged in the same words.
+// re-runs, at 20 random moments, with one seat and with two. What it proposed is
+// what a study proposes that is never stopped, whose trials begin and are
+// decided in the same order and end in the same way: the same constants, seeds,
+// words and memos, by the same strategies, judged in the same words.
 func TestReplay(t *testing.T) {
-	if dir := os.Getenv(replayVariable); dir != "" {
-		must(t, replayStudy(dir, nil))
+	if given := os.Getenv(replayVariable); given != "" {
+		dir, seats, _ := strings.Cut(given, ",")
+		n, err := strconv.Atoi(seats)
+		must(t, err)
+		must(t, replayStudy(dir, n, nil, nil))
 		return
 	}
+	for seats := 1; seats <= 2; seats++ {
+		t.Run(fmt.Sprint(seats), func(t *testing.T) {
+			t.Parallel()
+			replay(t, seats)
+		})
+	}
+}
+
+func replay(t *testing.T, seats int) {
 	r := rand.New(rand.NewPCG(7, 20))
 	points := slices.DeleteFunc(faultpoint.Names(""), func(point string) bool {
 		return within(point, once) || strings.HasPrefix(point, "journal.flag.") || strings.HasPrefix(point, "lineage.rebuild.")
@@ -50,39 +63,48 @@ func TestReplay(t *testing.T) {
 	w := newWitness(t, measured)
 	for kill := range replayKills {
 		point := points[r.IntN(len(points))]
-		if r.IntN(3) == 0 {
+		if r.IntN(3) == 0 || kill > 5 && strings.HasPrefix(point, "lineage.champion.") { // a champion is rare later on
 			point = "journal.seat.after" // while a trial runs, which is most of a study's time
 		}
 		point = fmt.Sprintf("%s#%d", point, 1+r.IntN(2))
 		cmd := exec.Command(os.Args[0], "-test.run=^TestReplay$")
-		cmd.Env = append(os.Environ(), replayVariable+"="+w.dir, faultpoint.Variable+"="+point)
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s,%d", replayVariable, w.dir, seats), faultpoint.Variable+"="+point)
 		if out, err := cmd.CombinedOutput(); !bySIGKILL(err) {
 			t.Fatalf("kill %d at %s: %v\n%s", kill+1, point, err, out)
 		}
 		w.look(t)
 	}
-	must(t, replayStudy(w.dir, nil))
+	must(t, replayStudy(w.dir, seats, nil, nil))
 	stopped := verify(t, w.dir)
 	if len(stopped) != replayTrials || len(w.interrupted) == 0 {
 		t.Fatalf("%d trials, %d of them interrupted", len(stopped), len(w.interrupted))
 	}
 	outcomes := map[int64]search.Outcome{}
-	for _, rec := range stopped {
+	turned := 0 // decided before one that had begun earlier
+	for i, rec := range stopped {
 		outcomes[rec.Trial.ID] = rec.Outcome
+		if rec.Trial.ID > int64(i+1) {
+			turned++
+		}
 	}
+	if (turned > 0) != (seats > 1) {
+		t.Errorf("%d trials were decided before earlier ones", turned)
+	}
+	script, err := readMoves(w.dir)
+	must(t, err)
 	quiet := scratch(t)
 	newWorkspace(t, quiet)
-	must(t, replayStudy(quiet, outcomes))
+	must(t, replayStudy(quiet, seats, outcomes, script))
 	by := map[string]int{}
 	for i, want := range verify(t, quiet) {
 		got := stopped[i]
-		want.Trial.StartedAt = got.Trial.StartedAt
+		want.Trial.StartedAt, want.Trial.Device = got.Trial.StartedAt, got.Trial.Device
 		if a, b := encode(t, want.Result), encode(t, got.Result); a != b || !bytes.Equal(want.Trial.Source, got.Trial.Source) {
 			t.Fatalf("trial %d of the study that was never stopped is\n%s\nand of the other\n%s", want.Trial.ID, a, b)
 		}
 		by[got.Trial.Proposal.Strategy]++
 	}
-	t.Logf("%d kills, %d of %d trials interrupted; proposed by %v", replayKills, len(w.interrupted), len(stopped), by)
+	t.Logf("%d seats, %d kills, %d of %d trials interrupted, %d decided before earlier ones; proposed by %v", seats, replayKills, len(w.interrupted), len(stopped), turned, by)
 	for _, name := range []string{"evolution", "gp", "tpe", "cmaes", search.Confirm} {
 		if by[name] == 0 {
 			t.Errorf("%s proposed nothing: %v", name, by)
@@ -91,8 +113,9 @@ func TestReplay(t *testing.T) {
 }
 
 // replayStudy starts or goes on with a study. Its trials end as outcomes say, by
-// their number, and without any as their constants and seeds do.
-func replayStudy(dir string, outcomes map[int64]search.Outcome) error {
+// their number, and without any as their constants and seeds do; they begin and
+// end in the order of the script, and without one in an order of the director's.
+func replayStudy(dir string, seats int, outcomes map[int64]search.Outcome, script []move) error {
 	ctx := context.Background()
 	path := filepath.Join(dir, "autoresearch.toml")
 	text := fmt.Sprintf("[study]\ntag = %q\nworkspace = \"workspace\"\nstate = \"state\"\ntrials = %d\n[search]\nstrategy = %q\n[judge]\nrule = %q\n",
@@ -112,33 +135,19 @@ func replayStudy(dir string, outcomes map[int64]search.Outcome) error {
 	if err != nil {
 		return err
 	}
-	s, err := begin(ctx, j, repo, Options{Config: c, Registry: search.Default, Devices: []device.Device{{Name: "cpu"}}, Trainer: &repeating{journal: j, outcomes: outcomes}})
+	d, err := newDirector(dir, seats, j, outcomes, script)
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.Run(ctx), j.Close())
-}
-
-// repeating is a trainer whose trials end as they did before.
-type repeating struct {
-	journal  *journal.Journal
-	outcomes map[int64]search.Outcome
-}
-
-func (p *repeating) Inspect(_ context.Context, source []byte) (trainer.Inspection, error) {
-	return inspect(source), nil
-}
-
-func (p *repeating) Close() error { return nil }
-
-func (p *repeating) Warm(string, []byte) {}
-
-func (p *repeating) Run(_ context.Context, o trainer.Order, _ func(trainer.Event)) (search.Outcome, error) {
-	t := o.Trial
-	if o, ok := p.outcomes[t.ID]; ok {
-		return o, nil
+	o := Options{Config: c, Registry: search.Default, Trainer: d, Fit: d.fit, Finished: d.finished}
+	for i := range seats {
+		o.Devices = append(o.Devices, device.Device{Name: fmt.Sprintf("cpu:%d", i), Kind: device.CPU})
 	}
-	return measure(t), p.journal.SetSeat(t.ID, "{}")
+	s, err := begin(ctx, j, repo, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Run(ctx), j.Close(), d.file.Close())
 }
 
 // measure has what studies have: an optimum, noise, models that do not fit, and
