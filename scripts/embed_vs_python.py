@@ -24,6 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+PROTOCOL = 2  # of daemon/trainer
 PROGRESS = re.compile(r"step (\d+) .*?loss: ([0-9.naif]+).*?tok/sec: ([0-9,]+)")
 
 
@@ -57,7 +58,8 @@ def run_embedded(args, work, env):
         seat = subprocess.Popen(
             [args.binary, "trainer"], cwd=work, env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
         )
-        seat.stdin.write(frame({"op": "run", "python": args.python, "run": order}))
+        request = {"protocol": PROTOCOL, "op": "order", "python": args.python, "order": order}
+        seat.stdin.write(frame(request))
         seat.stdin.close()
         code = seat.wait()
         log.seek(0)
