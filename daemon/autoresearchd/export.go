@@ -202,13 +202,12 @@ func or(s, otherwise string) string {
 // exported is a line of `export --format jsonl`.
 type exported struct {
 	record.Trial
-	All    map[string]search.Value `json:"all_constants"`
-	Device string                  `json:"device"`
-	Curve  []search.Point          `json:"curve,omitempty"`
+	All   map[string]search.Value `json:"all_constants"`
+	Curve []search.Point          `json:"curve,omitempty"`
 }
 
 func exportedJSON(r journal.Record) exported {
-	e := exported{Trial: record.New(r), All: map[string]search.Value{}, Device: r.Trial.Device}
+	e := exported{Trial: record.New(r), All: map[string]search.Value{}}
 	for _, p := range r.Outcome.Curve {
 		if !math.IsNaN(p.Loss) && !math.IsInf(p.Loss, 0) { // JSON has no word for these
 			e.Curve = append(e.Curve, p)

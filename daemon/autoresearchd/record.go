@@ -270,6 +270,13 @@ func (g *globals) showCommand() *cobra.Command {
 				}
 			}
 			line("phases", "%s", strings.Join(phases, ", "))
+			if g := o.Gate; g != nil {
+				opened := fmt.Sprintf("at the end of trial %d, which has no score", g.After)
+				if !g.Scored.IsZero() {
+					opened = fmt.Sprintf("%.3f s after the evaluation of trial %d was over", g.Opened.Sub(g.Scored).Seconds(), g.After)
+				}
+				line("gate", "opened %s; it waited %.1f s there", opened, g.Waited)
+			}
 			if o.PeakVRAM > 0 || o.ScriptPeakVRAM > 0 {
 				line("peak VRAM", "%.1f GiB by NVML, %.1f GiB by the script's allocator", float64(o.PeakVRAM)/(1<<30), float64(o.ScriptPeakVRAM)/(1<<30))
 			}

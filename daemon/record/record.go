@@ -19,6 +19,7 @@ type Trial struct {
 	Description     string                   `json:"description"`
 	Constants       map[string]search.Value  `json:"constants"`
 	Seed            uint64                   `json:"seed"`
+	Device          string                   `json:"device"`
 	Status          search.Status            `json:"status"`
 	Decision        search.Verdict           `json:"decision"`
 	Reason          string                   `json:"reason"`
@@ -31,6 +32,7 @@ type Trial struct {
 	TrainingSeconds float64                  `json:"training_seconds"`
 	WallSeconds     float64                  `json:"wall_seconds"`
 	Phases          map[search.Phase]float64 `json:"phases"`
+	Gate            *search.GateRecord       `json:"gate,omitempty"`
 	StartedAt       time.Time                `json:"started_at"`
 	Stage           search.Stage             `json:"stage"`
 	Detail          string                   `json:"detail,omitempty"`
@@ -44,9 +46,9 @@ func New(r journal.Record) Trial {
 	t, o := r.Trial, r.Outcome
 	j := Trial{
 		ID: t.ID, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
-		Constants: map[string]search.Value{}, Seed: t.Seed, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
+		Constants: map[string]search.Value{}, Seed: t.Seed, Device: t.Device, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
 		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
-		WallSeconds: o.WallSeconds, Phases: o.Phases, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
+		WallSeconds: o.WallSeconds, Phases: o.Phases, Gate: o.Gate, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
 	}
 	changed := map[string]bool{}
 	for _, name := range t.Changed {

@@ -3,6 +3,7 @@ package journaltest
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"autoresearchd/search"
 )
@@ -57,6 +58,11 @@ func (s *study) outcome(t *search.Trial) search.Outcome {
 	o.Phases = map[search.Phase]float64{search.Startup: 3.25, search.Compile: 11.5, search.Train: 6.5 + o.TrainingSeconds}
 	if share == 1 {
 		o.Phases[search.Evaluate], o.Phases[search.Exit] = 14.25, 0.5
+	}
+	if share == 1 && t.ID%7 == 5 { // it got ready beside the one before it
+		o.Phases[search.Compile], o.Phases[search.Gate] = 9, 2.5
+		at := t.StartedAt.Add(15 * time.Second)
+		o.Gate = &search.GateRecord{After: t.ID - 1, Scored: at, Opened: at.Add(time.Millisecond), Waited: 2.5}
 	}
 	for _, seconds := range o.Phases {
 		o.WallSeconds += seconds

@@ -30,6 +30,8 @@ function figures(t) {
     ["started", when(t.started_at)],
     ["trained", `${duration(t.training_seconds)}, ${whole(t.num_steps)} steps, ${brief(t.tokens)} tokens`],
     ["in all", duration(t.wall_seconds)],
+    ["device", t.device ? inert(t.device) : null],
+    ["got ready", t.gate ? ["beside the evaluation of ", link(t.gate.after), `, and waited ${duration(t.gate.waited)} for its end`] : null],
     ["peak GPU memory", t.peak_vram_bytes ? bytes(t.peak_vram_bytes) : null],
     ["audit", t.audit_bpb ? `${bpb(t.audit_bpb)} on text that the search never sees` : null],
     ["seed", t.seed],
