@@ -100,6 +100,9 @@ func unscored(o Outcome) (Decision, bool) {
 		}
 		return Decision{}, false
 	case Pruned, Interrupted:
+		if o.Void != "" {
+			return Decision{Discard, o.Void + ": no evidence, so it is run once more"}, true
+		}
 		return Decision{Discard, because(string(o.Status)+" before it had a score", o.Detail)}, true
 	case "":
 		return Decision{Crash, "it has no outcome"}, true

@@ -87,7 +87,7 @@ func (s *seat) land(f *flight, o search.Outcome, err error) {
 	if o.Status == search.Crashed {
 		o.Detail += s.s.study.Uncommitted(o.Detail)
 	}
-	o = s.spared(o)
+	o = s.excused(f, s.spared(o))
 	var quarantine *trainer.Quarantine
 	if errors.As(err, &quarantine) {
 		f.log.Error("no new trial is begun", "device", f.trial.Device, "err", err)
@@ -110,6 +110,34 @@ func (s *seat) land(f *flight, o search.Outcome, err error) {
 	f.outcome, f.err = o, err
 	reached(f.scored)
 	reached(f.over)
+}
+
+// excused is an outcome that is no evidence of its program: a run that was
+// starved, or that ran out of memory because two were on the seat. It is void,
+// and there is another; what the other comes to stands.
+func (s *seat) excused(f *flight, o search.Outcome) search.Outcome {
+	done := s.s.study.History().Done
+	why, void := search.Starved(done, f.trial, o)
+	s.s.mu.Lock()
+	beside := s.cur != nil && s.next != nil && (f == s.cur || f == s.next)
+	if o.Status == search.OutOfMemory && beside {
+		why, void = "two trials on one device ran out of its memory", true
+		s.crowded = true
+	}
+	s.s.mu.Unlock()
+	switch {
+	case !void:
+	case search.Repeats(done, f.trial):
+		f.log.Warn("a run fares as the last one, which was void, and stands", "why", why)
+		o.Flags = append(o.Flags, "once more "+why+": it stands")
+	default:
+		if bpb, scored := (search.Result{Outcome: o}).Score(); scored {
+			why += fmt.Sprintf(" (its val_bpb was %.6f)", bpb)
+		}
+		f.log.Warn("a run is void", "why", why)
+		o.Status, o.ValBPB, o.Void = search.Interrupted, 0, why
+	}
+	return o
 }
 
 // interrupted is the outcome of a trial that could not run.
@@ -278,7 +306,9 @@ func (s *seat) warm(ctx context.Context, cur *flight) {
 func (s *seat) overlaps() bool {
 	c, _ := s.s.proposer.rules()
 	_, onGPU := device.CUDAIndex(s.device.Name)
-	return onGPU && s.s.o.GPU != nil && c.Trial.Overlap != "off" && c.Trial.Isolation == "process"
+	s.s.mu.Lock()
+	defer s.s.mu.Unlock()
+	return onGPU && !s.crowded && s.s.o.GPU != nil && c.Trial.Overlap != "off" && c.Trial.Isolation == "process"
 }
 
 // The memory of a device that an evaluation may still take.

@@ -36,6 +36,7 @@ type seat struct {
 	cur        *flight   // nil: no trial runs
 	next       *flight   // gets ready beside cur's evaluation; nil: none
 	quarantine hindrance // nil: the device is fit
+	crowded    bool      // its memory has been too little for two
 }
 
 // loop runs one trial after another until ctx ends or trials are no longer to

@@ -725,11 +725,13 @@ func (s *stage) Close() error { return nil }
 func parseOutcome(text string) search.Outcome {
 	word, rest, _ := strings.Cut(text, " ")
 	if v, err := strconv.ParseFloat(word, 64); err == nil {
-		gib, _ := strconv.ParseInt(strings.TrimSuffix(rest, "GiB"), 10, 64)
-		o := search.Outcome{Status: search.Completed, ValBPB: v, TrainingSeconds: 300, Steps: 891, PeakVRAM: gib << 30}
-		if loss, err := strconv.ParseFloat(strings.TrimPrefix(rest, "loss="), 64); err == nil {
-			for s := range 301 {
-				o.Curve = append(o.Curve, search.Point{Step: s, Seconds: float64(s), Loss: loss + float64(300-s)/100})
+		o := search.Outcome{Status: search.Completed, ValBPB: v, TrainingSeconds: 300, Steps: 891}
+		for _, word := range strings.Fields(rest) {
+			gib, _ := strconv.ParseInt(strings.TrimSuffix(word, "GiB"), 10, 64)
+			o.PeakVRAM = max(o.PeakVRAM, gib<<30)
+			if million, ok := strings.CutSuffix(word, "Mtok"); ok {
+				n, _ := strconv.ParseInt(million, 10, 64)
+				o.Tokens = n * 1e6
 			}
 		}
 		return o

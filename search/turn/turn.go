@@ -150,6 +150,9 @@ func (t Turn) propose(ctx context.Context, h search.History, vetoed []search.Tri
 		p := search.Proposal{Strategy: Suggestion, Description: "suggested: " + search.Describe(h.Champion.Constants, with(h.Champion.Constants, s.Set)), Parent: h.Champion.ID, Values: s.Set}
 		return proposed{Proposal: p, suggestion: s.ID, values: true}, nil
 	}
+	if p, ok := search.Again(h); ok {
+		return proposed{Proposal: p}, nil
+	}
 	if j, ok := t.Judge.(search.Rerunner); ok {
 		if p, ok := j.Rerun(h); ok {
 			return proposed{Proposal: p}, nil

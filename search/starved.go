@@ -1,0 +1,100 @@
+package search
+
+import (
+	"fmt"
+	"slices"
+)
+
+// The numbers of the rule, which is to miss a starved run rather than to doubt a
+// sound one.
+const (
+	starvedShare  = 0.5 // of the usual throughput, below which a run was starved
+	usualRuns     = 3   // that say what is usual, at the least
+	usualRunsMost = 9   // and at the most: the last ones
+)
+
+// Starved reports whether a run is no evidence of its program because something
+// else took its machine, and says so with the numbers: its throughput was far
+// below the median of those that came before it with the same work on the same
+// kind of devices. A budget in steps is the same work however long it takes.
+func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
+	rate, ok := throughput(o)
+	if !ok || o.Status != Completed || t.Code == 0 || t.Budget.Steps > 0 {
+		return "", false
+	}
+	work := workOf(t)
+	var usual []float64
+	for _, r := range slices.Backward(done) {
+		if len(usual) == usualRunsMost {
+			break
+		}
+		before, ok := throughput(r.Outcome)
+		if ok && r.Outcome.Status == Completed && r.Trial.Code == t.Code && Alike(r.Trial.Kind, t.Kind) && r.Trial.Budget == t.Budget && work == workOf(r.Trial) {
+			usual = append(usual, before)
+		}
+	}
+	if len(usual) < usualRuns {
+		return "", false
+	}
+	slices.Sort(usual)
+	median := (usual[(len(usual)-1)/2] + usual[len(usual)/2]) / 2
+	if rate >= starvedShare*median {
+		return "", false
+	}
+	return fmt.Sprintf("starved: %.4g tokens a second, where %.4g are usual of this code with this work: something else used the machine", rate, median), true
+}
+
+func throughput(o Outcome) (tokensPerSecond float64, ok bool) {
+	if o.Tokens <= 0 || o.TrainingSeconds <= 0 {
+		return 0, false
+	}
+	return float64(o.Tokens) / o.TrainingSeconds, true
+}
+
+// workOf identifies what sets a trial's work for a token: every constant but
+// fractions, such as learning rates, and seeds.
+func workOf(t Trial) uint64 {
+	var sets []Constant
+	for _, c := range t.Constants {
+		if !isFraction(c.Value) && !isSeed(c.Name) {
+			sets = append(sets, c)
+		}
+	}
+	return Fingerprint(sets)
+}
+
+func isFraction(v Value) bool {
+	if v.Kind() == Tuple {
+		return !slices.ContainsFunc(v.Items(), func(item Value) bool { return !isFraction(item) })
+	}
+	return v.Kind() == Float
+}
+
+// Repeats reports whether a trial runs a program again whose last run was void.
+// Its own run stands, whatever comes of it.
+func Repeats(done []Result, t Trial) bool {
+	return IsRerun(t) && slices.ContainsFunc(done, func(r Result) bool { return r.Trial.ID == t.Proposal.Parent && r.Outcome.Void != "" })
+}
+
+// Again proposes to run once more what had a void run, with the same seed, on
+// the same kind of devices. It comes before whatever else a judge wants to know.
+func Again(h History) (Proposal, bool) {
+	again := map[int64]bool{}
+	note := func(t *Trial) {
+		if IsRerun(*t) {
+			again[t.Proposal.Parent] = true
+		}
+	}
+	for i := range h.Pending {
+		note(&h.Pending[i])
+	}
+	for i := range h.Done {
+		note(&h.Done[i].Trial)
+	}
+	for _, r := range h.Done {
+		if t := r.Trial; r.Outcome.Void != "" && !again[t.ID] && Alike(h.Kind, t.Kind) {
+			return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again: its run was void)", clip(t.Proposal.Description, 80), t.ID), Parent: t.ID, Seed: t.Seed}, true
+		}
+	}
+	return Proposal{}, false
+}
