@@ -88,6 +88,7 @@ func (p *Process) warm(name string, source []byte) {
 	b := &standby{t: t.(*process), env: env, venv: venv, cancel: cancel, ready: make(chan struct{})}
 	b.calm.begin(b.t.group)
 	s.of[name] = b
+	o.Log.Debug("a trainer gets ready", "device", name)
 	go func() {
 		defer close(b.ready)
 		err := greet(ctx, t)
@@ -193,6 +194,7 @@ func (p *Process) take(ctx context.Context, t search.Trial) trainee {
 		return nil
 	}
 	b.cancel()
+	o.Log.Debug("a trainer was ready", "trial", t.ID, "device", t.Device)
 	go b.t.view.Renew() // with what trials have compiled since
 	return b.t
 }

@@ -193,6 +193,10 @@ func TestStandbyIsNotUsed(t *testing.T) {
 		"the environment changed":   {"", true, "", func(*Process, int) { os.Setenv("STANDBY_TEST", "1") }, "or the environment of trials has changed"},
 		"a module beside hides one": {"import helper\n", true, "", nil, "helper lies beside train.py, and was imported from elsewhere"},
 		"it can be used":            {"", true, "", nil, ""},
+		"torch's setting moves": {"import os, sys\nclass Entry: default = 'x'\nsys.modules['torch._dynamo.config'] = module = type(sys)('torch._dynamo.config')\n" +
+			"exec('import os; here = os.path.join(os.getcwd(), \"debug\")', module.__dict__)\nEntry.default = module.here; module._config = {'dir': Entry}\n" +
+			"import atexit; atexit.register(lambda: open('moved', 'w').write(str(Entry.default == os.path.join(os.getcwd(), 'debug'))))\n", true, "", nil, ""},
+		"a setting of another torch": {"import sys\nsys.modules['torch._dynamo.config'] = module = type(sys)('torch._dynamo.config')\nmodule._config = {'dir': '/'}\n", false, "", nil, "torch._dynamo.config asks for the working directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer os.Unsetenv("STANDBY_TEST")
@@ -222,6 +226,9 @@ func TestStandbyIsNotUsed(t *testing.T) {
 			}
 			if c.why != "" && strings.Count(said.String(), c.why) != 1 {
 				t.Errorf("it says %q", said.String())
+			}
+			if moved, err := os.ReadFile(filepath.Join(o.work(2), "moved")); strings.Contains(c.module, "moved") && string(moved) != "True" {
+				t.Errorf("a setting keeps the folder of another trial: %q, %v", moved, err)
 			}
 			if left := marked(ownerMarker(o.Owner), 0, false); len(left) > 0 {
 				t.Errorf("processes %v are left", left)

@@ -11,14 +11,15 @@ import json
 import os
 import random
 import sys
+import tempfile
 import types
 
 import _autoresearchd_bootstrap as bootstrap
 
-# What asks for the working directory while it is imported, and for what: multiprocessing notes it for children and the
-# compiler for its debugging output (see check), inspect makes names of files absolute that have no folder, such as
-# <string>, tempfile has it for a last resort, and Inductor takes it for CUTLASS where none is named.
-_MAY_ASK = {"multiprocessing.process", "inspect", "torch._dynamo.config", "tempfile", "torch._inductor.config"}
+# What may ask for the working directory while it is imported: multiprocessing and settings of torch keep it, see _move;
+# inspect makes names of files absolute that have no folder, such as <string>; tempfile has it as its last resort.
+_SETTINGS = ("torch._dynamo.config", "torch._inductor.config")
+_MAY_ASK = {"multiprocessing.process", "inspect", "tempfile", *_SETTINGS}
 
 done = []  # the statements that were run, as text
 
@@ -62,15 +63,26 @@ def check(data):
     beside = sorted(set(spec["beside"]) & set(sys.modules))
     if beside:
         return f"{beside[0]} lies beside train.py, and was imported from elsewhere".encode()
+    before = os.getcwd()
     os.chdir(spec["directory"])
+    _move(before, os.getcwd())
+    return b""
+
+
+def _move(before, after):
+    """Changes the working directory in what has noted it."""
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
-        process.ORIGINAL_DIR = spec["directory"]
-    for name in ("torch._dynamo.config", "torch._inductor.config"):
-        config = sys.modules.get(name)
-        if config is not None and "TORCH_COMPILE_DEBUG_DIR" not in os.environ and hasattr(config, "debug_dir_root"):
-            config.debug_dir_root = os.path.join(spec["directory"], "torch_compile_debug")
-    return b""
+        process.ORIGINAL_DIR = after
+    for entry in _settings():
+        value = getattr(entry, "default", None)
+        if isinstance(value, str) and (value + os.sep).startswith(before + os.sep):
+            entry.default = after + value[len(before) :]
+
+
+def _settings():
+    """The settings of torch that were imported, each an object with its default."""
+    return [entry for name in _SETTINGS for entry in getattr(sys.modules.get(name), "_config", {}).values()]
 
 
 def _prefix(spec):
@@ -125,6 +137,16 @@ def _elsewhere(node, local):
     return False
 
 
+def _elsewhere(node, local):
+    """Whether a statement imports, and nothing that lies beside train.py."""
+    match node:
+        case ast.Import(names=names):
+            return not any(name.name.split(".")[0] in local for name in names)
+        case ast.ImportFrom(module=str(module), level=0):
+            return module.split(".")[0] not in local
+    return False
+
+
 def _asking(real, asked):
     """A stand-in for os.getcwd that notes which module asks."""
 
@@ -146,6 +168,10 @@ def _oddity(spec, path, asked):
     cuda = getattr(torch, "cuda", None)
     beside = sorted((set(spec["beside"]) | {"prepare"}) & set(sys.modules))
     drawn = [name for name, drew in _drawn(torch, numpy) if drew]
+    if not asked and not all(hasattr(entry, "default") for entry in _settings()):
+        asked = [_SETTINGS[0]]  # of another torch
+    if tempfile.tempdir is not None and os.path.realpath(tempfile.tempdir) == os.getcwd():
+        asked = asked or ["tempfile"]
     if asked:
         return f"{asked[0]} asks for the working directory while it is imported"
     if os.path.realpath(os.getcwd()) != os.path.realpath(spec["directory"]):
