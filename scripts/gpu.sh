@@ -2,6 +2,7 @@
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
 #   scripts/gpu.sh [part…]     parts: data hang ten caches upstream starter causal speed scrape two
+#                                     overhead standby evaluation
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
@@ -18,6 +19,12 @@
 #             workspace; leaves WORK/scrape/record.om for Prometheus and Grafana
 #   two       trials an hour of our own workspace on two GPUs against one, each
 #             with TRIALS trials a GPU after the first
+#   overhead  seconds between the ends of trials beside the counted ones, against
+#             `python train.py`: WHOSE (starter upstream), KINDS (constants edits),
+#             TRIALS (6) of BUDGET and PLAIN (2) runs each; again, it goes on
+#   standby   training with a standby beside it against training alone, by turns,
+#             and what overlap makes of the scores: TRIALS (6) each
+#   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
@@ -53,7 +60,7 @@ workspace = "$2"
 state = "state"
 [trial]
 python = "$PYTHON"
-devices = ["cuda:0"]
+devices = ["${DEVICE:-cuda:0}"]
 budget = "$3"
 [http]
 listen = ""
@@ -229,6 +236,89 @@ only_rates() { # only_rates: [search.space] without what changes a trial's work
 import json, sys
 names = [axis["name"] for axis in json.load(sys.stdin)["space"]["searched"]]
 print("\n".join(json.dumps(name) + " = \"fixed\"" for name in names if not name.endswith("_LR")))'
+}
+
+turning() { # turning CONSTANT START STEP: a study's tables that turn a constant with every trial
+  cat <<EOF
+[search.exec]
+command = ["$PYTHON", "$root/scripts/gpu/turn.py"]
+options = { name = "$1", start = $2, step = $3 }
+[judge]
+rule = "greedy"
+EOF
+}
+
+# edited FILE LINE AFTER: a train.py whose model has a number in it that an
+# edit changes: all that reads LINE is compiled anew.
+edited() {
+  "$PYTHON" - "$@" <<'EOF'
+import sys
+path, line, after = sys.argv[1:]
+text = open(path).read()
+assert text.count(line) == 1 and text.count("\n" + after) == 1, path
+text = text.replace(line, line + " * EDIT").replace("\n" + after, "\nEDIT = 1.0  # a number in the model\n" + after)
+open(path, "w").write(text)
+EOF
+}
+
+part_overhead() {
+  local whose kind name constant start step extra results=$WORK/overhead.jsonl
+  for whose in ${WHOSE:-starter upstream}; do
+    for kind in ${KINDS:-constants edits}; do
+      name=overhead-$whose-$kind constant=EMBEDDING_LR start=0.59 step=-0.005 extra=""
+      if [ "$whose" = upstream ] && [ -z "$UPSTREAM" ]; then verdict "$name" 0 "UPSTREAM names no clone"; continue; fi
+      if [ ! -d "$WORK/$name/workspace" ]; then
+        mkdir -p "$WORK/$name"
+        cp -r "$([ "$whose" = upstream ] && echo "$UPSTREAM" || echo "${STARTER:-configs/workspace}")" "$WORK/$name/workspace"
+        rm -rf "$WORK/$name/workspace/.git"
+        if [ "$kind" = edits ]; then
+          if [ "$whose" = upstream ]; then
+            edited "$WORK/$name/workspace/train.py" "F.relu(x).square()" "EMBEDDING_LR"
+          else
+            edited "$WORK/$name/workspace/train.py" "F.relu(self.up(rms_norm(x))).square()" "EMBEDDING_LR"
+          fi
+        fi
+        cp -r "$WORK/$name/workspace" "$WORK/$name/plain"
+        sed -i "s/^TIME_BUDGET = [0-9]*/TIME_BUDGET = ${BUDGET%s}/" "$WORK/$name/plain/prepare.py"
+        commit "$WORK/$name/workspace"
+        [ "$kind" = constants ] || extra=$'\n[search.space]\nEDIT = { low = 0.5, high = 1.5 }'
+        [ "$kind" = constants ] || { constant=EDIT start=0.99 step=-0.002; }
+        STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning "$constant" "$start" "$step")$extra"
+      fi
+      [ "$kind" = constants ] || { constant=EDIT start=1.2 step=0.002; }
+      TORCHINDUCTOR_CACHE_DIR=$WORK/plain/inductor TRITON_CACHE_DIR=$WORK/plain/triton PYTHONPATH=${SITE:-} \
+        "$PYTHON" scripts/gpu/overhead.py plain "$results" "$name" "${PLAIN:-2}" "$WORK/$name/plain" "$constant" "$start" "$step"
+      local done_already
+      done_already=$(daemon "$name" trials --json 2>/dev/null | grep -c '"status": "completed"' || true)
+      [ "$done_already" -ge "${TRIALS:-6}" ] ||
+        PYTHONPATH=${SITE:-} daemon "$name" run --trials $((${TRIALS:-6} - done_already)) >"$WORK/$name/log" 2>&1 || tail -5 "$WORK/$name/log"
+      "$PYTHON" scripts/gpu/overhead.py report "$results" "$name" "$WORK/$name/state" &&
+        verdict "$name" 1 "less than python train.py" || verdict "$name" 0 "see above"
+    done
+  done
+}
+
+part_standby() {
+  local name begun
+  rm -rf "$WORK/ours" && cp -r "${STARTER:-configs/workspace}" "$WORK/ours" && commit "$WORK/ours"
+  for name in alone beside; do
+    git clone -q "$WORK/ours" "$WORK/workspace-$name" 2>/dev/null || true
+    STRATEGY="exec" configure "standby-$name" "$WORK/workspace-$name" "$BUDGET" "$(turning EMBEDDING_LR 0.89 -0.005)"
+  done
+  # Two trials a turn: beside the first a standby for the second gets ready,
+  # and the second begins beside the first one's evaluation.
+  for ((begun = 0; begun < ${TRIALS:-6}; begun += 2)); do
+    daemon standby-alone run --trials 2 --set 'trial.standby="off"' --set 'trial.overlap="off"' >>"$WORK/standby-alone/log" 2>&1
+    daemon standby-beside run --trials 2 >>"$WORK/standby-beside/log" 2>&1
+  done
+  "$PYTHON" scripts/gpu/overhead.py pairs "$WORK/standby-alone/state" "$WORK/standby-beside/state" &&
+    verdict standby 1 "at 0.995 of training alone or better" || verdict standby 0 "see above"
+}
+
+part_evaluation() {
+  [ -n "$UPSTREAM" ] || { verdict evaluation 0 "UPSTREAM names no clone of karpathy/autoresearch"; return; }
+  PYTHONPATH=${SITE:-} "$PYTHON" scripts/gpu/evaluation.py configs/workspace "$UPSTREAM" "${ROUNDS:-2}" &&
+    verdict evaluation 1 "at most 0.4 of upstream's time, the same score" || verdict evaluation 0 "see above"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
