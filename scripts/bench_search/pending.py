@@ -83,7 +83,7 @@ def reach(regrets, level):
     if not 0 < b < a or level <= 0:
         return 2.0 * n
     slope = (math.log(a) - math.log(b)) / (math.log(n) - math.log(n * 3 // 4))
-    return min(2.0 * n, n * math.exp((math.log(b) - math.log(level)) / slope))
+    return n * math.exp(min(math.log(2), (math.log(b) - math.log(level)) / slope))
 
 
 def more(one, many, seeds, marks):

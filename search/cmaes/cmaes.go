@@ -111,8 +111,8 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 			slot++
 		}
 	}
-	// With others running, fewer draws: the favourite has been taken already.
-	if u := st.screen(r, s.o.Screen/(1+4*len(h.Pending)), seen); u != nil {
+	// The favourites of all draws are parted among those that run.
+	if u := st.screen(r, int(float64(s.o.Screen)/math.Sqrt(float64(1+len(h.Pending)))), seen); u != nil {
 		return h.Propose(Name, u), nil
 	}
 	for try := range attempts {
