@@ -150,3 +150,15 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("described are %q\nanswered are  %q", have, routes)
 	}
 }
+
+// TestWords has the description know every state of a seat and every phase.
+func TestWords(t *testing.T) {
+	schemas := describe(t).doc["components"].(map[string]any)["schemas"].(map[string]any)
+	for at, want := range map[string]any{"Seat state": supervisor.SeatStates, "Running phase": search.Phases} {
+		schema, property, _ := strings.Cut(at, " ")
+		have := schemas[schema].(map[string]any)["properties"].(map[string]any)[property].(map[string]any)["enum"]
+		if fmt.Sprint(have) != fmt.Sprint(want) {
+			t.Errorf("%s is one of %v, described are %v", at, want, have)
+		}
+	}
+}
