@@ -733,6 +733,11 @@ func parseOutcome(text string) search.Outcome {
 				n, _ := strconv.ParseInt(million, 10, 64)
 				o.Tokens = n * 1e6
 			}
+			if loss, err := strconv.ParseFloat(strings.TrimPrefix(word, "loss="), 64); err == nil {
+				for s := range 301 {
+					o.Curve = append(o.Curve, search.Point{Step: s, Seconds: float64(s), Loss: loss + float64(300-s)/100})
+				}
+			}
 		}
 		return o
 	}
