@@ -12,6 +12,7 @@
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
 #   scripts/bench.sh pending  trials for the same regret when 4 and 16 run at once, in simulation, short form of scripts/bench_pending.sh
 #   scripts/bench.sh ask      one proposal at 1,000 trials of upstream's constants, ours and Optuna's
+#   scripts/bench.sh pruning  what [pruning] saves and costs, on curves recorded from real studies
 #   scripts/bench.sh llm      the portfolio with a modelled language model, from useless to strong
 # What needs a GPU is in scripts/gpu.sh.
 set -euo pipefail
@@ -55,6 +56,10 @@ pending() { scripts/bench_pending.sh short; }
 
 ask() { scripts/bench_search.sh ask; }
 
+pruning() {
+  scripts/go.sh test ./search/prune -count=1 -run '^TestRecordedStudies$' -v | sed -n -e 's/^ *replay_test.go:[0-9]*: //p' -e '/FAIL/p'
+}
+
 llm() {
   scripts/build.sh
   # shellcheck source=/dev/null
@@ -66,11 +71,11 @@ uname -srm
 grep -m1 'model name' /proc/cpuinfo || true
 for part in "${@:-embed}"; do
   case $part in
-  embed | daemon | overhead | seats | cost | metrics | page | search | pending | ask | llm) ;;
+  embed | daemon | overhead | seats | cost | metrics | page | search | pending | ask | pruning | llm) ;;
   *) die "unknown part $part: see the head of scripts/bench.sh" ;;
   esac
 done
-if [ $# = 0 ]; then set -- embed daemon overhead seats cost metrics page search pending ask llm; fi
+if [ $# = 0 ]; then set -- embed daemon overhead seats cost metrics page search pending ask pruning llm; fi
 for part; do
   printf '== %s\n' "$part"
   "$part"

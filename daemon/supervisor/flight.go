@@ -176,7 +176,7 @@ func (s *seat) observe(f *flight, e trainer.Event) {
 	case e.Progress != nil:
 		f.progress = *e.Progress
 		f.draw()
-		if f.phase == search.Train {
+		if f.phase != search.Evaluate && f.phase != search.Exit { // a step's words may come before it
 			f.hear(f.log, search.Point{Step: f.progress.Step, Seconds: f.step.Counted, Tokens: f.step.Tokens, Loss: f.progress.Loss})
 		}
 	case e.Memory > 0:

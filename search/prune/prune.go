@@ -9,8 +9,9 @@
 // is a trial that is worse than the median of those it compares with, and that
 // by so much that it would not beat the champion even if it ended as much below
 // the line through their losses and scores as luck allows: Student's 98 % bound
-// of a prediction from that line, or the largest surprise that there has been,
-// whichever is more.
+// of a prediction from that line, or three times the largest surprise that there
+// has been, whichever is more: trials that hold their learning rates up for
+// longer come from far behind, and a search finds them together.
 //
 // Losses are as the script printed them, so trials compare only within one code
 // that differs in its constants. An edit compares with what other edits came
@@ -33,12 +34,13 @@ import (
 	"autoresearchd/search"
 )
 
-// The numbers of the rule; scripts/bench_pruning.sh shows what they come to.
+// The numbers of the rule; scripts/bench.sh pruning shows what they come to.
 const (
-	least   = 8    // trials to compare with
-	sure    = 0.98 // of a prediction's one-sided bound
-	starved = 0.25 // of the tokens that any kept trial has seen
-	spared  = 10   // one in so many of the condemned runs on
+	least    = 8    // trials to compare with
+	sure     = 0.98 // of a prediction's one-sided bound
+	surprise = 3    // times the largest that there has been
+	starved  = 0.25 // of the tokens that any kept trial has seen
+	spared   = 10   // one in so many of the condemned runs on
 )
 
 // Off is the rule that ends nothing.
@@ -223,7 +225,7 @@ func predict(x, y []float64, loss float64) (bpb, luck float64) {
 		largest = max(largest, above)
 	}
 	margin := search.StudentT(sure, n-2) * math.Sqrt(rest/(n-2)*(1+1/n+(loss-mx)*(loss-mx)/sxx))
-	return my + slope*(loss-mx), max(margin, largest)
+	return my + slope*(loss-mx), max(margin, surprise*largest)
 }
 
 func middle(x []float64) float64 {
