@@ -52,8 +52,9 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	}
 	forced := greeted && !order()
 	if forced {
+		dog.Stop()
 		t.end(0, true)
-		return search.Outcome{}, errors.Join(fmt.Errorf("run trial %d: %s", trial.ID, broken), errUnheard)
+		return search.Outcome{}, errors.Join(fmt.Errorf("run trial %d: %s", trial.ID, broken), errUnheard, log.close())
 	}
 	hear := func(e event) {
 		switch e.Kind {

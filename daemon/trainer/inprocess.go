@@ -209,6 +209,14 @@ func (t *embedded) settle(hear func(event)) {
 		t.script.Close()
 	}
 	<-t.silent
+	for {
+		select {
+		case e := <-t.heard:
+			hear(e)
+		default:
+			return
+		}
+	}
 }
 
 func (t *embedded) freed() (time.Duration, error) {

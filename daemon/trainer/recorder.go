@@ -71,10 +71,6 @@ func (r *recorder) take(e event) {
 	r.note(e, now)
 	switch e.Kind {
 	case "phase":
-		if e.Phase == search.Evaluate {
-			r.evaluates(e)
-			return
-		}
 		r.enter(e.Phase)
 	case "batch":
 		if r.score != "" {
@@ -102,15 +98,6 @@ func (r *recorder) take(e event) {
 		}
 		r.enter(search.Exit)
 	}
-	r.enforce()
-}
-
-// evaluates begins an evaluation. mu is held.
-func (r *recorder) evaluates(e event) {
-	if r.dog != nil {
-		r.dog.Enter(search.Evaluate)
-	}
-	r.observe(Event{Phase: search.Evaluate, Spent: r.spent(e)})
 	r.enforce()
 }
 

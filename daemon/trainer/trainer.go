@@ -139,10 +139,9 @@ func (i Inspection) Fault(budget search.Budget) string {
 }
 
 // Event is something that happened while a trial ran. At most one field is
-// set, Spent aside; an empty one says that the trainer is alive.
+// set; an empty one says that the trainer is alive.
 type Event struct {
 	Phase    search.Phase // entered; Exit says that the evaluation is over, an audit included
-	Spent    bool         // with Evaluate: the budget is used up, so that no training is to follow
 	Step     *Step
 	Progress *Progress // as the script printed it: display, never score
 	Memory   int64     // bytes of GPU memory that its processes hold now
