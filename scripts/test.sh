@@ -129,14 +129,16 @@ page() {
 
 # The packages whose tests start processes, talk over sockets, hold deadlines or
 # wait. The others compute, or read and write files: search (which may not look
-# at a clock), configs, the plots, reports, exports and the terminal's lines.
+# at a clock), configs, the plots, reports, exports and the terminal's lines; and
+# no deadline is near in the real trials.
 timed=(./daemon/autoresearchd ./daemon/external ./daemon/httpd/... ./daemon/journal/... ./daemon/lineage ./daemon/modelserver
-  ./daemon/notify ./daemon/study ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook ./daemon/workspace
+  ./daemon/notify ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook ./daemon/workspace
   ./metrics/... ./pyembed ./scripts ./search/agent ./search/exec ./search/llm/...)
 
-# Of them, the files whose tests ask a program and read its whole answer: nothing
-# in them depends on a moment.
-answers=(daemon/autoresearchd/{export,import,pandas,preflight,refuse,simulate,unit}_test.go daemon/trainer/{constants,contract,inspect}_test.go)
+# Of them, the files whose tests depend on no moment: they ask a program and read
+# its whole answer, kill at a named point, or have a clock of their own.
+answers=(daemon/autoresearchd/{export,import,pandas,preflight,refuse,simulate,unit}_test.go
+  daemon/supervisor/{crash,replay,transcript}_test.go daemon/trainer/{constants,contract}_test.go)
 
 timing() {
   local answered
@@ -145,7 +147,6 @@ timing() {
   # shellcheck source=/dev/null
   . "$build/env"
   AUTORESEARCH_TEST_VENV=$build/venv go test -count=1 -timeout 40m -parallel 6 -skip "^($answered)\$" "${timed[@]}"
-  real
   prometheus
   page
 }
