@@ -42,7 +42,7 @@ def main(starter, upstream, rounds=2):
     sequences, _ = train.micro_batches()
     x = torch.zeros((sequences, ours.MAX_SEQ_LEN), dtype=torch.long, device=train.device)
     with torch.no_grad():
-        compiled(x, x, reduction="none")  # compiled before the clock runs, for both
+        compiled(x, x.clone(), reduction="none")  # compiled before the clock runs, for both
     sides = {"upstream": (theirs, theirs.Tokenizer.from_directory()), "starter": (ours, tokenizer)}
     seconds, scores = {name: [] for name in sides}, {}
     for turn in range(int(rounds)):
