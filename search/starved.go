@@ -19,7 +19,7 @@ const (
 // kind of devices. A budget in steps is the same work however long it takes.
 func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
 	rate, ok := throughput(o)
-	if !ok || o.Status != Completed || t.Code == 0 || t.Budget.Steps > 0 {
+	if !ok || o.Status != Completed && o.Status != Pruned || t.Code == 0 || t.Budget.Steps > 0 {
 		return "", false
 	}
 	work := workOf(t)

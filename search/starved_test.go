@@ -36,6 +36,7 @@ func TestStarved(t *testing.T) {
 		"other work":             {usual, 48, func(r *search.Result) { r.Trial.Constants[2].Value = search.IntValue(9) }, false},
 		"other budget":           {usual, 48, func(r *search.Result) { r.Trial.Budget.Seconds = 20 }, false},
 		"no score":               {usual, 48, func(r *search.Result) { r.Outcome.Status = search.Crashed }, false},
+		"ended early for it":     {usual, 48, func(r *search.Result) { r.Outcome.Status = search.Pruned }, true},
 		"tokens not counted":     {usual, 0, nil, false},
 	} {
 		r := ran(9, c.tokens)

@@ -72,7 +72,7 @@ type Rule struct {
 // class is what trials must share to be compared.
 type class struct {
 	budget search.Budget
-	device string // "cpu", "cuda"
+	device string // its kind; else "cpu", "cuda"
 	code   uint64 // 0: the first trials of each code
 }
 
@@ -90,7 +90,10 @@ func (r *Rule) class(t *search.Trial) class {
 	if code == 0 && len(t.Proposal.Source) == 0 {
 		code = r.codes[t.Proposal.Parent]
 	}
-	device, _, _ := strings.Cut(t.Device, ":")
+	device := t.Kind
+	if device == "" {
+		device, _, _ = strings.Cut(t.Device, ":")
+	}
 	return class{t.Budget, device, code}
 }
 

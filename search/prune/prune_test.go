@@ -85,6 +85,7 @@ func TestWhoIsCondemned(t *testing.T) {
 		"just enough":             {past: past(t, losses(8)...), curve: curve(hopeless), at: 0.7},
 		"another budget":          {trial: func(t *search.Trial) { t.Budget.Seconds = 200 }, curve: curve(hopeless)},
 		"another kind of device":  {trial: func(t *search.Trial) { t.Device = "cpu" }, curve: curve(hopeless)},
+		"another GPU's name":      {trial: func(t *search.Trial) { t.Kind = "NVIDIA H200" }, curve: curve(hopeless)},
 		"another code":            {trial: func(t *search.Trial) { t.Code = 8 }, curve: curve(hopeless)},
 		"an unknown code":         {trial: func(t *search.Trial) { t.Code, t.Proposal.Source = 0, []byte("x") }, curve: curve(hopeless)},
 		"its parent's code":       {trial: func(t *search.Trial) { t.Code, t.Proposal.Parent = 0, 3 }, curve: curve(hopeless), at: 0.7},

@@ -19,7 +19,7 @@ func Count(done []search.Result) Tally {
 	var levels []float64
 	for i := range done {
 		o := &done[i].Outcome
-		if o.Condemned == nil {
+		if o.Condemned == nil || o.Void != "" {
 			continue
 		}
 		t.Condemned++
