@@ -28,10 +28,10 @@ import (
 // verb is one of the commands that change what a running daemon does.
 func (g *globals) verb(name string) *cobra.Command {
 	about := map[string][2]string{
-		"pause":  {"hold the study after the current trial", "paused: the current trial is finished first"},
+		"pause":  {"hold the study after the running trials", "paused: what runs is finished first"},
 		"resume": {"let a paused or ended study go on", "the study goes on"},
 		"cancel": {"end a running trial, named by its number or its device where there are several; it is recorded as interrupted", "the trial is being ended"},
-		"stop":   {"end the study after the current trial", "the study ends after the current trial"},
+		"stop":   {"end the study after the running trials", "the study ends after the running trials"},
 	}[name]
 	use, args := name, cobra.NoArgs
 	if name == "cancel" {

@@ -13,7 +13,7 @@ import (
 	"autoresearchd/search"
 )
 
-// Pause stops the loop after the current trial; it stays so over restarts.
+// Pause stops the loop after the running trials; it stays so over restarts.
 func (s *Supervisor) Pause(context.Context) error { return s.hold(true) }
 
 // Resume lets a paused or ended study go on.
@@ -67,7 +67,7 @@ func (s *Supervisor) Cancel(_ context.Context, which string) error {
 	return nil
 }
 
-// Stop ends the study after the current trial.
+// Stop ends the study after the running trials.
 func (s *Supervisor) Stop(context.Context) error {
 	if err := s.study.SetFlag(journal.Ended, true); err != nil {
 		return err

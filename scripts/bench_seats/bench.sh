@@ -23,7 +23,7 @@ cat >"$scratch/autoresearch.toml" <<END
 [study]
 workspace = "workspace"
 [trial]
-python = "venv/bin/python"
+python = "../venv/bin/python"
 budget = "7500ms"
 [search]
 strategy = "random"
