@@ -25,6 +25,13 @@
 // study finishes what was begun: a trial that has no outcome is
 // interrupted, one that has is carried on from the step that it had reached.
 //
+// Each seat runs one trial at a time. While a trial on a GPU evaluates, the next
+// one may start and compile beside it, and waits at a gate with its first counted
+// step. It was proposed with its neighbour pending: where that becomes the
+// champion, it goes on from its own parent all the same, and is judged against
+// the new champion. What ran starved of its machine is no evidence: it is void,
+// and there is one more run of it, which stands.
+//
 // A trial's failure is an Outcome and never an error of the loop. An error
 // means that the trainer, the disk or git is at fault: the seat that met it
 // waits, says why, and tries again, while the others go on as far as they can.
