@@ -102,7 +102,7 @@ type Trial struct {
 	Budget    Budget     `json:"budget"`
 	Audit     bool       `json:"audit,omitempty"` // it is also scored on what the search never sees
 	Device    string     `json:"device"`          // "cpu", "cuda:0", …
-	Kind      string     `json:"kind,omitempty"`  // of that device, across which scores compare: a GPU's name, or "cpu"; "": not known
+	Kind      string     `json:"kind,omitempty"`  // of that device, across which scores compare: a GPU's name, or "2 CPU cores"; "": not known
 	StartedAt time.Time  `json:"started_at"`
 }
 

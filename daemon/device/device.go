@@ -36,7 +36,7 @@ func cuda(index int) string { return "cuda:" + strconv.Itoa(index) }
 // Device is one that this machine has.
 type Device struct {
 	Name   string // "cuda:0", "cpu", "cpu:1"
-	Kind   string // what scores of trials depend on: "NVIDIA H100 80GB HBM3", "cpu"; "": a GPU that was lost already
+	Kind   string // what scores in a budget of time depend on: "NVIDIA H100 80GB HBM3", "2 CPU cores"; "": a GPU that was lost already
 	Memory int64  // of the GPU, bytes; 0: not known, or none of its own
 	Cores  []int  // that its trials run on, ascending
 }
@@ -77,12 +77,11 @@ func (m Machine) Resolve(names []string) ([]Device, error) {
 	var missing []string
 	var out []Device
 	for _, name := range names {
-		d := Device{Name: name, Kind: CPU}
+		d := Device{Name: name}
 		if index, ok := CUDAIndex(name); ok {
 			if index >= m.GPUs.Listed() {
 				missing = append(missing, name)
 			}
-			d.Kind = ""
 			if g, ok := m.find(index); ok {
 				d.Kind, d.Memory = g.Name, g.MemoryTotal
 			}
@@ -105,7 +104,10 @@ func (m Machine) Resolve(names []string) ([]Device, error) {
 			// Its number picks the share, whatever its place in the list.
 			_, number, _ := strings.Cut(out[i].Name, ":")
 			n, _ := strconv.Atoi(number)
-			out[i].Cores = shares[n]
+			out[i].Cores, out[i].Kind = shares[n], fmt.Sprintf("%d CPU cores", len(shares[n]))
+			if len(shares[n]) == 1 {
+				out[i].Kind = "1 CPU core"
+			}
 		}
 		return out, nil
 	}

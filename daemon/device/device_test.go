@@ -98,17 +98,17 @@ func TestResolve(t *testing.T) {
 		want  string // name:cores of each, or the error
 		kinds string
 	}{
-		{"a laptop", machine(1, 2, 1), []string{"auto"}, "cpu:[0-1]", "cpu"},
-		{"all of a laptop", machine(1, 2, 1), []string{"all"}, "cpu:[0-1]", "cpu"},
-		{"two seats on it", machine(1, 2, 1), shares(2), "cpu:0:[0] cpu:1:[1]", "cpu cpu"},
-		{"in another order", machine(1, 2, 1), []string{"cpu:1", "cpu:0"}, "cpu:1:[1] cpu:0:[0]", "cpu cpu"},
+		{"a laptop", machine(1, 2, 1), []string{"auto"}, "cpu:[0-1]", "2 CPU cores"},
+		{"all of a laptop", machine(1, 2, 1), []string{"all"}, "cpu:[0-1]", "2 CPU cores"},
+		{"two seats on it", machine(1, 2, 1), shares(2), "cpu:0:[0] cpu:1:[1]", "1 CPU core 1 CPU core"},
+		{"in another order", machine(1, 2, 1), []string{"cpu:1", "cpu:0"}, "cpu:1:[1] cpu:0:[0]", "1 CPU core 1 CPU core"},
 		{"three seats on it", machine(1, 2, 1), shares(3), "trial.devices: 3 shares of the CPU, but this process may use 2 cores (0-1)", ""},
-		{"threads of a core stay together", machine(1, 4, 2), shares(2), "cpu:0:[0-1,4-5] cpu:1:[2-3,6-7]", "cpu cpu"},
-		{"more seats than physical cores", machine(1, 2, 2), shares(4), "cpu:0:[0] cpu:1:[2] cpu:2:[1] cpu:3:[3]", "cpu cpu cpu cpu"},
-		{"what is left over is nobody's", machine(1, 8, 1), shares(3), "cpu:0:[0-1] cpu:1:[2-3] cpu:2:[4-5]", "cpu cpu cpu"},
-		{"no share of two nodes", machine(2, 6, 1), shares(3), "cpu:0:[0-2] cpu:1:[3-5] cpu:2:[6-8]", "cpu cpu cpu"},
-		{"a node each", machine(2, 4, 2), shares(2), "cpu:0:[0-3,8-11] cpu:1:[4-7,12-15]", "cpu cpu"},
-		{"what the process may use", only, shares(2), "cpu:0:[1] cpu:1:[2]", "cpu cpu"},
+		{"threads of a core stay together", machine(1, 4, 2), shares(2), "cpu:0:[0-1,4-5] cpu:1:[2-3,6-7]", "4 CPU cores 4 CPU cores"},
+		{"more seats than physical cores", machine(1, 2, 2), shares(4), "cpu:0:[0] cpu:1:[2] cpu:2:[1] cpu:3:[3]", "1 CPU core 1 CPU core 1 CPU core 1 CPU core"},
+		{"what is left over is nobody's", machine(1, 8, 1), shares(3), "cpu:0:[0-1] cpu:1:[2-3] cpu:2:[4-5]", "2 CPU cores 2 CPU cores 2 CPU cores"},
+		{"no share of two nodes", machine(2, 6, 1), shares(3), "cpu:0:[0-2] cpu:1:[3-5] cpu:2:[6-8]", "3 CPU cores 3 CPU cores 3 CPU cores"},
+		{"a node each", machine(2, 4, 2), shares(2), "cpu:0:[0-3,8-11] cpu:1:[4-7,12-15]", "8 CPU cores 8 CPU cores"},
+		{"what the process may use", only, shares(2), "cpu:0:[1] cpu:1:[2]", "1 CPU core 1 CPU core"},
 		{"the first GPU, near cores", machine(2, 4, 1, h200...), []string{"auto"}, "cuda:0:[0-3]", "NVIDIA H200"},
 		{"two of one node", machine(2, 4, 1, h200...), []string{"cuda:1", "cuda:3"}, "cuda:1:[0-1] cuda:3:[2-3]", "NVIDIA H200 NVIDIA H200"},
 		{"one of each", machine(2, 4, 1, h200...), []string{"cuda:1", "cuda:7"}, "cuda:1:[0-3] cuda:7:[4-7]", "NVIDIA H200 NVIDIA H200"},
@@ -119,7 +119,7 @@ func TestResolve(t *testing.T) {
 		{"the first that is not lost", machine(1, 2, 1, lost...), []string{"auto"}, "cuda:1:[0-1]", "NVIDIA H200"},
 		{"a lost one has a seat", machine(1, 2, 1, "NVIDIA T4", ""), []string{"all"}, "cuda:0:[0] cuda:1:[1]", "NVIDIA T4 "},
 		{"a lost one is waited for", machine(1, 2, 1, ""), []string{"auto"}, "cuda:0:[0-1]", ""},
-		{"the environment hides them", hidden, []string{"all"}, "cpu:[0-3]", "cpu"},
+		{"the environment hides them", hidden, []string{"all"}, "cpu:[0-3]", "4 CPU cores"},
 		{"the environment chooses", chosen, []string{"all"}, "cuda:3:[0-1] cuda:5:[2-3]", "NVIDIA H200 NVIDIA H200"},
 	} {
 		var got, kinds []string
