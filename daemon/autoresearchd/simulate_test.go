@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -384,5 +385,32 @@ func TestSimulateModelledLLM(t *testing.T) {
 	}
 	if _, fault, code := simulated(t, "--modelled-llm", "3"); code == 0 || !strings.Contains(fault, "a quality from 0 to 1, not 3") {
 		t.Errorf("status %d, %s", code, fault)
+	}
+}
+
+// TestSimulatePending has several trials run at once: those that take longer are
+// decided later, and none is lost.
+func TestSimulatePending(t *testing.T) {
+	t.Parallel()
+	ids := func(args ...string) (out []int64) {
+		text, fault, code := simulated(t, append([]string{"--strategy", "random", "--trials", "20", "--seed", "3", "--json"}, args...)...)
+		if code != 0 || fault != "" {
+			t.Fatalf("%q: status %d\n%s", args, code, fault)
+		}
+		for _, r := range decodeLines[simulatedTrial](t, text) {
+			out = append(out, r.Trial)
+		}
+		return out
+	}
+	if got := ids("--pending", "4", "--stale", "drop"); len(got) != 20 || !slices.IsSorted(got) {
+		t.Errorf("four that take the same time: %v", got)
+	}
+	if got := ids("--pending", "4", "--drawn"); slices.IsSorted(got) || len(slices.Compact(slices.Sorted(slices.Values(got)))) != 20 {
+		t.Errorf("four that do not: %v", got)
+	}
+	for _, args := range [][]string{{"--pending", "0"}, {"--stale", "forget"}} {
+		if _, fault, code := simulated(t, args...); code != 2 || !strings.Contains(fault, "one of keep, rebase, drop") {
+			t.Errorf("%q: status %d\n%s", args, code, fault)
+		}
 	}
 }
