@@ -18,7 +18,7 @@ const (
 // below the median of those that came before it with the same work on the same
 // kind of devices. A budget in steps is the same work however long it takes.
 func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
-	rate, ok := throughput(o)
+	rate, ok := throughput(t.Budget, o)
 	if !ok || o.Status != Completed && o.Status != Pruned || t.Code == 0 || t.Budget.Steps > 0 {
 		return "", false
 	}
@@ -28,7 +28,7 @@ func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
 		if len(usual) == usualRunsMost {
 			break
 		}
-		before, ok := throughput(r.Outcome)
+		before, ok := throughput(r.Trial.Budget, r.Outcome)
 		if ok && r.Outcome.Status == Completed && r.Trial.Code == t.Code && Alike(r.Trial.Kind, t.Kind) && r.Trial.Budget == t.Budget && work == workOf(r.Trial) {
 			usual = append(usual, before)
 		}
@@ -44,8 +44,10 @@ func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
 	return fmt.Sprintf("starved: %.4g tokens a second, where %.4g are usual of this code with this work: something else used the machine", rate, median), true
 }
 
-func throughput(o Outcome) (tokensPerSecond float64, ok bool) {
-	if o.Tokens <= 0 || o.TrainingSeconds <= 0 {
+// throughput is that of a run which has trained for most of its budget: what
+// ends by itself before, in seconds of its own, is no measure.
+func throughput(b Budget, o Outcome) (tokensPerSecond float64, ok bool) {
+	if o.Tokens <= 0 || o.TrainingSeconds <= 0 || o.TrainingSeconds < b.Seconds/2 {
 		return 0, false
 	}
 	return float64(o.Tokens) / o.TrainingSeconds, true

@@ -37,6 +37,7 @@ func TestStarved(t *testing.T) {
 		"other budget":           {usual, 48, func(r *search.Result) { r.Trial.Budget.Seconds = 20 }, false},
 		"no score":               {usual, 48, func(r *search.Result) { r.Outcome.Status = search.Crashed }, false},
 		"ended early for it":     {usual, 48, func(r *search.Result) { r.Outcome.Status = search.Pruned }, true},
+		"ended before its time":  {usual, 4, func(r *search.Result) { r.Outcome.TrainingSeconds = 4 }, false},
 		"tokens not counted":     {usual, 0, nil, false},
 	} {
 		r := ran(9, c.tokens)
