@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/record"
@@ -85,6 +87,9 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			}
 			defer p.Close()
 			fmt.Fprintf(os.Stderr, "running trial %d again (seed %d, on %s)\n", rec.Trial.ID, rec.Trial.Seed, rec.Trial.Device)
+			if name := rec.Trial.Device; name != device.CPU && device.IsCPU(name) && !slices.Contains(c.Trial.Devices, name) {
+				fmt.Fprintf(os.Stderr, "trial.devices has no %s, so it gets all cores this time\n", name)
+			}
 			again, err := p.Run(ctx, trainer.Order{Trial: rec.Trial}, nil)
 			if err != nil {
 				return err
