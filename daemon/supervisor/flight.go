@@ -288,7 +288,8 @@ func (s *seat) conclude(ctx context.Context, f *flight) error {
 // warm lets the trainer get ready for the trial after this one.
 func (s *seat) warm(ctx context.Context, cur *flight) {
 	c, _ := s.s.proposer.rules()
-	if _, _, _, err := s.s.may(); err != nil || c.Trial.Standby == "off" {
+	// Beside the baseline no trial begins, but one will after it.
+	if _, rests, _, _ := s.s.may(); rests || c.Trial.Standby == "off" {
 		return
 	}
 	source := cur.trial.Source
