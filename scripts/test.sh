@@ -131,8 +131,8 @@ page() {
 # wait. The others compute, or read and write files: search (which may not look
 # at a clock), configs, the plots, reports, exports and the terminal's lines; and
 # no deadline is near in the real trials.
-timed=(./daemon/autoresearchd ./daemon/external ./daemon/httpd/... ./daemon/journal/... ./daemon/lineage ./daemon/modelserver
-  ./daemon/notify ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook ./daemon/workspace
+timed=(./daemon/autoresearchd ./daemon/external ./daemon/httpd/... ./daemon/journal/... ./daemon/modelserver
+  ./daemon/notify ./daemon/supervisor ./daemon/trainer ./daemon/watchdog ./daemon/webhook
   ./metrics/... ./pyembed ./scripts ./search/agent ./search/exec ./search/llm/...)
 
 # Of them, the files whose tests depend on no moment: they ask a program and read

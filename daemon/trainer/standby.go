@@ -78,6 +78,11 @@ func (p *Process) warm(name string, source []byte) {
 	}
 	known := *s.latest[name]
 	known.Source = string(source)
+	var err error
+	if known.Directory, err = known.standIn(filepath.Join(filepath.Dir(o.Folder(1)), ".standby", name)); err != nil {
+		p.say(err.Error(), name)
+		return
+	}
 	env := o.environment(search.Trial{Device: name})
 	t, err := p.place.start(job{name: "standby", trains: true, device: name, dir: known.Directory, env: env})
 	if err != nil {
@@ -234,6 +239,22 @@ func (s *standbys) close() {
 		delete(s.of, name)
 		b.end()
 	}
+}
+
+// standIn makes a folder for a trainer that gets ready: the trial's own is gone
+// before the next one comes. What is imported from elsewhere finds there what
+// lies beside train.py, so that it is seen, and nothing in it.
+func (i *imports) standIn(dir string) (string, error) {
+	err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o750))
+	for _, name := range i.Beside {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name+".py"), nil, 0o640)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a folder for a standby: %w", err)
+	}
+	return dir, nil
 }
 
 // importsOf reads what decides the imports of a trial in a folder.

@@ -45,6 +45,10 @@ func warmed(t *testing.T, p *Process, source string) int {
 	if b == nil {
 		t.Fatal("no standby was started")
 	}
+	// The study takes the trial's working directory away.
+	if err := os.RemoveAll(p.options.work(1)); err != nil {
+		t.Fatal(err)
+	}
 	<-b.ready
 	if b.fault != nil {
 		return 0
