@@ -56,13 +56,9 @@ func warmed(t *testing.T, p *Process, source string) int {
 	return b.t.cmd.Process.Pid
 }
 
-// second runs a script as the second trial, and returns the process that it ran
-// in. What the first worked in is gone by then, as in a study.
+// second runs a script as the second trial, and returns the process that it ran in.
 func second(t *testing.T, p *Process, script string, beside ...string) int {
 	t.Helper()
-	if err := os.RemoveAll(p.options.work(1)); err != nil {
-		t.Fatal(err)
-	}
 	folder(t, p.options, 2, script+"\nimport os\nopen('pid', 'w').write(str(os.getpid()))\nfrom prepare import evaluate_bpb\nevaluate_bpb(1.25, None, 4)\n")
 	for _, name := range beside {
 		if err := os.WriteFile(filepath.Join(p.options.work(2), name), nil, 0o600); err != nil {

@@ -22,9 +22,6 @@ _SETTINGS = ("torch._dynamo.config", "torch._inductor.config")
 _MAY_ASK = {"multiprocessing.process", "inspect", "tempfile", *_SETTINGS}
 
 done = []  # the statements that were run, as text
-where = (
-    ""  # the working directory meanwhile: it goes with the trial that it is of, which may end before this one begins
-)
 
 
 def warm(data):
@@ -33,16 +30,14 @@ def warm(data):
 
     Returns why no trial can use what is imported, as UTF-8; nothing if one can.
     """
-    global where
     spec = json.loads(data)
-    where = os.path.realpath(spec["directory"])
     bootstrap.get_ready({"seed": 0, "directory": spec["directory"], "log_fd": -1})
     main = types.ModuleType("__main__")
     main.__file__ = os.path.join(spec["directory"], "train.py")
     own, sys.modules["__main__"] = sys.modules["__main__"], main
     sys.argv = ["train.py"]
     path, asked, real = list(sys.path), [], (os.getcwd, os.getcwdb)
-    os.getcwd, os.getcwdb = _asking(asked, where), _asking(asked, os.fsencode(where))
+    os.getcwd, os.getcwdb = (_asking(function, asked) for function in real)
     try:
         for node in _prefix(spec):
             text = ast.unparse(node)
@@ -68,8 +63,9 @@ def check(data):
     beside = sorted(set(spec["beside"]) & set(sys.modules))
     if beside:
         return f"{beside[0]} lies beside train.py, and was imported from elsewhere".encode()
+    before = os.getcwd()
     os.chdir(spec["directory"])
-    _move(where, os.getcwd())
+    _move(before, os.getcwd())
     return b""
 
 
@@ -151,7 +147,7 @@ def _elsewhere(node, local):
     return False
 
 
-def _asking(asked, answer):
+def _asking(real, asked):
     """A stand-in for os.getcwd that notes which module asks."""
 
     def getcwd():
@@ -161,7 +157,7 @@ def _asking(asked, answer):
         name = frame.f_globals.get("__name__", "")
         if name not in _MAY_ASK and name not in asked:
             asked.append(name)
-        return answer
+        return real()
 
     return getcwd
 
@@ -174,7 +170,7 @@ def _oddity(spec, path, asked):
     drawn = [name for name, drew in _drawn(torch, numpy) if drew]
     if not asked and not all(hasattr(entry, "default") for entry in _settings()):
         asked = [_SETTINGS[0]]  # of another torch
-    if tempfile.tempdir is not None and os.path.realpath(tempfile.tempdir) == where:
+    if tempfile.tempdir is not None and os.path.realpath(tempfile.tempdir) == os.getcwd():
         asked = asked or ["tempfile"]
     if asked:
         return f"{asked[0]} asks for the working directory while it is imported"
