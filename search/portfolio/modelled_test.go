@@ -109,13 +109,14 @@ func sweep(t *testing.T, task string, quality float64, studies, trials int) swep
 // useless one it is as good as without, up to the noise of a measurement, and
 // from a modest one on it is better. The long form is `scripts/bench.sh llm`.
 func TestModelledLLM(t *testing.T) {
-	const studies, trials = 20, 50
+	const trials = 50
 	for _, c := range []struct {
 		task    string
 		quality float64
 		better  bool
-	}{{"hopper", 0, false}, {"hopper", 1, true}, {"code", 0, false}, {"code", 0.5, true}, {"code", 1, true}} {
-		got := sweep(t, c.task, c.quality, studies, trials)
+		studies int // constants matter less than code, so that more are needed to see it
+	}{{"hopper", 0, false, 80}, {"hopper", 1, true, 80}, {"code", 0, false, 20}, {"code", 0.5, true, 20}, {"code", 1, true, 20}} {
+		got := sweep(t, c.task, c.quality, c.studies, trials)
 		least, most := 0.2, 0.36
 		if !c.better {
 			least, most = 0.02, 0.12
