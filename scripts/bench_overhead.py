@@ -2,13 +2,14 @@
 """What a trial costs beside its counted training, under the daemon and as plain
 `python train.py`, both with the same train.py and budget, in alternation.
 
-  bench_overhead.py --binary bin/autoresearchd --study .build/study [--seconds 15] [--trials 4] [--rounds 3]
+  bench_overhead.py --binary bin/autoresearchd --study .build/study [--steps 200] [--trials 4] [--rounds 3]
       [--devices cpu] [--keep FILE] [--set KEY=VALUE …] [--below 1.0]
 
-A round is one run of the daemon and as many plain runs; which goes first changes
-from round to round. A trial of the daemon lasts from the end of the one before
-it to its own, so that what the daemon does between two trials counts; the first
-of each run is left out, since nothing could get ready beside another. With
+The budget is in steps, so that a busy machine makes no trial miss it. A round is
+one run of the daemon and as many plain runs; which goes first changes from round
+to round. A trial of the daemon lasts from the end of the one before it to its
+own, so that what the daemon does between two trials counts; the first of each
+run is left out, since nothing could get ready beside another. With
 --keep, what is measured is written there, and a run that was ended goes on.
 Exit status 1: the ratio of the means is not below --below.
 """
@@ -77,7 +78,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     p.add_argument("--binary", default="bin/autoresearchd")
     p.add_argument("--study", type=Path, required=True)
-    p.add_argument("--seconds", type=int, default=15)
+    p.add_argument("--steps", type=int, default=200)
     p.add_argument("--trials", type=int, default=4)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--devices", default="cpu")
@@ -89,7 +90,7 @@ def main():
     args.given = dict(pair.split("=", 1) for pair in args.set)
 
     binary = hashlib.sha256(Path(args.binary).read_bytes()).hexdigest()
-    asked = [args.seconds, args.trials, args.rounds, args.devices, args.given, binary]
+    asked = [args.steps, args.trials, args.rounds, args.devices, args.given, binary]
     rounds = []
     if args.keep and args.keep.exists():
         was, *kept = [json.loads(line) for line in args.keep.read_text().splitlines()]
@@ -107,14 +108,16 @@ def main():
         subprocess.run(["git", "clone", "-q", args.study / "workspace", workspace], check=True)
         subprocess.run(["git", "clone", "-q", args.study / "workspace", alone], check=True)
         prepare = (alone / "prepare.py").read_text()
-        prepare = re.sub(r"(?m)^TIME_BUDGET = [^#\n]*", f"TIME_BUDGET = {args.seconds} ", prepare)
+        prepare = re.sub(r"(?m)^STEP_BUDGET = [^#\n]*", f"STEP_BUDGET = {args.steps} ", prepare)
         (alone / "prepare.py").write_text(prepare)
         settings = {
             "study.workspace": str(workspace),
             "study.cache": str(args.study / "cache"),
             "trial.python": str(python),
             "trial.devices": args.devices,
-            "trial.budget": f"{args.seconds}s",
+            "trial.budget": f"{args.steps} steps",
+            **{f"watchdog.{phase}": "30m" for phase in ("startup", "compile", "stall", "evaluate", "exit")},
+            "watchdog.total": "2h",
             "judge.rule": "greedy",
             "search.strategy": "random",
             "http.listen": "",
@@ -135,7 +138,7 @@ def main():
                 with args.keep.open("a") as f:
                     f.write(json.dumps(times) + "\n")
             words = [f"{side} " + " ".join(f"{s:.1f}" for s in times[side]) for side in ("plain", "daemon")]
-            print(f"round {n + 1}, seconds beside the counted {args.seconds}: " + "; ".join(words), flush=True)
+            print(f"round {n + 1}, seconds beside the counted training: " + "; ".join(words), flush=True)
     means = {side: statistics.mean(s for r in rounds for s in r[side]) for side in ("plain", "daemon")}
     errors = {side: statistics.stdev(s for r in rounds for s in r[side]) for side in means}
     many = sum(len(r["plain"]) for r in rounds)
