@@ -137,9 +137,9 @@ func TestCommandsOnARecord(t *testing.T) {
 	}{
 		{1, "no trial 9", []string{"show", "9"}},
 		{1, "no trial", []string{"diff", "abcdef0"}},
-		{2, "unknown command", []string{"dance"}},
-		{2, "unknown flag", []string{"trials", "--colour"}},
-		{2, "arg", []string{"show"}},
+		{2, "there is no command", []string{"fandango"}},
+		{2, "has no flag", []string{"trials", "--colour"}},
+		{2, "show needs a trial", []string{"show"}},
 		{2, "give a positive number", []string{"run", "--trials", "-1"}},
 		{2, "study.trialz", []string{"run", "--set", "study.trialz=1"}},
 		{1, "no daemon", []string{"cancel"}},

@@ -79,12 +79,11 @@ func run(args []string) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.As(err, &faults):
-		fmt.Fprintln(os.Stderr, faults.Error())
+		fmt.Fprintln(os.Stderr, fold(os.Stderr, faults.Error(), "  "))
 		status = 2
 	default:
-		fmt.Fprintln(os.Stderr, "autoresearchd:", err)
-		// cobra has no type for a command that it does not know.
-		if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+		fmt.Fprintln(os.Stderr, fold(os.Stderr, "autoresearchd: "+err.Error(), "  "))
+		if errors.As(err, &usage) {
 			status = 2
 		}
 	}
@@ -104,12 +103,15 @@ type globals struct {
 func newRoot() *cobra.Command {
 	g := &globals{}
 	root := &cobra.Command{
-		Use: "autoresearchd", Short: "runs training experiments all night, keeps what helps, and says what it did",
+		Use: "autoresearchd COMMAND", Short: "Runs training experiments overnight and keeps only what helps.",
+		Args: unknownCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version: fmt.Sprintf("%s (CPython %s)", version, pyembed.Version()), SilenceErrors: true, SilenceUsage: true, DisableSuggestions: true,
 	}
 	root.PersistentFlags().StringVar(&g.config, "config", "", "configuration `FILE` (default ./autoresearch.toml, then /etc/autoresearch/autoresearch.toml)")
 	root.PersistentFlags().StringVar(&g.state, "state", "", "state `DIR` (default [study] state)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(misflagged)
+	root.SetUsageFunc(usage)
+	root.SetHelpFunc(help)
 	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(),
 		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"), g.reloadCommand(),
 		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand(), g.versionCommand())
@@ -120,7 +122,7 @@ func newRoot() *cobra.Command {
 				return nil
 			}
 			if err := args(cmd, given); err != nil {
-				return usageError{fmt.Errorf("%w: see `autoresearchd %s --help`", err, cmd.Name())}
+				return usageError{misused(cmd, given, err)}
 			}
 			return nil
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +21,6 @@ import (
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
-	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
 
@@ -122,9 +120,7 @@ func statusOf(ctx context.Context, state string) (now supervisor.Status, err err
 }
 
 func printStatus(w io.Writer, now supervisor.Status) {
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-9s %s\n", name, terminal.Inert(fmt.Sprintf(format, args...)))
-	}
+	line := labelled(w, 9)
 	line("study", "%s (%s), begun %s", now.Study.Tag, now.Study.Workspace, now.Study.StartedAt.Local().Format("2 Jan 15:04"))
 	line("state", "%s", now.State)
 	if c := now.Champion; c != nil {
@@ -163,7 +159,8 @@ func printStatus(w io.Writer, now supervisor.Status) {
 }
 
 func (g *globals) trialsCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "trials", Short: "the table of trials", Args: cobra.NoArgs,
+	var which choice
+	c := &cobra.Command{Use: "trials", Short: "the table of trials", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, _, err := g.reader()
 			if err != nil {
@@ -171,6 +168,9 @@ func (g *globals) trialsCommand() *cobra.Command {
 			}
 			defer r.Close()
 			all, err := r.Trials()
+			if err == nil {
+				all, err = which.of(all)
+			}
 			if err != nil {
 				return err
 			}
@@ -191,7 +191,9 @@ func (g *globals) trialsCommand() *cobra.Command {
 				fmt.Fprintln(w, strings.TrimRight(t.Render(line), " "))
 			}
 			return w.Flush()
-		}})
+		}}
+	which.flags(c)
+	return g.reads(c)
 }
 
 // trialTable is the record in columns, for a window of this width (0: no
@@ -224,7 +226,7 @@ func trialTable(all []journal.Record, width int) []terminal.Line {
 }
 
 func (g *globals) showCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "show ID", Short: "one trial: what was proposed, what happened, what was concluded", Args: cobra.ExactArgs(1),
+	return g.reads(&cobra.Command{Use: "show ID", ValidArgsFunction: g.trialIDs, Short: "one trial: what was proposed, what happened, what was concluded", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, state, err := g.reader()
 			if err != nil {
@@ -240,9 +242,7 @@ func (g *globals) showCommand() *cobra.Command {
 				return printJSON(w, record.New(rec))
 			}
 			t, o := rec.Trial, rec.Outcome
-			line := func(name, format string, args ...any) {
-				fmt.Fprintf(w, "%-12s %s\n", name, terminal.Inert(fmt.Sprintf(format, args...)))
-			}
+			line := labelled(w, 12)
 			line("trial", "%d by %s, from trial %d, seed %d, on %s", t.ID, t.Proposal.Strategy, t.Proposal.Parent, t.Seed, t.Device)
 			line("description", "%s", t.Proposal.Description)
 			line("commit", "%s", rec.Commit)
@@ -305,7 +305,7 @@ func (g *globals) showCommand() *cobra.Command {
 }
 
 func (g *globals) diffCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "diff ID [ID]", Short: "what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
+	return g.reads(&cobra.Command{Use: "diff ID [ID]", ValidArgsFunction: g.trialIDs, Short: "what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := g.reader()
 			if err != nil {
@@ -380,72 +380,4 @@ func inertLine(s string) string {
 		words[i] = terminal.Inert(w)
 	}
 	return strings.Join(words, " ")
-}
-
-func (g *globals) logCommand() *cobra.Command {
-	var follow bool
-	c := &cobra.Command{Use: "log ID", Short: "what a trial printed", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, state, err := g.reader()
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			rec, err := find(r, args[0])
-			if err != nil {
-				return err
-			}
-			path := filepath.Join(study.Folder(state, rec.Trial.ID), "run.log")
-			f, err := os.Open(path)
-			if err != nil {
-				return fmt.Errorf("trial %d has no log: %w", rec.Trial.ID, err)
-			}
-			defer f.Close()
-			if g.json {
-				text, err := io.ReadAll(f)
-				if err != nil {
-					return err
-				}
-				return printJSON(cmd.OutOrStdout(), map[string]any{"id": rec.Trial.ID, "log": string(text)})
-			}
-			clean := inertWriter{cmd.OutOrStdout()}
-			for {
-				if _, err := io.Copy(clean, f); err != nil {
-					return err
-				}
-				if !follow {
-					return nil
-				}
-				now, err := r.Trial(rec.Trial.ID)
-				if err != nil {
-					return err
-				}
-				if now.Stage.Reached(search.StageEnded) {
-					_, err := io.Copy(clean, f)
-					return err
-				}
-				time.Sleep(300 * time.Millisecond)
-			}
-		}}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the trial ends")
-	return g.reads(c)
-}
-
-// inertWriter makes escape sequences visible; line ends and carriage returns
-// stay.
-type inertWriter struct{ w io.Writer }
-
-func (i inertWriter) Write(p []byte) (int, error) {
-	var b strings.Builder
-	for line := range strings.SplitAfterSeq(string(p), "\n") {
-		for piece := range strings.SplitAfterSeq(line, "\r") {
-			body := strings.TrimRight(piece, "\r\n")
-			b.WriteString(trainer.Inert(body))
-			b.WriteString(piece[len(body):])
-		}
-	}
-	if _, err := io.WriteString(i.w, b.String()); err != nil {
-		return 0, err
-	}
-	return len(p), nil
 }

@@ -116,8 +116,8 @@ func suggest(key string, known []string) string {
 	return "the tables are " + strings.Join(siblings, ", ")
 }
 
-// nearest returns the entry of known within two edits of word; empty if none is.
-func nearest(word string, known []string) string {
+// Nearest returns the entry of known within two edits of word; empty if none is.
+func Nearest(word string, known []string) string {
 	best, at := 3, ""
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < best && d < len(k) {

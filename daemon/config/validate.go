@@ -90,7 +90,7 @@ func (v *validator) name(key, value string, known []string, kind string) {
 	sorted := slices.Sorted(slices.Values(known))
 	list := strings.Join(sorted, ", ")
 	hint := "known are: " + list
-	if near := nearest(value, sorted); near != "" {
+	if near := Nearest(value, sorted); near != "" {
 		hint = "did you mean " + near + "? " + hint
 	}
 	v.bad(key, value, "is not a "+kind, hint)
@@ -229,7 +229,7 @@ func (v *validator) search(s Search, known Known) {
 			continue
 		}
 		problem, hint := "is not a table of [search]: no strategy has this name", "known are: "+strings.Join(sorted, ", ")
-		if near := nearest(name, sorted); near != "" {
+		if near := Nearest(name, sorted); near != "" {
 			hint = "did you mean search." + near + "? " + hint
 		}
 		v.fail([]string{"search", name}, nil, problem, hint)

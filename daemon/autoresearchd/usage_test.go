@@ -1,0 +1,245 @@
+package main
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"autoresearchd/daemon/journal/journaltest"
+	"autoresearchd/daemon/terminal"
+)
+
+// recorded is a study of twelve trials that nobody runs, and what the program
+// says of it.
+func recorded(t *testing.T) *fixture {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	s := &fixture{t: t, dir: dir}
+	must(t, journaltest.Fill(s.path("state"), journaltest.Options{Trials: 12}))
+	return s
+}
+
+// of puts the study's state directory before a command.
+func (s *fixture) of(args ...string) []string {
+	return append([]string{"--state", s.path("state")}, args...)
+}
+
+// TestUsage wants every misuse answered in one line that says what is missing.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	s := recorded(t)
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"statsu", "there is no command \"statsu\": did you mean `autoresearchd status`?"},
+		{"fandango", "there is no command \"fandango\": `autoresearchd --help` lists them"},
+		{"diff", "diff needs a trial: a number, a commit or \"best\", as in `autoresearchd diff best`"},
+		{"show", "show needs a trial: a number, a commit or \"best\", as in `autoresearchd show best`"},
+		{"log", "log needs a trial: a number, a commit or \"best\", as in `autoresearchd log best`"},
+		{"reproduce", "reproduce needs a trial: a number, a commit or \"best\", as in `autoresearchd reproduce best`"},
+		{"show 1 2", "show takes one trial, and got 2: 1 2"},
+		{"diff 1 2 3", "diff takes one trial or two, and got 3: 1 2 3"},
+		{"init", "init needs a folder: where the study is to lie, as in `autoresearchd init demo`"},
+		{"import", "import needs a folder: the work tree of the study, as in `autoresearchd import .`"},
+		{"status now", "status takes no arguments, and got \"now\": see `autoresearchd status --help`"},
+		{"trials --colour", "trials has no flag --colour: see `autoresearchd trials --help`"},
+		{"trials --jsn", "trials has no flag --jsn: did you mean --json?"},
+		{"trials -x", "trials has no flag -x: see `autoresearchd trials --help`"},
+		{"trials -n many", "--number takes a whole number, and got \"many\""},
+		{"trials -n -1", "-n -1: give a positive number"},
+		{"trials --sort score", "--sort score: there is no such key: give one of id, peak_vram_bytes, val_bpb, wall_seconds"},
+		{"log 1 --tail", "--tail needs a value: log --tail N"},
+		{"log 1 --tail -2", "--tail -2: give a positive number"},
+		{"suggest", "nothing is suggested: use `suggest \"TEXT\"`, or `suggest --set NAME=VALUE`, such as --set MATRIX_LR=0.05"},
+	} {
+		out, fault, code := s.cli(s.of(strings.Fields(c.args)...)...)
+		if code != 2 || out != "" || fault != "autoresearchd: "+c.want+"\n" {
+			t.Errorf("%s ended with %d and said\n%s%swant\n%s", c.args, code, out, fault, c.want)
+		}
+	}
+}
+
+// TestHelp wants each page of it within 80 columns, broken between words.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, c := range append(newRoot().Commands(), newRoot()) {
+		root := newRoot()
+		args := []string{c.Name(), "--help"}
+		if c.Name() == root.Name() {
+			args = args[1:]
+		}
+		var b strings.Builder
+		root.SetOut(&b)
+		root.SetArgs(args)
+		must(t, root.Execute())
+		for _, want := range []string{"Usage:\n  autoresearchd", "--state DIR"} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s --help lacks %q:\n%s", c.Name(), want, b.String())
+			}
+		}
+		for _, line := range strings.Split(b.String(), "\n") {
+			if n := terminal.Width(line); n > 80 {
+				t.Errorf("%s --help has a line of %d cells: %s", c.Name(), n, line)
+			}
+		}
+	}
+}
+
+// TestWrapped shows a terminal whole words, and a pipe whole lines.
+func TestWrapped(t *testing.T) {
+	t.Parallel()
+	s := recorded(t)
+	whole := s.ok(s.of("show", "12")...)
+	master, slave := pty(t, 80, 24)
+	cmd := s.command(s.of("show", "12")...)
+	cmd.Env = append(cmd.Env, "TERM=xterm", "LC_ALL=C.UTF-8")
+	cmd.Stdout, cmd.Stderr = slave, slave
+	must(t, cmd.Start())
+	shown := read(t, master, "trials/12")
+	must(t, cmd.Wait())
+	slave.Close()
+	long := 0
+	for _, line := range strings.Split(whole, "\n") {
+		if terminal.Width(line) > 80 {
+			long++
+		}
+	}
+	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	if got := words(shown); long == 0 || !strings.HasPrefix(words(whole), got) {
+		t.Errorf("a pipe, with %d long lines:\n%s\na terminal:\n%s", long, whole, shown)
+	}
+	for _, line := range strings.Split(strings.ReplaceAll(shown, "\r", ""), "\n") {
+		if terminal.Width(line) > 80 && strings.Contains(strings.TrimSpace(line[13:]), " ") {
+			t.Errorf("a line takes %d cells: %s", terminal.Width(line), line)
+		}
+	}
+}
+
+// TestChoice takes trials out of the table.
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	s := recorded(t)
+	all := s.ok(s.of("trials")...)
+	lines := strings.SplitAfter(strings.TrimSuffix(all, "\n"), "\n")
+	ids := func(args ...string) string {
+		t.Helper()
+		var out []string
+		for i, line := range strings.Split(strings.TrimSpace(s.ok(s.of(args...)...)), "\n") {
+			if i > 0 {
+				out = append(out, strings.Fields(line)[0])
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	if len(lines) != 13 {
+		t.Fatalf("%d lines:\n%s", len(lines), all)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"trials -n 3", "10 11 12"},
+		{"trials -n 20", "1 2 3 4 5 6 7 8 9 10 11 12"},
+	} {
+		if got := ids(strings.Fields(c.args)...); got != c.want {
+			t.Errorf("%s: %s, want %s", c.args, got, c.want)
+		}
+	}
+	var kept, scores []string
+	for _, line := range strings.Split(s.ok(s.of("trials", "-n", "20", "--sort", "val_bpb", "--keep")...), "\n")[1:] {
+		if f := strings.Fields(line); len(f) > 3 {
+			kept, scores = append(kept, f[0]), append(scores, f[2])
+			if f[3] != "keep" {
+				t.Errorf("--keep shows %s", line)
+			}
+		}
+	}
+	for i := 1; i < len(scores); i++ {
+		if scores[i] < scores[i-1] {
+			t.Errorf("--sort val_bpb shows %v", scores)
+		}
+	}
+	if n := strings.Count(all, " keep "); n < 2 || len(kept) != n {
+		t.Errorf("kept %v of\n%s", kept, all)
+	}
+	if got := ids("trials", "--sort", "val_bpb", "-n", "1"); got != kept[0] {
+		t.Errorf("the best is %s, not %s", got, kept[0])
+	}
+	if out := s.ok(s.of("trials", "-n", "2", "--json")...); strings.Count(out, "\"id\":") != 2 {
+		t.Errorf("--json shows\n%s", out)
+	}
+}
+
+// TestLogInAPipe has a line for each state of the progress, and the last lines.
+func TestLogInAPipe(t *testing.T) {
+	t.Parallel()
+	s := recorded(t)
+	s.write("state/trials/3/run.log", "start\r\n\n\rstep 1 \rstep 2 \rstep 3\n---\nval_bpb: 1.0\n")
+	for _, c := range []struct{ args, want string }{
+		{"log 3", "start\n\nstep 1 \nstep 2 \nstep 3\n---\nval_bpb: 1.0\n"},
+		{"log 3 --tail 3", "step 3\n---\nval_bpb: 1.0\n"},
+		{"log 3 --tail 1 -f", "val_bpb: 1.0\n"},
+		{"log 3 --tail 100", "start\n\nstep 1 \nstep 2 \nstep 3\n---\nval_bpb: 1.0\n"},
+		{"log 3 --tail 0", ""},
+		{"log 3 --tail 1 --json", "{\n  \"id\": 3,\n  \"log\": \"val_bpb: 1.0\\n\"\n}\n"},
+	} {
+		if got := s.ok(s.of(strings.Fields(c.args)...)...); got != c.want {
+			t.Errorf("%s: %q, want %q", c.args, got, c.want)
+		}
+	}
+	// Written in pieces, as a trial does that runs.
+	var b strings.Builder
+	w := &plainWriter{w: &b, split: true}
+	for _, piece := range []string{"\rstep 1 ", "(3%)\r", "step 2", "\n", "end"} {
+		_, err := w.Write([]byte(piece))
+		must(t, err)
+	}
+	if b.String() != "step 1 (3%)\nstep 2\nend" {
+		t.Errorf("pieces: %q", b.String())
+	}
+}
+
+// TestCompletion completes ids as bash would ask for them.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	s := recorded(t)
+	ask := func(words ...string) []string {
+		t.Helper()
+		out := s.ok(append([]string{"__complete"}, s.of(words...)...)...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		for i := range lines {
+			lines[i], _, _ = strings.Cut(lines[i], "\t")
+		}
+		return lines
+	}
+	for _, c := range []struct{ words, want string }{
+		{"show |", "best 12 11 10 9 8 7 6 5 4 3 2 1 :36"},
+		{"log |1", "12 11 10 1 :36"},
+		{"diff 3 |b", "best :36"},
+		{"show 3 |", ":36"},
+		{"reproduce |12", "12 :36"},
+		{"trials --sort |", "id peak_vram_bytes val_bpb wall_seconds :4"},
+		{"sta|", "status :4"},
+	} {
+		before, last, _ := strings.Cut(c.words, "|")
+		words := append(strings.Fields(before), last)
+		if before == "sta" {
+			words = []string{"sta"}
+		}
+		if got := strings.Join(ask(words...), " "); got != c.want {
+			t.Errorf("%s: %s, want %s", c.words, got, c.want)
+		}
+	}
+	if out := s.ok("__complete", "--state", s.path("nowhere"), "show", ""); out != ":4\n" && out != ":36\n" {
+		t.Errorf("without a study: %q", out)
+	}
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Fatal(err)
+	}
+	script := s.ok("completion", "bash")
+	check := exec.Command("bash", "-n")
+	check.Stdin = strings.NewReader(script)
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("completion bash: %v\n%s", err, out)
+	}
+}
