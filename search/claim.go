@@ -31,9 +31,9 @@ type Claim struct {
 
 // proven is the last champion before end that is claimed over the one before
 // it, the first of all if none is; nil if end is the first.
-func (l *ledger) proven(end *program) *program {
+func (l *ledger) proven(end *Candidate) *Candidate {
 	sigma, freedom := l.noise()
-	var over *program
+	var over *Candidate
 	for _, c := range l.champions {
 		if c == end {
 			break
@@ -88,17 +88,17 @@ func (confirmed) Claim(h History) Claim {
 	kind := c.chosen()
 	fair := on(kind, c.fair())
 	stated, of := fair, "since it was chosen"
-	if last := pick(on(kind, c.runs), func(r run) bool { return r.last }); len(last) > 0 {
+	if last := pick(on(kind, c.scored), func(r run) bool { return r.last }); len(last) > 0 {
 		stated, of = last, "kept for this at the study's end"
 	}
 	over := l.proven(c)
 	switch {
 	case len(stated) == 0:
-		stated, of = on(kind, c.runs), "by which it was chosen, so it flatters"
+		stated, of = on(kind, c.scored), "by which it was chosen, so it flatters"
 	case over == nil && len(stated) == len(fair):
 		of = "of the study's start"
 	}
-	out := Claim{Champion: c.origin, ValBPB: meanOf(stated), Runs: len(fair), Noise: sigma, Proven: c.origin}
+	out := Claim{Champion: c.ID, ValBPB: meanOf(stated), Runs: len(fair), Noise: sigma, Proven: c.ID}
 	out.Interval = StudentT(0.975, freedom) * sigma / math.Sqrt(float64(len(stated)))
 	words := fmt.Sprintf("val_bpb %.6f ± %.6f, the mean of %s %s (noise of a run %.6f)", out.ValBPB, out.Interval, runs(len(stated)), of, sigma)
 	if over == nil {
@@ -106,14 +106,14 @@ func (confirmed) Claim(h History) Claim {
 		return out
 	}
 	theirs := on(kind, over.fair())
-	out.Over, out.OverRuns, out.Proven = over.origin, len(theirs), over.origin
+	out.Over, out.OverRuns, out.Proven = over.ID, len(theirs), over.ID
 	if len(fair) > 0 && len(theirs) > 0 {
 		out.Gain, out.Needed = meanOf(theirs)-meanOf(fair), needed(fair, theirs, sigma, freedom)
 	}
 	both := shared(fair, theirs)
-	rival := fmt.Sprintf("trial %d", over.origin)
+	rival := fmt.Sprintf("trial %d", over.ID)
 	if len(theirs) > 0 {
-		rival = fmt.Sprintf("trial %d's %.6f (%s)", over.origin, meanOf(theirs), runs(len(theirs)))
+		rival = fmt.Sprintf("trial %d's %.6f (%s)", over.ID, meanOf(theirs), runs(len(theirs)))
 	}
 	switch {
 	case both < claimRuns:
@@ -121,7 +121,7 @@ func (confirmed) Claim(h History) Claim {
 	case !beyond(fair, theirs, sigma, freedom):
 		out.Words = words + fmt.Sprintf("; not claimed: against %s it gains %.6f, and luck may be %.6f", rival, out.Gain, out.Needed)
 	default:
-		out.Claimed, out.Proven = true, c.origin
+		out.Claimed, out.Proven = true, c.ID
 		out.Words = words + fmt.Sprintf("; claimed: %s below %s, where luck would be %.6f", difference(out.Gain), rival, out.Needed)
 	}
 	return out

@@ -47,8 +47,8 @@ func (confirmed) Judge(h History, r Result) Decision {
 	if c == nil {
 		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
 	}
-	p, again := l.program(r.Trial)
-	base := on(r.Trial.Kind, c.runs)
+	p, again := l.candidate(&r.Trial)
+	base := on(r.Trial.Kind, c.scored)
 	if len(base) == 0 {
 		return unlike(bpb, r.Trial.Kind, p == c)
 	}
@@ -58,15 +58,15 @@ func (confirmed) Judge(h History, r Result) Decision {
 	if n := len(base); n > 1 {
 		theirs = fmt.Sprintf("the mean of the champion's %d runs, %.6f", n, mean)
 	}
-	if !again || len(p.runs) == 0 {
+	if !again || len(p.scored) == 0 {
 		return first(bpb, mean, sigma, theirs)
 	}
-	runs := append(on(r.Trial.Kind, p.runs), run{bpb: bpb})
+	runs := append(on(r.Trial.Kind, p.scored), run{bpb: bpb})
 	now := meanOf(runs)
 	if p == c {
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, trial %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.origin, now)}
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, trial %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.ID, now)}
 	}
-	words := fmt.Sprintf("val_bpb %.6f is run %d of trial %d, whose mean of %.6f is ", bpb, len(runs), p.origin, now)
+	words := fmt.Sprintf("val_bpb %.6f is run %d of trial %d, whose mean of %.6f is ", bpb, len(runs), p.ID, now)
 	switch {
 	case now >= mean:
 		words += difference(now-mean) + " above " + theirs
@@ -74,7 +74,7 @@ func (confirmed) Judge(h History, r Result) Decision {
 		words += difference(mean-now) + " below " + theirs
 	}
 	switch {
-	case p.kept:
+	case p.kept():
 		return Decision{Discard, words + ": it was the champion before, and is run for the comparison"}
 	case !p.promising:
 		return Decision{Discard, words + ": the same program as before, and another seed is no gain"}
@@ -118,16 +118,16 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 	if c == nil {
 		return Proposal{}, false
 	}
-	if len(on(h.Kind, c.runs)) == 0 {
+	if len(on(h.Kind, c.scored)) == 0 {
 		if len(on(h.Kind, l.running[c])) > 0 {
 			return Proposal{}, false
 		}
 		return again(c, l.commonSeed(c), "to have its score on "+h.Kind), true
 	}
-	mean := meanOf(on(h.Kind, c.runs))
+	mean := meanOf(on(h.Kind, c.scored))
 	for _, p := range l.all {
-		if p.promising && !p.kept && len(p.runs) == 1 && Alike(h.Kind, p.chosen()) && p.tried < tries && p.runs[0].bpb < mean && len(l.running[p]) == 0 {
-			return again(p, freshSeed(uint64(p.origin)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.runs[0].bpb), mean)), true
+		if p.promising && !p.kept() && len(p.scored) == 1 && Alike(h.Kind, p.chosen()) && p.tried < tries && p.scored[0].bpb < mean && len(l.running[p]) == 0 {
+			return again(p, freshSeed(uint64(p.ID)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.scored[0].bpb), mean)), true
 		}
 	}
 	p, why := l.claimant()
@@ -144,8 +144,8 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 // finalMemo marks the runs after which nothing is chosen.
 const finalMemo = `{"final":true}`
 
-func again(p *program, seed uint64, why string) Proposal {
-	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again, with another seed: %s)", clip(p.words, 80), p.origin, why), Parent: p.origin, Seed: seed}
+func again(p *Candidate, seed uint64, why string) Proposal {
+	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again, with another seed: %s)", clip(p.Description, 80), p.ID, why), Parent: p.ID, Seed: seed}
 }
 
 func clip(s string, n int) string {
@@ -157,7 +157,7 @@ func clip(s string, n int) string {
 
 // claimant is the program that needs an unbiased run next, on the kind of devices
 // on which the champion was chosen, and why; nil: none.
-func (l *ledger) claimant() (*program, string) {
+func (l *ledger) claimant() (*Candidate, string) {
 	c := l.champion
 	if l.trials == 1 && len(l.running[c]) == 0 && (l.end == 0 || l.end >= 2*standing) {
 		return c, "to see how much runs differ by luck"
@@ -169,7 +169,7 @@ func (l *ledger) claimant() (*program, string) {
 	own, theirs := l.commonRuns(c, c.chosen()), l.commonRuns(over, c.chosen())
 	if l.final() {
 		if theirs < own {
-			return over, fmt.Sprintf("the final comparison with trial %d", c.origin)
+			return over, fmt.Sprintf("the final comparison with trial %d", c.ID)
 		}
 		return c, "the final comparison"
 	}
@@ -177,7 +177,7 @@ func (l *ledger) claimant() (*program, string) {
 		return nil, ""
 	}
 	if own >= claimRuns && theirs < own {
-		return over, fmt.Sprintf("to compare with the champion, trial %d", c.origin)
+		return over, fmt.Sprintf("to compare with the champion, trial %d", c.ID)
 	}
 	return c, fmt.Sprintf("the champion for %d trials, to know it without luck", l.trials-c.since)
 }
@@ -194,10 +194,10 @@ func sharedSeed(k int) uint64 { return freshSeed(uint64(k+1) << 48) }
 
 // commonSeed is the first of the shared seeds that p has not had, and that no
 // run of it has which is pending.
-func (l *ledger) commonSeed(p *program) uint64 {
+func (l *ledger) commonSeed(p *Candidate) uint64 {
 	for k := 0; ; k++ {
 		seed := sharedSeed(k)
-		if used := func(r run) bool { return r.seed == seed }; !slices.ContainsFunc(p.runs, used) && !slices.ContainsFunc(l.running[p], used) {
+		if used := func(r run) bool { return r.seed == seed }; !slices.ContainsFunc(p.scored, used) && !slices.ContainsFunc(l.running[p], used) {
 			return seed
 		}
 	}
@@ -205,9 +205,9 @@ func (l *ledger) commonSeed(p *program) uint64 {
 
 // commonRuns counts p's unbiased runs with shared seeds on a kind of devices,
 // those that are pending among them.
-func (l *ledger) commonRuns(p *program, kind string) int {
+func (l *ledger) commonRuns(p *Candidate, kind string) int {
 	runs := p.fair()
-	if p.kept {
+	if p.kept() {
 		runs = append(runs, l.running[p]...)
 	}
 	n := 0
@@ -240,8 +240,8 @@ func (l *ledger) noise() (sigma, freedom float64) {
 	square := priorRuns * prior * prior
 	freedom = priorRuns
 	for _, p := range l.all {
-		for _, kind := range kinds(p.runs) {
-			runs := on(kind, p.runs)
+		for _, kind := range kinds(p.scored) {
+			runs := on(kind, p.scored)
 			mean := meanOf(runs)
 			for _, r := range runs {
 				square += (r.bpb - mean) * (r.bpb - mean)

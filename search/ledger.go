@@ -14,30 +14,23 @@ type run struct {
 	last bool   // made in the study's last trials, after which nothing is chosen
 }
 
-// program is a train.py with its constants, and all its runs that have a score.
-type program struct {
-	origin    int64 // the first trial that had it
-	words     string
-	runs      []run
-	tried     int  // re-runs, with or without a score
-	kept      bool // it is, or was, the champion
-	promising bool // its first run was better than the champion, but not beyond doubt
-	since     int  // trials before it became the champion
-}
-
-// ledger is a history by programs, for the rule that runs some again.
+// ledger is a history by candidates.
 type ledger struct {
-	of        map[int64]*program // by trial
-	same      map[identity]*program
+	of        map[int64]*Candidate // by trial
+	named     map[int64]*Candidate // by its own id
+	same      map[identity]*Candidate
 	code      map[int64]uint64 // by trial; 0: not known
-	all       []*program       // in the order of their first runs
-	champions []*program       // in the order in which they were kept, each once
-	champion  *program         // nil: none
+	all       []*Candidate     // in the order of their first runs
+	begun     []*Candidate     // whose first run is pending
+	decided   []*Candidate     // in the order in which they were
+	waiting   []*Candidate     // promising, for their second run
+	champions []*Candidate     // in the order in which they were kept, each once
+	champion  *Candidate       // nil: none
 	trials    int
-	running   map[*program][]run // the re-runs that are pending, without scores
-	pending   int                // trials, re-runs or not
-	end       int                // trials that the study is to have; 0: no end in sight
-	seconds   float64            // counted training of the first trial that has a score; 0: not known
+	running   map[*Candidate][]run // the re-runs that are pending, without scores
+	pending   int                  // trials, re-runs or not
+	end       int                  // trials that the study is to have; 0: no end in sight
+	seconds   float64              // counted training of the first trial that has a score; 0: not known
 }
 
 // identity is what two runs of one program share. Constants named SEED are no
@@ -45,15 +38,26 @@ type ledger struct {
 type identity struct{ code, constants uint64 }
 
 func newLedger(h History) *ledger {
-	l := &ledger{of: map[int64]*program{}, same: map[identity]*program{}, code: map[int64]uint64{}, running: map[*program][]run{}, pending: len(h.Pending), end: h.Trials}
+	l := &ledger{
+		of: map[int64]*Candidate{}, named: map[int64]*Candidate{}, same: map[identity]*Candidate{}, code: map[int64]uint64{},
+		running: map[*Candidate][]run{}, pending: len(h.Pending), end: h.Trials,
+	}
 	for i := range h.Done {
 		l.add(&h.Done[i])
 	}
 	for i := range h.Pending {
 		t := &h.Pending[i]
-		if p, again := l.program(*t); again {
-			l.running[p] = append(l.running[p], run{seed: t.Seed, kind: t.Kind})
+		c, again := l.candidate(t)
+		if again {
+			l.running[c] = append(l.running[c], run{seed: t.Seed, kind: t.Kind})
+			if c.Standing == StandingInterrupted {
+				c.Standing = StandingPending
+			}
+		} else {
+			c.Reason = "its first run is under way"
+			l.begun = append(l.begun, c)
 		}
+		l.enter(c, t)
 	}
 	return l
 }
@@ -81,19 +85,39 @@ func (l *ledger) identity(t *Trial) (identity, bool) {
 	return identity{code, Fingerprint(plain)}, true
 }
 
-// program finds whose run a trial is, or makes a new one.
-func (l *ledger) program(t Trial) (p *program, again bool) {
-	if IsRerun(t) {
-		if p, ok := l.of[t.Proposal.Parent]; ok {
-			return p, true
+// candidate finds whose run a trial is, or makes a new one. A program that was
+// decided without a score and is proposed anew is another candidate.
+func (l *ledger) candidate(t *Trial) (c *Candidate, again bool) {
+	id := t.ID
+	switch {
+	case t.Candidate != 0: // known since it began
+		if c, ok := l.named[t.Candidate]; ok {
+			return c, true
+		}
+		id = t.Candidate
+	case IsRerun(*t) && l.of[t.Proposal.Parent] != nil:
+		return l.of[t.Proposal.Parent], true
+	default:
+		if id, ok := l.identity(t); ok {
+			if c, ok := l.same[id]; ok && (len(c.scored) > 0 || c.By == 0) {
+				return c, true
+			}
 		}
 	}
-	if id, ok := l.identity(&t); ok {
-		if p, ok := l.same[id]; ok {
-			return p, true
-		}
+	c = &Candidate{ID: id, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description, Standing: StandingPending}
+	if p, ok := l.of[c.Parent]; ok {
+		c.Parent = p.ID
 	}
-	return &program{origin: t.ID, words: t.Proposal.Description}, false
+	return c, false
+}
+
+// enter notes that a trial is a run of a candidate.
+func (l *ledger) enter(c *Candidate, t *Trial) {
+	l.of[t.ID], l.named[c.ID] = c, c
+	l.code[t.ID] = l.codeOf(t)
+	if id, ok := l.identity(t); ok {
+		l.same[id] = c
+	}
 }
 
 // IsRerun reports whether a trial is another run of its parent's program, made
@@ -105,37 +129,41 @@ func IsRerun(t Trial) bool {
 
 func (l *ledger) add(r *Result) {
 	t := &r.Trial
-	p, again := l.program(*t)
-	l.of[t.ID] = p
-	l.code[t.ID] = l.codeOf(t)
-	if again {
-		p.tried++
-	} else {
-		l.all = append(l.all, p)
-		if id, ok := l.identity(t); ok {
-			l.same[id] = p
-		}
+	c, again := l.candidate(t)
+	l.enter(c, t)
+	if !again {
+		l.all = append(l.all, c)
 	}
-	if bpb, ok := r.Score(); ok {
-		if len(p.runs) == 0 && l.champion != nil && r.Decision.Verdict == Discard && t.Proposal.Strategy != Imported {
-			theirs := on(t.Kind, l.champion.runs)
-			p.promising = len(theirs) > 0 && bpb < meanOf(theirs)
+	c.Runs = append(c.Runs, t.ID)
+	champion := l.champion
+	bpb, scored := r.Score()
+	if len(c.scored) > 0 {
+		c.tried++
+	}
+	if scored {
+		if len(c.scored) == 0 && champion != nil && r.Decision.Verdict == Discard && t.Proposal.Strategy != Imported {
+			theirs := on(t.Kind, champion.scored)
+			c.promising = len(theirs) > 0 && bpb < meanOf(theirs)
 		}
-		if l.champion == nil {
+		if champion == nil {
 			l.seconds = r.Outcome.TrainingSeconds
 		}
-		p.runs = append(p.runs, run{bpb, t.Seed, t.Kind, p.kept || l.champion == nil, IsRerun(*t) && string(t.Proposal.Memo) == finalMemo})
+		c.scored = append(c.scored, run{bpb, t.Seed, t.Kind, c.kept() || champion == nil, IsRerun(*t) && string(t.Proposal.Memo) == finalMemo})
+		c.Peak = max(c.Peak, r.Outcome.Memory())
 	}
 	l.trials++
-	if r.Decision.Verdict == Keep && len(p.runs) > 0 {
-		if l.champion != p {
-			p.since = l.trials
+	if r.Decision.Verdict == Keep && scored {
+		if champion != c {
+			c.since = l.trials
 		}
-		if !p.kept {
-			l.champions = append(l.champions, p)
+		if !c.kept() {
+			l.champions = append(l.champions, c)
 		}
-		p.kept = true
-		l.champion = p
+		l.champion = c
+	}
+	l.conclude(c, r)
+	if scored && l.champion == c {
+		l.overtake(t.ID)
 	}
 }
 
@@ -145,8 +173,8 @@ func (l *ledger) final() bool {
 	return left > 0 && left <= min(finalRuns, l.end/10)
 }
 
-func (p *program) fair() []run {
-	return pick(p.runs, func(r run) bool { return r.fair })
+func (c *Candidate) fair() []run {
+	return pick(c.scored, func(r run) bool { return r.fair })
 }
 
 // Alike reports whether scores of two kinds of devices compare: those of one
@@ -169,9 +197,9 @@ func kinds(runs []run) []string {
 	return out
 }
 
-// chosen is the kind of devices on which a program was run first, by which it
-// was chosen.
-func (p *program) chosen() string { return p.runs[0].kind }
+// chosen is the kind of devices on which a candidate had its first score, by
+// which it was chosen.
+func (c *Candidate) chosen() string { return c.scored[0].kind }
 
 func pick(runs []run, want func(run) bool) []run {
 	var out []run
@@ -192,7 +220,7 @@ func meanOf(runs []run) float64 {
 }
 
 // Levels returns what is known of the champion's val_bpb after each trial: the
-// mean of all runs that its program has had by then on the kind of devices on
+// mean of all runs that it has had by then on the kind of devices on
 // which it was chosen, NaN while there is none.
 // A judge that has nothing run again leaves it at the champion's one score.
 func Levels(done []Result) []float64 {
@@ -202,7 +230,7 @@ func Levels(done []Result) []float64 {
 		l.add(&done[i])
 		out[i] = math.NaN()
 		if l.champion != nil {
-			out[i] = meanOf(on(l.champion.chosen(), l.champion.runs))
+			out[i], _ = l.champion.Score()
 		}
 	}
 	return out

@@ -93,6 +93,7 @@ const Imported = "imported"
 // Trial is a proposal admitted to run.
 type Trial struct {
 	ID        int64      `json:"id"` // 1, 2, 3, …
+	Candidate int64      `json:"-"`  // whose run it is: the id of that one's first run; 0: not known
 	Proposal  Proposal   `json:"proposal"`
 	Source    []byte     `json:"-"`              // the full train.py that runs
 	Constants []Constant `json:"constants"`      // every constant of Source, resolved
@@ -134,6 +135,15 @@ type Outcome struct {
 	Condemned       *Condemned        `json:"condemned,omitempty"` // the pruning rule held it to be hopeless; it may have run on all the same
 	Flags           []string          `json:"flags,omitempty"`     // oddities that do not change the status
 	Summary         map[string]string `json:"summary,omitempty"`   // the script's own closing block, as printed
+}
+
+// Memory is the largest GPU memory that the trial held, in bytes: NVML's word, else
+// the script's own; 0 if unknown.
+func (o Outcome) Memory() int64 {
+	if o.PeakVRAM == 0 {
+		return o.ScriptPeakVRAM
+	}
+	return o.PeakVRAM
 }
 
 // GateRecord proves that no counted step of a trial overlapped the evaluation

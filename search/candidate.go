@@ -1,0 +1,165 @@
+package search
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Standing is the verdict on a candidate.
+type Standing string
+
+// The standings.
+const (
+	StandingPending     Standing = "pending"     // a run of it is under way, or will be
+	StandingKept        Standing = "kept"        // it is, or was, the champion
+	StandingDiscarded   Standing = "discarded"   // it was no gain
+	StandingRefuted     Standing = "refuted"     // it looked better once, and was luck
+	StandingCrashed     Standing = "crashed"     // it has no score; Candidate.Failure says what happened
+	StandingTampered    Standing = "tampered"    // its score was not to be trusted
+	StandingInterrupted Standing = "interrupted" // nothing is known of it, and no run is to come
+)
+
+// Standings lists every standing.
+var Standings = []Standing{
+	StandingPending, StandingKept, StandingDiscarded, StandingRefuted, StandingCrashed, StandingTampered, StandingInterrupted,
+}
+
+// Decision is the standing in the words of results.tsv, "" until it is decided.
+func (s Standing) Decision() Verdict {
+	switch s {
+	case StandingKept:
+		return Keep
+	case StandingDiscarded, StandingRefuted:
+		return Discard
+	case StandingCrashed, StandingTampered:
+		return Crash
+	}
+	return ""
+}
+
+// Candidate is one program, a train.py with its constants, and all its runs.
+// What was decided stays, but that a later run may have one kept after all. One
+// that was only interrupted is not decided.
+type Candidate struct {
+	ID          int64 // of its first run
+	Parent      int64 // the candidate that it was derived from; 0: the study's own start
+	Strategy    string
+	Description string
+	Runs        []int64 // finished ones, in the order of decisions
+	Standing    Standing
+	Failure     Status // of one that has no score: how its last run ended
+	Reason      string // of the standing, in words, with the numbers
+	By          int64  // the trial whose end decided it; 0: pending
+	Peak        int64  // largest peak of its runs with a score, in bytes
+
+	scored    []run
+	tried     int  // runs after the first score, with or without one
+	promising bool // its first score was better than the champion, but not beyond doubt
+	since     int  // trials before it became the champion
+}
+
+// Score is the mean val_bpb of the candidate's runs on the kind of devices on
+// which it was chosen, and how many these are; NaN and 0 while it has none.
+func (c *Candidate) Score() (bpb float64, runs int) {
+	if len(c.scored) == 0 {
+		return math.NaN(), 0
+	}
+	chosen := on(c.chosen(), c.scored)
+	return meanOf(chosen), len(chosen)
+}
+
+func (c *Candidate) kept() bool { return c.Standing == StandingKept }
+
+// decide concludes on a candidate, and notes it as decided last.
+func (l *ledger) decide(c *Candidate, s Standing, by int64, reason string) {
+	c.Standing, c.By, c.Reason = s, by, reason
+	l.decided = append(slices.DeleteFunc(l.decided, func(d *Candidate) bool { return d == c }), c)
+	l.waiting = slices.DeleteFunc(l.waiting, func(d *Candidate) bool { return d == c })
+}
+
+// conclude is what a run means for its candidate.
+func (l *ledger) conclude(c *Candidate, r *Result) {
+	_, scored := r.Score()
+	if scored {
+		c.Failure = ""
+	}
+	switch {
+	case r.Decision.Verdict == Keep && scored:
+		if !c.kept() {
+			l.decide(c, StandingKept, r.Trial.ID, r.Decision.Reason)
+		}
+	case c.Standing != StandingPending && c.Standing != StandingInterrupted:
+	case r.Outcome.Void != "":
+		c.Standing, c.Reason = StandingPending, r.Decision.Reason
+	case len(c.scored) == 0:
+		c.Failure = r.Outcome.Status
+		switch {
+		case r.Outcome.Status == Interrupted:
+			c.Standing, c.Reason = StandingInterrupted, r.Decision.Reason
+		case r.Outcome.Status == Tampered:
+			l.decide(c, StandingTampered, r.Trial.ID, r.Decision.Reason)
+		case r.Decision.Verdict == Discard:
+			l.decide(c, StandingDiscarded, r.Trial.ID, r.Decision.Reason)
+		default:
+			l.decide(c, StandingCrashed, r.Trial.ID, r.Decision.Reason)
+		}
+	case !c.promising:
+		l.decide(c, StandingDiscarded, r.Trial.ID, r.Decision.Reason)
+	case len(c.scored) > 1:
+		l.decide(c, StandingRefuted, r.Trial.ID, r.Decision.Reason)
+	case c.tried >= tries:
+		l.decide(c, StandingDiscarded, r.Trial.ID, "no second run of it has a score: "+r.Decision.Reason)
+	default:
+		if c.Standing = StandingPending; scored {
+			c.Reason = r.Decision.Reason
+		}
+		if !slices.Contains(l.waiting, c) {
+			l.waiting = append(l.waiting, c)
+		}
+	}
+}
+
+// overtake discards what waits for a second run and is promising no more.
+func (l *ledger) overtake(by int64) {
+	for _, c := range slices.Clone(l.waiting) {
+		theirs := on(c.chosen(), l.champion.scored)
+		if own := c.scored[0].bpb; len(theirs) > 0 && own >= meanOf(theirs) {
+			l.decide(c, StandingDiscarded, by, fmt.Sprintf("val_bpb %.6f is not below trial %d's %.6f, so it does not run again", own, l.champion.ID, meanOf(theirs)))
+		}
+	}
+}
+
+// Candidates returns all candidates of a history in the order of their first
+// runs' decisions, and after them those whose first run is under way.
+func Candidates(h History) []*Candidate {
+	l := newLedger(h)
+	return append(l.all[:len(l.all):len(l.all)], l.begun...)
+}
+
+// Decided returns the candidates of finished trials that are decided, in the
+// order in which they were.
+func Decided(done []Result) []*Candidate { return newLedger(History{Done: done}).decided }
+
+// CandidateOf returns the id of the candidate that a trial about to begin is a
+// run of; 0 if it is a new one.
+func CandidateOf(h History, t Trial) int64 {
+	if c, again := newLedger(h).candidate(&t); again {
+		return c.ID
+	}
+	return 0
+}
+
+// Original returns the first of a history's finished trials that ran the
+// program of t, which may be t itself.
+func Original(done []Result, t Trial) Trial {
+	l := newLedger(History{Done: done})
+	if c, again := l.candidate(&t); again {
+		for i := range done {
+			if done[i].Trial.ID == c.ID {
+				return done[i].Trial
+			}
+		}
+	}
+	return t
+}
