@@ -19,10 +19,10 @@ export PATH="$build/tools/bin:$PATH"
 "$daemon" init demo --profile cpu --corpus python
 
 if [ -f "$results" ]; then say "going on with the study in demo/state"; fi
-# Another daemon may have the port for /metrics; a demo does without.
-quiet=()
-if (exec 3<>/dev/tcp/127.0.0.1/9797) 2>/dev/null; then quiet=(--set 'http.listen=""'); fi
-"$daemon" --config "$config" run --trials "$trials" "${quiet[@]}"
+# Another daemon may have the port of the page; any other does, and run says it.
+port=()
+if (exec 3<>/dev/tcp/127.0.0.1/9797) 2>/dev/null; then port=(--set 'http.listen="127.0.0.1:0"'); fi
+"$daemon" --config "$config" run --trials "$trials" "${port[@]}"
 
 echo
 "$daemon" --config "$config" trials
@@ -36,6 +36,6 @@ next:
   $daemon --config $config show best     what the best trial is, and how it went
   $daemon --config $config diff best     what it changed
   $daemon --config $config report        all of it as one page
-  $daemon --config $config run           go on until Ctrl-C; make demo adds $trials trials
+  $daemon --config $config run           go on until Ctrl-C, with the page at http://127.0.0.1:9797/; make demo adds $trials trials
   $daemon init DIR --profile hopper --corpus hub   the same on one H100 or H200
 EOF

@@ -103,6 +103,12 @@ elif [[ $enabled == masked* ]]; then
   start="systemctl unmask autoresearchd && systemctl enable --now autoresearchd"
 fi
 
+# Where nothing is named, the program's own default holds; "" is no page.
+listen=127.0.0.1:9797
+if grep -q '^listen *= *"' "$config"; then listen=$(sed -n 's/^listen *= *"\([^"]*\)".*/\1/p' "$config" | head -n 1); fi
+page=
+if [ -n "$listen" ]; then page="the page, while it runs: http://$listen/; from elsewhere over: ssh -L ${listen##*:}:$listen HOST"; fi
+
 workspace=$(sed -n 's/^workspace *= *"\([^"]*\)".*/\1/p' "$config" | head -n 1)
 case $workspace in
 /*) ;;
@@ -119,6 +125,7 @@ if [ -e "$workspace/train.py" ]; then
     say "still running the old binary: systemctl restart autoresearchd"
     if [ "$enabled" != enabled ]; then say "it is $enabled, and will not start with the machine: systemctl enable autoresearchd"; fi
   fi
+  [ -z "$page" ] || say "$page"
   exit 0
 fi
 
@@ -129,6 +136,7 @@ next, as root:
   $as_user$variables $bindir/autoresearchd init $state --profile $profile --corpus $corpus
   $start"
 if [ -n "$booted" ]; then say "  journalctl -fu autoresearchd"; fi
+[ -z "$page" ] || say "$page"
 if [ "$profile" = hopper ]; then
   say "where the hub cannot be reached: --corpus python, the text of the Python installation, or --corpus FOLDER with text of your own"
 else

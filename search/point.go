@@ -60,6 +60,25 @@ func (s Space) Point(values map[string]Value) ([]float64, error) {
 	return s.Snap(u), nil
 }
 
+// Outside says of values that constants are to have which lie beyond the space,
+// each in words that name it and where the space ends.
+func (s Space) Outside(values map[string]Value) []string {
+	consts := s.resolve(values)
+	var out []string
+	for i := range s.dims {
+		d := &s.dims[i]
+		if _, given := values[d.Constant]; !given {
+			continue
+		}
+		if v, ok := d.of(consts); ok {
+			if _, err := d.strict(v); err != nil {
+				out = append(out, err.Error())
+			}
+		}
+	}
+	return out
+}
+
 // strict encodes a value that must lie on the dimension. A range's ends may be
 // missed by what computing with them costs in the last digits.
 func (d *Dimension) strict(v Value) (float64, error) {

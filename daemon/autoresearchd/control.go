@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -29,10 +27,11 @@ import (
 func (g *globals) verb(name string) *cobra.Command {
 	about := map[string][2]string{
 		"pause":  {"hold the study after the running trials", "paused: what runs is finished first"},
-		"resume": {"let a paused or ended study go on", "the study goes on"},
+		"resume": {"let a paused or stopped study go on", "the study goes on"},
 		"cancel": {"end a running trial, named by its number or its device where there are several; it is recorded as interrupted", "the trial is being ended"},
-		"stop":   {"end the study after the running trials", "the study ends after the running trials"},
+		"stop":   {"stop the study after the running trials", "the study stops after the running trials"},
 	}[name]
+	then := map[string]string{"pause": "resume", "resume": "status", "cancel": "status", "stop": "resume"}[name]
 	use, args := name, cobra.NoArgs
 	if name == "cancel" {
 		use, args = "cancel [TRIAL|DEVICE]", cobra.MaximumNArgs(1)
@@ -47,7 +46,7 @@ func (g *globals) verb(name string) *cobra.Command {
 			defer cancel()
 			client, err := httpd.Dial(state)
 			if err != nil {
-				return offline(name, state, err, cmd)
+				return g.offline(name, state, err, cmd)
 			}
 			call := map[string]func(context.Context) error{
 				"pause": client.Pause, "resume": client.Resume, "stop": client.Stop,
@@ -57,13 +56,14 @@ func (g *globals) verb(name string) *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), about[1])
+			g.next(cmd.OutOrStdout(), then)
 			return nil
 		}}
 }
 
-// offline does what can be done without a daemon: the flags that the next one
-// reads.
-func offline(name, state string, dialErr error, cmd *cobra.Command) error {
+// offline does what can be done without a daemon: the flag that holds the next
+// one up. There is nothing to stop, and the next run is not what was meant.
+func (g *globals) offline(name, state string, dialErr error, cmd *cobra.Command) error {
 	if name == "cancel" {
 		return dialErr
 	}
@@ -71,24 +71,40 @@ func offline(name, state string, dialErr error, cmd *cobra.Command) error {
 	if err != nil {
 		return errors.Join(dialErr, err)
 	}
+	ended, err := r.Flag(journal.Ended)
 	r.Close()
+	if err != nil {
+		return err
+	}
+	w := cmd.OutOrStdout()
+	if name == "stop" {
+		if !ended {
+			fmt.Fprintf(w, "nothing runs on %s, so there is nothing to stop\n", state)
+			return nil
+		}
+		fmt.Fprintf(w, "nothing runs on %s, and the study was stopped before\n", state)
+		g.next(w, "resume")
+		return nil
+	}
 	j, err := journal.Open(state)
 	if err != nil {
 		return errors.Join(dialErr, err)
 	}
 	defer j.Close()
-	switch name {
-	case "pause":
-		err = j.SetFlag(journal.Paused, true)
-	case "stop":
-		err = j.SetFlag(journal.Ended, true)
-	case "resume":
-		err = errors.Join(j.SetFlag(journal.Paused, false), j.SetFlag(journal.Ended, false))
+	if name == "pause" {
+		if err := j.SetFlag(journal.Paused, true); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "nothing runs on %s; the next start begins no trial until `autoresearchd resume`\n", state)
+		g.next(w, "resume")
+		return nil
 	}
-	if err == nil {
-		fmt.Fprintf(cmd.OutOrStdout(), "no daemon is running; noted for the next start (%s)\n", name)
+	if err := errors.Join(j.SetFlag(journal.Paused, false), j.SetFlag(journal.Ended, false)); err != nil {
+		return err
 	}
-	return err
+	fmt.Fprintf(w, "nothing runs on %s; the next start goes on with the study\n", state)
+	g.next(w, "run")
+	return nil
 }
 
 // reloadCommand is the unit's ExecReload.
@@ -117,93 +133,6 @@ func (g *globals) reloadCommand() *cobra.Command {
 			fmt.Fprintln(cmd.OutOrStdout(), words)
 			return nil
 		}}
-}
-
-func (g *globals) suggestCommand() *cobra.Command {
-	var set []string
-	c := &cobra.Command{Use: `suggest "TEXT" | --set NAME=VALUE…`, Short: "an idea in words, or values of constants, for the next proposal", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args)+len(set) == 0 {
-				return usageError{errors.New("nothing is suggested: use `suggest \"TEXT\"`, or `suggest --set NAME=VALUE`, such as --set MATRIX_LR=0.05")}
-			}
-			if len(args) > 0 && len(set) > 0 {
-				return usageError{errors.New("suggest words or values, not both at once")}
-			}
-			values := map[string]search.Value{}
-			for _, s := range set {
-				name, text, ok := strings.Cut(s, "=")
-				if !ok || name == "" {
-					return usageError{fmt.Errorf("--set %q: write NAME=VALUE", s)}
-				}
-				v, err := parseLiteral(text)
-				if err != nil {
-					return usageError{fmt.Errorf("--set %q: %w", s, err)}
-				}
-				values[strings.TrimSpace(name)] = v
-			}
-			state, err := g.stateDir()
-			if err != nil {
-				return err
-			}
-			client, err := httpd.Dial(state)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			var words string
-			if len(args) > 0 {
-				words, err = client.SuggestText(ctx, args[0])
-			} else {
-				words, err = client.Suggest(ctx, values)
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), words)
-			return nil
-		}}
-	c.Flags().StringArrayVar(&set, "set", nil, "`NAME=VALUE`, a Python literal; 2**18 is one")
-	return c
-}
-
-// parseLiteral reads a Python literal as a person types it: 0.05, 2**18, True,
-// SSSL, "SSSL", (0.8, 0.95).
-func parseLiteral(s string) (search.Value, error) {
-	s = strings.TrimSpace(s)
-	switch s {
-	case "":
-		return search.Value{}, errors.New("there is no value")
-	case "True", "False":
-		return search.BoolValue(s == "True"), nil
-	}
-	if base, power, ok := strings.Cut(s, "**"); ok {
-		b, err1 := strconv.ParseInt(strings.TrimSpace(base), 10, 64)
-		p, err2 := strconv.ParseInt(strings.TrimSpace(power), 10, 64)
-		v := math.Pow(float64(b), float64(p))
-		if err1 != nil || err2 != nil || p < 0 || v > 1<<53 {
-			return search.Value{}, fmt.Errorf("%q is not a whole power", s)
-		}
-		return search.IntValue(int64(v)), nil
-	}
-	text := s
-	if strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")") {
-		text = "[" + strings.TrimSuffix(strings.TrimSpace(s[1:len(s)-1]), ",") + "]"
-	}
-	if strings.HasPrefix(s, "'") && strings.HasSuffix(s, "'") && len(s) > 1 {
-		return search.StringValue(s[1 : len(s)-1]), nil
-	}
-	var v search.Value
-	if err := json.Unmarshal([]byte(strings.ReplaceAll(text, "_", "")), &v); err == nil && v.Kind() != search.None && v.Kind() != search.String {
-		return v, nil
-	}
-	if err := json.Unmarshal([]byte(text), &v); err == nil && v.Kind() == search.String {
-		return v, nil
-	}
-	if strings.ContainsAny(s, "\"'()[]{}\n") {
-		return search.Value{}, fmt.Errorf("%q is not a Python literal", s)
-	}
-	return search.StringValue(s), nil
 }
 
 func (g *globals) checkCommand() *cobra.Command {

@@ -60,6 +60,9 @@ func (g *globals) doctorCommand() *cobra.Command {
 					return exitError(1)
 				}
 			}
+			if !g.json {
+				g.next(cmd.OutOrStdout(), "run")
+			}
 			return nil
 		}})
 }

@@ -98,9 +98,7 @@ func (g *globals) importCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("take %s over: %w", path, err)
 			}
-			if path, err := g.configPath(); err == nil {
-				fmt.Fprintf(out, "next: autoresearchd --config %s run\n", path)
-			}
+			g.next(out, "run")
 			return nil
 		}}
 	c.Flags().StringVar(&tag, "tag", "", "the study is called `T`, its branch autoresearch/T (default study.tag, else the only such branch, else the branch that is checked out)")

@@ -44,7 +44,7 @@ func (s *fixture) imports(want string, names map[string]string, args ...string) 
 	for hash, name := range names {
 		got = strings.ReplaceAll(got, hash, name)
 	}
-	got = strings.TrimSuffix(got, "\nnext: autoresearchd --config DIR/autoresearch.toml run")
+	got = regexp.MustCompile(`\nnext: autoresearchd --config DIR/autoresearch.toml (--state \S+ )?run$`).ReplaceAllString(got, "")
 	if got != want {
 		s.t.Errorf("import %q said\n%s\nwant\n%s", args, got, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -34,7 +35,21 @@ func (g *globals) initCommand() *cobra.Command {
 			}
 			defer p.Close()
 			o.Dir, o.Inspect, o.Out = args[0], p.Inspect, cmd.ErrOrStderr()
-			return workspace.Init(ctx, o)
+			if err := workspace.Init(ctx, o); err != nil {
+				return err
+			}
+			then := *g
+			if path := filepath.Join(o.Dir, "autoresearch.toml"); g.config == "" {
+				if _, err := os.Stat(path); err == nil {
+					then.config = path
+				}
+			}
+			command := "run"
+			if o.Corpus == "" {
+				command = "doctor" // which says whether the data is there
+			}
+			then.next(cmd.OutOrStdout(), command)
+			return nil
 		},
 	}
 	c.Flags().StringVar(&o.Profile, "profile", "", "constants for `cpu` or hopper (default hopper where there is an NVIDIA GPU)")

@@ -58,7 +58,13 @@ func (g *globals) runCommand() *cobra.Command {
 				ctx = context.Background()
 			}
 			d := newService(func() (*config.Config, error) { return g.load(set) })
-			return d.ended(d.serve(ctx, trials))
+			if err := d.ended(d.serve(ctx, trials)); err != nil {
+				return err
+			}
+			if d.next != "" && !d.screen.mute {
+				g.next(cmd.OutOrStdout(), d.next)
+			}
+			return nil
 		},
 	}
 	c.Flags().IntVar(&trials, "trials", 0, "end after `N` more trials")
@@ -74,6 +80,7 @@ type service struct {
 	level    slog.LevelVar
 	log      *slog.Logger
 	notifier *notify.Notifier
+	next     string // the command that comes after it; empty: none
 }
 
 func newService(load func() (*config.Config, error)) *service {
@@ -280,7 +287,10 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	notifier.Progress()
 	notifier.Ready()
 	err = s.Run(ctx)
-	screen.end(s)
+	screen.end(s, errors.Is(err, supervisor.ErrEnded))
+	if s.Now().Champion != nil {
+		d.next = "show best"
+	}
 	if errors.Is(err, trainer.ErrRestart) && ctx.Err() != nil {
 		err = nil // it was to end in any case, and the trial ends with it
 	}
@@ -299,7 +309,8 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		log.Warn("this process ends itself, since a trial in it could not be ended alone; it comes back and goes on")
 		return exitError(trainer.RestartStatus)
 	case errors.Is(err, supervisor.ErrEnded):
-		log.Info("the study has ended; `autoresearchd resume` lets it go on")
+		log.Info("the study was stopped; `autoresearchd resume` lets it go on")
+		d.next = "resume"
 		return nil
 	}
 	return err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -76,11 +77,10 @@ func (s *screen) begin(v *supervisor.Supervisor, past []journal.Record, budget s
 	if s.mute {
 		return
 	}
-	fmt.Fprintf(s.out, "study %s on %s, strategy %s", now.Study.Tag, device, now.Study.Strategy)
 	if address != "" {
-		fmt.Fprintf(s.out, ", metrics at http://%s/metrics", address)
+		fmt.Fprintf(s.out, "page: %s\n", pageAt(address))
 	}
-	fmt.Fprintln(s.out)
+	fmt.Fprintf(s.out, "study %s on %s, strategy %s\n", now.Study.Tag, device, now.Study.Strategy)
 	if now.Trials.Total > 0 {
 		fmt.Fprintf(s.out, "going on after %d trials; ", now.Trials.Total)
 		if now.Champion != nil {
@@ -89,6 +89,19 @@ func (s *screen) begin(v *supervisor.Supervisor, past []journal.Record, budget s
 			fmt.Fprintln(s.out, "none has a score yet")
 		}
 	}
+}
+
+// pageAt is where a browser on this machine finds the page of a server that
+// listens on an address.
+func pageAt(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "http://" + address + "/"
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
 // finished prints a trial's line.
@@ -131,13 +144,20 @@ func (s *screen) draw(now supervisor.Status) {
 	s.block.Draw(s.lines)
 }
 
-func (s *screen) end(v *supervisor.Supervisor) {
+// end says what has come of a run. stopped: the study was.
+func (s *screen) end(v *supervisor.Supervisor, stopped bool) {
 	now := v.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.block.Clear()
 	s.lines = nil
-	if now.Champion == nil || s.mute {
+	if s.mute {
+		return
+	}
+	if stopped {
+		defer fmt.Fprintln(s.out, "the study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on")
+	}
+	if now.Champion == nil {
 		return
 	}
 	fmt.Fprintf(s.out, "%s; best val_bpb %.6f by trial %d (%s)", sentence(now), now.Champion.ValBPB, now.Champion.ID, terminal.Inert(now.Champion.Description))

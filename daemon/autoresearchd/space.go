@@ -299,5 +299,11 @@ func (g *globals) checkSpace(cmd *cobra.Command, c *config.Config) error {
 	case faults != nil:
 		return usageError{fmt.Errorf("read the search space out of train.py: %w", faults)}
 	}
-	return r.err()
+	if err := r.err(); err != nil {
+		return err
+	}
+	if !g.json {
+		g.next(out, "doctor")
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func TestUsage(t *testing.T) {
 		{"trials --sort score", "--sort score: there is no such key: give one of id, peak_vram_bytes, val_bpb, wall_seconds"},
 		{"log 1 --tail", "--tail needs a value: log --tail N"},
 		{"log 1 --tail -2", "--tail -2: give a positive number"},
-		{"suggest", "nothing is suggested: use `suggest \"TEXT\"`, or `suggest --set NAME=VALUE`, such as --set MATRIX_LR=0.05"},
+		{"suggest", "suggest needs an idea: words in quotes, or values, as in `autoresearchd suggest --set MATRIX_LR=0.05`; --list shows those that wait"},
 	} {
 		out, fault, code := s.cli(s.of(strings.Fields(c.args)...)...)
 		if code != 2 || out != "" || fault != "autoresearchd: "+c.want+"\n" {
@@ -241,5 +242,131 @@ func TestCompletion(t *testing.T) {
 	check.Stdin = strings.NewReader(script)
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("completion bash: %v\n%s", err, out)
+	}
+}
+
+// TestNothingToStop has a stop that finds no daemon leave the next run alone,
+// and a study that was stopped say how it goes on.
+func TestNothingToStop(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.ok("run", "--trials", "1")
+	config := "autoresearchd --config DIR/autoresearch.toml "
+	said := func(want string, args ...string) {
+		t.Helper()
+		if got := s.stable(s.ok(args...)); got != want {
+			t.Errorf("%q said\n%s\nwant\n%s", args, got, want)
+		}
+	}
+	said("nothing runs on DIR/state, so there is nothing to stop", "stop")
+	s.ok("run", "--trials", "1")
+	if n := len(s.trials()); n != 2 {
+		t.Errorf("the run after a stop that found nothing has %d trials, want 2", n)
+	}
+	said("nothing runs on DIR/state; the next start begins no trial until `autoresearchd resume`\nnext: "+config+"resume", "pause")
+	next := func(want string) {
+		t.Helper()
+		if out := s.ok("status"); !strings.Contains(out, "next      "+want+"\n") {
+			t.Errorf("status says\n%s\nwant %q", out, want)
+		}
+	}
+	next("nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` go on")
+	said("nothing runs on DIR/state; the next start goes on with the study\nnext: "+config+"run", "resume")
+	next("nothing until `autoresearchd run` or `systemctl start autoresearchd`")
+
+	s.hold()
+	d := s.start()
+	s.training(3)
+	said("the study stops after the running trials\nnext: "+config+"resume", "stop")
+	next("nothing: the study was stopped, and `autoresearchd resume` lets it go on")
+	s.open()
+	if code := d.end(); code != 0 {
+		t.Fatalf("ended with %d", code)
+	}
+	for range d.lines { // to its last word
+	}
+	next("nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` go on")
+	said("nothing runs on DIR/state, and the study was stopped before\nnext: "+config+"resume", "stop")
+	out := s.ok("run")
+	if !strings.HasSuffix(s.stable(out), "\nthe study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on\nnext: "+config+"resume") {
+		t.Errorf("run says\n%s", out)
+	}
+	s.ok("resume")
+	out = s.ok("run", "--trials", "1")
+	if !strings.HasSuffix(s.stable(out), "\nnext: "+config+"show best") || len(s.trials()) != 4 {
+		t.Errorf("run after resume says\n%s", out)
+	}
+}
+
+// TestSuggestions lists what waits, takes one back, and warns of a value that no
+// strategy would try.
+func TestSuggestions(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.ok("run", "--trials", "1")
+	s.hold()
+	d := s.start()
+	s.training(2)
+	said := func(want string, args ...string) {
+		t.Helper()
+		if got := s.stable(s.ok(args...)); got != want {
+			t.Errorf("%q said\n%s\nwant\n%s", args, got, want)
+		}
+	}
+	next := "\nnext: autoresearchd --config DIR/autoresearch.toml suggest --list"
+	said("no suggestion waits", "suggest", "--list")
+	said("[]", "suggest", "--list", "--json")
+	said("queued: DEPTH 4 -> 6"+next, "suggest", "--set", "DEPTH=6")
+	said("queued: MATRIX_LR 0.04 -> 5\nwarning: MATRIX_LR = 5.0 is outside 0.004 to 0.4, which is all that strategies search; it is tried all the same"+next,
+		"suggest", "--set", "MATRIX_LR=5")
+	list := s.ok("suggest", "--list")
+	for _, want := range []string{"ID  SINCE", "SUGGESTION\n 1  ", "  DEPTH 4 -> 6\n 2  ", "  MATRIX_LR 0.04 -> 5\n"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("--list lacks %q:\n%s", want, list)
+		}
+	}
+	if out := s.ok("suggest", "--list", "--json"); !strings.Contains(out, `"DEPTH": 6`) || strings.Count(out, `"id"`) != 2 {
+		t.Errorf("--list --json says\n%s", out)
+	}
+	said("dropped: MATRIX_LR 0.04 -> 5", "suggest", "--drop", "2")
+	fails := func(code int, want string, args ...string) {
+		t.Helper()
+		if _, fault, got := s.cli(args...); got != code || fault != "autoresearchd: "+want+"\n" {
+			t.Errorf("%q ended with %d and said %s, want %d %s", args, got, fault, code, want)
+		}
+	}
+	fails(1, "there is no suggestion 2: `autoresearchd suggest --list` shows those that wait", "suggest", "--drop", "2")
+	fails(2, "suggest does one thing at a time: an idea, --list or --drop", "suggest", "--list", "--drop", "1")
+	fails(2, "--drop takes a whole number, and got \"all\"", "suggest", "--drop", "all")
+	s.ok("pause")
+	s.ok("stop")
+	s.open()
+	if code := d.end(); code != 0 {
+		t.Fatalf("ended with %d", code)
+	}
+	said("dropped: DEPTH 4 -> 6", "suggest", "--drop", "1") // without a daemon
+	said("no suggestion waits", "suggest", "--list")
+	s.ok("resume")
+	s.ok("run", "--trials", "1")
+	if rows := s.trials(); rows[2].Strategy == "suggestion" {
+		t.Errorf("a suggestion that was dropped ran: %+v", rows[2])
+	}
+}
+
+// TestPageFirst has a run say where its page is before anything else.
+func TestPageFirst(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	out := s.ok("run", "--trials", "1", "--set", `http.listen="127.0.0.1:0"`)
+	first, rest, _ := strings.Cut(out, "\n")
+	if !regexp.MustCompile(`^page: http://127\.0\.0\.1:\d+/$`).MatchString(first) || !strings.HasPrefix(rest, "study test on cpu, strategy evolution\n") {
+		t.Errorf("run says\n%s", out)
+	}
+	for address, want := range map[string]string{
+		"0.0.0.0:9797": "http://localhost:9797/", "[::]:80": "http://localhost:80/", "[::1]:9797": "http://[::1]:9797/", "10.0.0.7:1": "http://10.0.0.7:1/",
+	} {
+		if got := pageAt(address); got != want {
+			t.Errorf("%s is %s, want %s", address, got, want)
+		}
 	}
 }

@@ -136,3 +136,11 @@ func (c *Client) SuggestText(ctx context.Context, text string) (string, error) {
 	err := c.call(ctx, http.MethodPost, "/v1/suggest", map[string]any{"text": text}, &r)
 	return r.Message, err
 }
+
+// Drop takes back a suggestion that no trial has taken and returns what the
+// daemon says to that.
+func (c *Client) Drop(ctx context.Context, id int64) (string, error) {
+	var r reply
+	err := c.call(ctx, http.MethodPost, fmt.Sprintf("/v1/drop?id=%d", id), nil, &r)
+	return r.Message, err
+}

@@ -45,6 +45,8 @@ type Controller interface {
 	Suggest(ctx context.Context, values map[string]search.Value) (string, error)
 	// SuggestText takes an idea in words.
 	SuggestText(ctx context.Context, text string) (string, error)
+	// Drop takes back a suggestion that no trial has taken and returns which.
+	Drop(ctx context.Context, id int64) (string, error)
 }
 
 // Socket returns the path of the control socket of a state directory.
@@ -130,6 +132,19 @@ func control(c Controller) http.Handler {
 	}
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		message, err := c.Reload(r.Context())
+		if err != nil {
+			answer(w, http.StatusConflict, reply{Error: err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, reply{Message: message})
+	})
+	mux.HandleFunc("POST /v1/drop", func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.ParseInt(r.FormValue("id"), 10, 64)
+		if err != nil {
+			answer(w, http.StatusBadRequest, reply{Error: "a suggestion is named by its number"})
+			return
+		}
+		message, err := c.Drop(r.Context(), id)
 		if err != nil {
 			answer(w, http.StatusConflict, reply{Error: err.Error()})
 			return

@@ -146,6 +146,10 @@ func (f *fake) SuggestText(_ context.Context, text string) (string, error) {
 	return "a model will try it", f.err
 }
 
+func (f *fake) Drop(_ context.Context, id int64) (string, error) {
+	return fmt.Sprintf("dropped: suggestion %d", id), f.err
+}
+
 // stateDir is short enough for a socket's path.
 func stateDir(t *testing.T) string {
 	t.Helper()
@@ -197,7 +201,13 @@ func TestControl(t *testing.T) {
 	if message, err := c.SuggestText(t.Context(), "try\nthis"); err != nil || message != "a model will try it" || f.text != "try\nthis" {
 		t.Errorf("%s, %v, got %q", message, err, f.text)
 	}
+	if message, err := c.Drop(t.Context(), 7); err != nil || message != "dropped: suggestion 7" {
+		t.Errorf("%s, %v", message, err)
+	}
 	f.err = errors.New("no trial is running")
+	if _, err := c.Drop(t.Context(), 7); err == nil || err.Error() != "no trial is running" {
+		t.Errorf("drop: %v", err)
+	}
 	if err := c.Cancel(t.Context(), ""); err == nil || err.Error() != "no trial is running" {
 		t.Errorf("cancel: %v", err)
 	}

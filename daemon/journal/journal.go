@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -579,4 +580,31 @@ func (j *Journal) Suggest(g Suggestion) (int64, error) {
 		return err
 	})
 	return id, err
+}
+
+// Drop takes back a suggestion that no trial has taken, and returns it.
+func (j *Journal) Drop(id int64) (Suggestion, error) {
+	op := fmt.Sprintf("drop suggestion %d", id)
+	all, err := j.Suggestions()
+	if err != nil {
+		return Suggestion{}, err
+	}
+	at := slices.IndexFunc(all, func(g Suggestion) bool { return g.ID == id })
+	if at < 0 {
+		return Suggestion{}, fmt.Errorf("there is no suggestion %d: `autoresearchd suggest --list` shows those that wait", id)
+	}
+	if trial := all[at].Trial; trial != 0 {
+		return Suggestion{}, fmt.Errorf("suggestion %d was taken by trial %d", id, trial)
+	}
+	err = j.write(suggestStep, op, func(tx *sql.Tx) error {
+		result, err := tx.Exec("DELETE FROM suggestion WHERE id = ? AND trial IS NULL", id)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(err, fmt.Errorf("%w: a trial took it", ErrConflict))
+		}
+		return nil
+	})
+	return all[at], err
 }

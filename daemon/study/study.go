@@ -217,6 +217,9 @@ func (s *Study) Suggest(g journal.Suggestion) error {
 	return err
 }
 
+// Drop takes back a suggestion that no trial has taken.
+func (s *Study) Drop(id int64) (journal.Suggestion, error) { return s.o.Journal.Drop(id) }
+
 // Waiting returns the suggestions of a kind that no trial has taken, the oldest
 // first.
 func (s *Study) Waiting(kind string) ([]journal.Suggestion, error) {

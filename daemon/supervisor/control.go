@@ -96,7 +96,23 @@ func (s *Supervisor) Suggest(ctx context.Context, values map[string]search.Value
 		return "", err
 	}
 	s.poke()
-	return "queued: " + words, nil
+	c := s.proposer.coming()
+	said := "queued: " + words
+	// What [search.space] may be wrong about was said at the start.
+	space, _ := search.NewSpace(champion.Trial.Constants, c.Search.Overrides())
+	for _, beyond := range space.Outside(values) {
+		said += "\nwarning: " + beyond + ", which is all that strategies search; it is tried all the same"
+	}
+	return said, nil
+}
+
+// Drop takes back a suggestion that no trial has taken, and says which.
+func (s *Supervisor) Drop(_ context.Context, id int64) (string, error) {
+	g, err := s.study.Drop(id)
+	if err != nil {
+		return "", err
+	}
+	return "dropped: " + g.Text, nil
 }
 
 // longestIdea is how long a suggestion in words may be, in bytes.

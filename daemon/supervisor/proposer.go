@@ -2,11 +2,13 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/study"
 	"autoresearchd/search"
 	"autoresearchd/search/constraint"
@@ -122,7 +124,11 @@ func (p *proposer) start(ctx context.Context, d device.Device, t search.Trial, s
 	t.Proposal.Source = nil // the journal keeps the full one
 	t.Budget, t.Device, t.Kind, t.StartedAt = p.config.Trial.Budget, d.Name, d.Kind, time.Now().UTC()
 	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
-	return p.study.Begin(ctx, t, parent.Commit, suggestion)
+	t, err = p.study.Begin(ctx, t, parent.Commit, suggestion)
+	if suggestion != 0 && errors.Is(err, journal.ErrConflict) {
+		return t, errNotNow // it was dropped meanwhile: the seat asks for another
+	}
+	return t, err
 }
 
 // record begins the trial of a baseline that the configuration gives as a number.

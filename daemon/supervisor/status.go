@@ -177,7 +177,7 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 	}
 	switch {
 	case b.study.Flag(journal.Ended):
-		st.Next = "nothing: the study has ended"
+		st.Next = "nothing: the study was stopped, and `autoresearchd resume` lets it go on"
 	case b.study.Flag(journal.Paused):
 		st.Next = "nothing until `autoresearchd resume`"
 	case champion == nil:
@@ -256,6 +256,12 @@ func Read(r *journal.Reader) (*Board, error) {
 func (b *Board) Now() Status {
 	now := b.picture(b.config, b.judge)
 	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
+	switch {
+	case b.study.Flag(journal.Ended):
+		now.Next = "nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` go on"
+	case b.study.Flag(journal.Paused):
+		now.Next = "nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` go on"
+	}
 	return now
 }
 

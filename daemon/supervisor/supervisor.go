@@ -20,7 +20,7 @@ import (
 )
 
 // ErrEnded says that the study was ended by `stop`.
-var ErrEnded = errors.New("the study has ended")
+var ErrEnded = errors.New("the study was stopped")
 
 // Meter is told what nobody else keeps. metrics.Metrics is one.
 type Meter interface {
