@@ -96,7 +96,11 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			}
 			first := rec.Outcome
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"trial": rec.Trial.ID, "recorded": record.New(rec), "status": again.Status, "val_bpb": again.ValBPB, "num_steps": again.Steps, "detail": again.Detail})
+				out := map[string]any{"trial": rec.Trial.ID, "recorded": record.New(rec), "status": again.Status, "val_bpb": again.ValBPB, "num_steps": again.Steps, "detail": again.Detail}
+				if share, ok := speed(first, again); ok {
+					out["speed"] = share // of that of then
+				}
+				return printJSON(cmd.OutOrStdout(), out)
 			}
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "          %-14s %s\n", "recorded", "again")
@@ -110,6 +114,43 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			if first.Status == search.Completed {
 				fmt.Fprintf(w, "difference %+.6f\n", again.ValBPB-first.ValBPB)
 			}
+			if note := slower(rec.Trial.Budget, first, again); note != "" {
+				fmt.Fprintln(w, fold(w, note, "  "))
+			}
 			return nil
 		}})
+}
+
+// speed is how fast a run trained, as a share of how fast another did; false
+// where one of them did not train.
+func speed(then, now search.Outcome) (share float64, ok bool) {
+	rate := func(o search.Outcome) float64 {
+		if o.TrainingSeconds <= 0 {
+			return 0
+		}
+		if then.Tokens > 0 && now.Tokens > 0 {
+			return float64(o.Tokens) / o.TrainingSeconds
+		}
+		return float64(o.Steps) / o.TrainingSeconds
+	}
+	a, b := rate(then), rate(now)
+	return b / a, a > 0 && b > 0
+}
+
+// muchSlower is the share of its speed below which a machine cannot be expected
+// to come to the same score: the speed of a quiet one wanders by less.
+const muchSlower = 0.8
+
+// slower says what it means for a score that the machine was much slower than
+// then; "" where it was not.
+func slower(budget search.Budget, then, now search.Outcome) string {
+	share, ok := speed(then, now)
+	if !ok || share >= muchSlower {
+		return ""
+	}
+	note := fmt.Sprintf("note: the machine was much slower than then: it trained at %.2f of the speed", share)
+	if budget.Steps > 0 {
+		return note + ", over the same number of steps, so the scores can be compared"
+	}
+	return fmt.Sprintf("%s, so the same %g seconds bought %d steps instead of %d, and a worse score says little", note, budget.Seconds, now.Steps, then.Steps)
 }

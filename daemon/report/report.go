@@ -339,9 +339,11 @@ func (v *view) count(all []journal.Record) {
 	if v.Seconds > 0 {
 		v.Duty = v.Counted / v.Seconds
 	}
-	if h := v.Ended.Sub(v.Begun).Hours(); h > 0 {
-		v.Rate = float64(v.Finished) / h
+	results := make([]search.Result, 0, len(all))
+	for _, r := range all {
+		results = append(results, r.Result)
 	}
+	v.Rate = search.PerHour(results)
 }
 
 // about adds what concerns the champion: what it changed, how it trained, and

@@ -183,8 +183,6 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 	case champion == nil:
 		st.Next = "the baseline"
 	}
-	var first, last time.Time
-	finished := 0
 	for _, r := range h.Done {
 		st.Trials.Total++
 		switch r.Decision.Verdict {
@@ -198,20 +196,8 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 		if bpb, ok := r.Score(); ok && st.Study.Baseline == 0 {
 			st.Study.Baseline = bpb
 		}
-		if r.Outcome.WallSeconds > 0 {
-			begin, end := r.Trial.StartedAt, r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds*float64(time.Second)))
-			if finished == 0 || begin.Before(first) {
-				first = begin
-			}
-			if end.After(last) {
-				last = end
-			}
-			finished++
-		}
 	}
-	if span := last.Sub(first).Hours(); finished > 0 && span > 0 {
-		st.Rate = float64(finished) / span
-	}
+	st.Rate = search.PerHour(h.Done)
 	if champion != nil {
 		known := b.standing(h.Done, judge)
 		st.Claim = known.claim

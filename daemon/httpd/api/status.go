@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
@@ -85,7 +86,7 @@ func (a *API) status(r *http.Request) (any, error) {
 	now := a.o.Loop.Now()
 	s := status{Status: now, Seats: seatsOf(now, true), GPUs: a.readGPUs(r.Context()), Duty: now.Duty, Version: a.o.Version, ChampionCurve: [][2]float64{}}
 	if c := now.Champion; c != nil {
-		s.GainPerGPUHour = gainPerHour(now.Study.Baseline-c.ValBPB, a.o.Loop.History())
+		s.GainPerGPUHour = gainPerGPUHour(now.Study.Baseline-c.ValBPB, a.o.Loop.History())
 		curve, err := read(r.Context(), a, func() ([][2]float64, error) { return a.curve.of(a.o.Journal, c.ID) })
 		if s.ChampionCurve = curve; err != nil {
 			s.ChampionCurve = nil // the rest is known all the same
@@ -94,11 +95,14 @@ func (a *API) status(r *http.Request) (any, error) {
 	return s, nil
 }
 
-// gainPerHour divides by the hours that all trials took; nil before there are any.
-func gainPerHour(gain float64, h search.History) *float64 {
+// gainPerGPUHour divides by the hours that all trials took on GPUs; nil before
+// there are any.
+func gainPerGPUHour(gain float64, h search.History) *float64 {
 	seconds := 0.0
 	for i := range h.Done {
-		seconds += h.Done[i].Outcome.WallSeconds
+		if !device.IsCPU(h.Done[i].Trial.Device) {
+			seconds += h.Done[i].Outcome.WallSeconds
+		}
 	}
 	if seconds == 0 {
 		return nil
