@@ -54,18 +54,25 @@ const (
 type Budget struct {
 	Seconds float64 `json:"seconds,omitempty"` // counted training seconds
 	Steps   int     `json:"steps,omitempty"`   // optimizer steps
+
+	Uncounted int `json:"uncounted,omitempty"` // see First
 }
 
-// Uncounted is the number of optimizer steps before counted training begins:
-// upstream's steps 0 to 10, which hold compilation and warm-up.
-const Uncounted = 11
+// First returns the number of optimizer steps before counted training begins,
+// which hold compilation and warm-up: Uncounted, or upstream's steps 0 to 10.
+func (b Budget) First() int {
+	if b.Uncounted > 0 {
+		return b.Uncounted
+	}
+	return 11
+}
 
 // Share returns the part of the budget that is spent at a point of a curve, 0
 // to 1.
 func (b Budget) Share(p Point) float64 {
 	switch {
 	case b.Steps > 0:
-		return min(1, float64(max(0, p.Step-Uncounted))/float64(b.Steps))
+		return min(1, float64(max(0, p.Step-b.First()))/float64(b.Steps))
 	case b.Seconds > 0:
 		return min(1, p.Seconds/b.Seconds)
 	}

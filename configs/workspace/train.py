@@ -29,7 +29,7 @@ if torch.cuda.is_available():  # seconds that a CPU has no use for; a trial that
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 import prepare
-from prepare import MAX_SEQ_LEN, TIME_BUDGET, evaluate_bpb, make_dataloader
+from prepare import MAX_SEQ_LEN, TIME_BUDGET, UNCOUNTED_STEPS, evaluate_bpb, make_dataloader
 
 # [mar8]: upstream's study exp/H100/mar8, 0.9979 -> 0.9697 in 125 trials of 300 s on an H100; its last value.
 
@@ -84,7 +84,6 @@ window_kernel = "flex" if on_gpu else "sdpa"  # "flex": FlexAttention skips what
 prefer_cudnn = False  # full attention through cuDNN's kernel where SDPA can choose
 peak_flops = 989.5e12  # dense bf16 of an H100 or H200 SXM; what mfu is a share of
 step_budget = getattr(prepare, "STEP_BUDGET", 0)  # counted steps that replace TIME_BUDGET; 0: none
-uncounted_steps = 11  # steps 0 to 10 compile and warm up
 
 
 # ---- model ---------------------------------------------------------------------------------------------------------
@@ -466,7 +465,7 @@ def train(model, optimizer, batches, flops):
             sys.exit(1)
         synchronize()
         spent = time.perf_counter() - begun
-        if step >= uncounted_steps:
+        if step >= UNCOUNTED_STEPS:
             seconds += spent
             counted += 1
 
@@ -496,7 +495,7 @@ def train(model, optimizer, batches, flops):
         step += 1
         if step % 5000 == 0:
             gc.collect()
-        if counted >= step_budget if step_budget else step >= uncounted_steps and seconds >= TIME_BUDGET:
+        if counted >= step_budget if step_budget else step >= UNCOUNTED_STEPS and seconds >= TIME_BUDGET:
             print()
             return step, seconds, counted
 

@@ -46,6 +46,8 @@ type Study struct {
 	about journal.Study
 	tsv   *lineage.Results
 
+	uncounted int // see search.Budget, of the study's prepare.py
+
 	beginning sync.Mutex      // one trial after another is begun
 	writing   sync.Mutex      // one trial after another is decided, and brought to its end
 	undone    *journal.Record // of writing: decided, and not at its end
@@ -89,6 +91,15 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 			return nil, err
 		}
 	}
+	prepare, err := o.Repo.ReadFile(ctx, s.about.BaseCommit, "prepare.py")
+	if err != nil {
+		return nil, err
+	}
+	i, err := o.Inspect(ctx, prepare)
+	if err != nil {
+		return nil, err
+	}
+	s.uncounted = i.Uncounted
 	records, err := s.read(o.Journal)
 	if err != nil {
 		return nil, err
@@ -160,6 +171,13 @@ func (s *Study) Empty() (bool, error) {
 
 // About is what the study was begun with.
 func (s *Study) About() journal.Study { return s.about }
+
+// Budget is what each trial may spend.
+func (s *Study) Budget() search.Budget {
+	b := s.about.Budget
+	b.Uncounted = s.uncounted
+	return b
+}
 
 // History is what is known: the champion, the finished trials and the pending
 // ones, as they were at one moment, without sources and curves. They are shared

@@ -212,6 +212,7 @@ func (s *seat) follow(ctx context.Context, cur *flight) (next *flight, err error
 	s.say("running")
 	s.show(cur, nil)
 	trains, evaluates := cur.trains, cur.evaluates
+	var timer *time.Timer
 	var looks <-chan time.Time
 	type launched struct {
 		*flight
@@ -230,9 +231,9 @@ func (s *seat) follow(ctx context.Context, cur *flight) (next *flight, err error
 			s.warm(ctx, cur)
 		case <-evaluates:
 			evaluates = nil
-			tick := time.NewTicker(look)
-			defer tick.Stop()
-			looks = tick.C
+			timer = time.NewTimer(0)
+			defer timer.Stop()
+			looks = timer.C
 		case <-looks:
 			if s.crashes > 0 || !s.overlaps() {
 				looks = nil
@@ -243,6 +244,8 @@ func (s *seat) follow(ctx context.Context, cur *flight) (next *flight, err error
 					f, err := s.launch(ctx, cur, func(string) {})
 					coming <- launched{f, err}
 				}()
+			} else {
+				timer.Reset(look)
 			}
 		case l := <-coming:
 			coming = nil

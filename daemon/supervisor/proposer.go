@@ -122,7 +122,7 @@ func (p *proposer) start(ctx context.Context, d device.Device, t search.Trial, s
 		return search.Trial{}, err
 	}
 	t.Proposal.Source = nil // the journal keeps the full one
-	t.Budget, t.Device, t.Kind, t.StartedAt = p.config.Trial.Budget, d.Name, d.Kind, time.Now().UTC()
+	t.Budget, t.Device, t.Kind, t.StartedAt = p.study.Budget(), d.Name, d.Kind, time.Now().UTC()
 	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
 	t, err = p.study.Begin(ctx, t, parent.Commit, suggestion)
 	if suggestion != 0 && errors.Is(err, journal.ErrConflict) {

@@ -27,7 +27,7 @@ type running struct {
 func (r *running) share() float64 {
 	switch b := r.trial.Budget; {
 	case b.Steps > 0:
-		return min(1, float64(max(0, r.step.Number-trainer.Uncounted))/float64(b.Steps))
+		return min(1, float64(max(0, r.step.Number-b.First()))/float64(b.Steps))
 	case b.Seconds > 0:
 		return min(1, r.step.Counted/b.Seconds)
 	}

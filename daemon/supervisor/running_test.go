@@ -51,7 +51,7 @@ func TestTimeLeft(t *testing.T) {
 		is("training by seconds", 180)
 		r.trial.Budget = search.Budget{Steps: 400}
 		is("no counted step yet", -1)
-		r.step = trainer.Step{Number: trainer.Uncounted + 100, Counted: 50}
+		r.step = trainer.Step{Number: r.trial.Budget.First() + 100, Counted: 50}
 		is("training by steps", 150)
 		time.Sleep(4 * time.Second)
 		r.phase = search.Startup

@@ -476,7 +476,7 @@ func (p *play) event(rest string) error {
 		if err != nil {
 			return err
 		}
-		e.Step = &trainer.Step{Number: n, Counted: float64(n - trainer.Uncounted)}
+		e.Step = &trainer.Step{Number: n, Counted: float64(n - search.Budget{}.First())}
 	case "progress": // of the loss, if it is named
 		e.Progress = &trainer.Progress{Step: 150, Loss: 5.25, TokPerSec: 1.6e6, MFU: 40}
 		if text != "" {

@@ -268,6 +268,7 @@ func TestBudgetsAreEnforced(t *testing.T) {
 		"evaluates in between": {seconds(0.5), "train(12)\nfor _ in range(3):\n    evaluate_bpb(lambda _: time.sleep(1.2) or 1.5, None, 4)\n    train(1)\nevaluate_bpb(1.5, None, 4)\n", ""},
 		"steps":                {search.Budget{Steps: 5}, "train(15)\nevaluate_bpb(1.5, None, 4)\n", ""},
 		"steps, too many":      {search.Budget{Steps: 5}, "train(16)\nevaluate_bpb(1.5, None, 4)\n", "it took more than the 5 optimizer steps of its budget after the first 11"},
+		"steps, too many of 3": {search.Budget{Steps: 5, Uncounted: 3}, "train(8)\nevaluate_bpb(1.5, None, 4)\n", "it took more than the 5 optimizer steps of its budget after the first 3"},
 		"batches, too long":    {seconds(0.5), "del optimizer, Optimizer\nbegin = time.time()\nwhile time.time() < begin + 8:\n    next(batches); time.sleep(0.02)\nevaluate_bpb(1.5, None, 4)\n", "it trained for more than its budget of 0.5s"},
 		"nothing seen":         {seconds(0.5), "del optimizer, Optimizer\nheld = next(batches)\ntime.sleep(4)\nevaluate_bpb(1.5, None, 4)\n", "no step was seen or printed in the "},
 		"printed, too long":    {seconds(0.5), "del optimizer, Optimizer\nbegin = time.time()\nn = 0\nwhile time.time() < begin + 8:\n    n += 1; print(f'step {n:05d} (1%) | loss: 2.0 |', end='\\r', flush=True); time.sleep(0.02)\nevaluate_bpb(1.5, None, 4)\n", "it trained for more than its budget of 0.5s"},

@@ -72,8 +72,8 @@ func (c *collector) note(e event, now time.Time) {
 		if c.first.Step == 0 {
 			c.first = e
 		}
-		if e.Step > c.last.Step && !e.StandIn && c.budget.Steps > 0 && e.Step > c.budget.Steps+Uncounted {
-			c.overrun(fmt.Sprintf("it took more than the %d optimizer steps of its budget after the first %d", c.budget.Steps, Uncounted))
+		if e.Step > c.last.Step && !e.StandIn && c.budget.Steps > 0 && e.Step > c.budget.Steps+c.budget.First() {
+			c.overrun(fmt.Sprintf("it took more than the %d optimizer steps of its budget after the first %d", c.budget.Steps, c.budget.First()))
 		}
 		c.goOn(e)
 	case "score":
@@ -159,11 +159,11 @@ func (c *collector) print(step int) bool {
 	}
 	// A batch is less than a step where gradients are accumulated; such scripts
 	// say which step it is.
-	if c.last.StandIn && step < Uncounted-1 {
+	if c.last.StandIn && step < c.budget.First()-1 {
 		c.offset = c.last.Counted
 	}
-	if c.last.StandIn && c.budget.Steps > 0 && step > c.budget.Steps+Uncounted {
-		c.overrun(fmt.Sprintf("it printed step %d, and its budget is %d steps after the first %d", step, c.budget.Steps, Uncounted))
+	if c.last.StandIn && c.budget.Steps > 0 && step > c.budget.Steps+c.budget.First() {
+		c.overrun(fmt.Sprintf("it printed step %d, and its budget is %d steps after the first %d", step, c.budget.Steps, c.budget.First()))
 	}
 	return true
 }
@@ -179,7 +179,7 @@ func (c *collector) alone(step int, now time.Time) bool {
 		return false
 	}
 	e := event{Step: step, StandIn: true}
-	if step >= Uncounted-1 {
+	if step >= c.budget.First()-1 {
 		if c.since.IsZero() {
 			c.since = now
 		}

@@ -221,7 +221,7 @@ func (g *gate) note(r *recorder, p search.Phase, waited time.Duration) {
 // conclude says in the outcome how the trial came through. r.mu is held.
 func (g *gate) conclude(r *recorder) {
 	r.out.Gate = g.record
-	if g.after > 0 && g.record == nil && r.last.Step > Uncounted {
+	if g.after > 0 && g.record == nil && r.last.Step > r.budget.First() {
 		r.out.Flags = append(r.out.Flags, fmt.Sprintf("it could not be held at the gate, for its steps were seen only as it printed them: its training may have overlapped the evaluation of trial %d", g.after))
 	}
 }

@@ -341,6 +341,9 @@ def _defaults(nodes, word):
 
 def prepare_fault(tree, score_name):
     """Why a prepare.py cannot give a score, as far as it can be read; "" if it may."""
+    node = _uncounted(tree)
+    if node is not None and not uncounted(tree):
+        return f"UNCOUNTED_STEPS (line {node.lineno}) must be a whole number from 1 to {_MOST_UNCOUNTED}, as it stands"
     found = _bindings(tree, "evaluate_bpb")
     if not found:
         dynamic = any(
@@ -355,6 +358,27 @@ def prepare_fault(tree, score_name):
             if words := _unscored(node, score_name):
                 return f"evaluate_bpb (line {node.lineno}) {words}"
     return ""
+
+
+_MOST_UNCOUNTED = 1000
+
+
+def uncounted(tree):
+    """A prepare.py's UNCOUNTED_STEPS: how many optimizer steps come before the counted ones; 0 if it has none, or no
+    number that may be one."""
+    match _uncounted(tree):
+        case (
+            ast.Assign(targets=[ast.Name()], value=ast.Constant(value=int(number)))
+            | ast.AnnAssign(value=ast.Constant(value=int(number)))
+        ) if number is not True and 1 <= number <= _MOST_UNCOUNTED:
+            return number
+    return 0
+
+
+def _uncounted(tree):
+    """The last statement at a script's top that binds UNCOUNTED_STEPS; None if there is none."""
+    bound = [node for node in tree.body if "UNCOUNTED_STEPS" in _binds(node)]
+    return bound[-1] if bound else None
 
 
 _PLACE = re.compile(r"(?i)_?(data|cache|corpus|shards?|tokenizer)_?(dir|path|root|folder|home)")

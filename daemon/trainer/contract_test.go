@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -156,6 +157,28 @@ func TestWhereAPrepareHasItsData(t *testing.T) {
 		i, err := p.Inspect(context.Background(), []byte(source))
 		if err != nil || i.Unplaced != want {
 			t.Errorf("%q: %q, %v, want %q", source, i.Unplaced, err, want)
+		}
+	}
+}
+
+// TestUncountedStepsOfAPrepare: a number that stands there is taken, anything
+// else is refused, and nothing is upstream's eleven.
+func TestUncountedStepsOfAPrepare(t *testing.T) {
+	p := newProcess(t, options(t))
+	scored := "\ndef evaluate_bpb(model):\n    return 1.5\n"
+	for source, want := range map[string]int{
+		"": 0, "UNCOUNTED_STEPS = 3": 3, "UNCOUNTED_STEPS: int = 1": 1, "UNCOUNTED_STEPS = 40\nUNCOUNTED_STEPS = 2": 2,
+		"def f():\n    UNCOUNTED_STEPS = 3": 0, "UNCOUNTED_STEPS = 0": -1, "UNCOUNTED_STEPS = 1001": -1, "UNCOUNTED_STEPS = True": -1,
+		"UNCOUNTED_STEPS = 3.0": -1, "UNCOUNTED_STEPS = 1 + 2": -1, "UNCOUNTED_STEPS = 3\nUNCOUNTED_STEPS += 1": -1,
+		"from rules import UNCOUNTED_STEPS": -1,
+	} {
+		i, err := p.Inspect(context.Background(), []byte(source+scored))
+		fault := ""
+		if want < 0 {
+			want, fault = 0, fmt.Sprintf("UNCOUNTED_STEPS (line %d) must be a whole number from 1 to 1000, as it stands", 1+strings.Count(source, "\n"))
+		}
+		if err != nil || i.Uncounted != want || i.Unscored != fault {
+			t.Errorf("%q: %d, %q, %v, want %d, %q", source, i.Uncounted, i.Unscored, err, want, fault)
 		}
 	}
 }

@@ -37,14 +37,15 @@ type imports struct {
 // order is a trial as the trainer and bootstrap.py see it.
 type order struct {
 	pyembed.Script
-	Seed    uint64  `json:"seed"`
-	Seconds float64 `json:"seconds"` // counted training seconds
-	Steps   int     `json:"steps"`   // counted optimizer steps; 0: the budget is in seconds
-	Audit   bool    `json:"audit"`   // score what the search never sees, too
-	Cache   string  `json:"cache"`   // empty: prepare.py's own
-	LogFD   int     `json:"log_fd"`  // where sys.stdout and sys.stderr go; -1: they are there already
-	Gate    bool    `json:"gate"`    // wait for an "open" before the first counted step
-	Overlap bool    `json:"overlap"` // another trial gets ready beside the evaluation: leave it room
+	Seed      uint64  `json:"seed"`
+	Seconds   float64 `json:"seconds"`   // counted training seconds
+	Steps     int     `json:"steps"`     // counted optimizer steps; 0: the budget is in seconds
+	Uncounted int     `json:"uncounted"` // optimizer steps before the counted ones
+	Audit     bool    `json:"audit"`     // score what the search never sees, too
+	Cache     string  `json:"cache"`     // empty: prepare.py's own
+	LogFD     int     `json:"log_fd"`    // where sys.stdout and sys.stderr go; -1: they are there already
+	Gate      bool    `json:"gate"`      // wait for an "open" before the first counted step
+	Overlap   bool    `json:"overlap"`   // another trial gets ready beside the evaluation: leave it room
 }
 
 // event is what a trainer answers. At is its monotonic clock in seconds since

@@ -39,8 +39,17 @@ evaluate_bpb(1.25, None, 4)
 `
 
 // TestGate has a second trial get ready beside the evaluation of a first on the
-// same trainer. No counted step of it begins before the first has its score.
+// same trainer. No counted step of it begins before the first has its score,
+// however many steps are not counted.
 func TestGate(t *testing.T) {
+	for _, of := range []int{0, 3} {
+		t.Run(fmt.Sprint(of), func(t *testing.T) { testGate(t, search.Budget{Seconds: 60, Uncounted: of}) })
+	}
+}
+
+func testGate(t *testing.T, budget search.Budget) {
+	uncounted, held := budget.First(), trial(2)
+	held.Budget = budget
 	o := options(t)
 	folder(t, o, 1, evaluating)
 	folder(t, o, 2, stepping)
@@ -63,14 +72,14 @@ func TestGate(t *testing.T) {
 	var phases []search.Phase
 	counted := time.Time{} // when the first counted step was heard of
 	go func() {
-		out, err := p.Run(context.Background(), Order{Trial: trial(2), Gate: &Gate{After: 1, Open: open}}, func(e Event) {
+		out, err := p.Run(context.Background(), Order{Trial: held, Gate: &Gate{After: 1, Open: open}}, func(e Event) {
 			if e.Phase != "" {
 				phases = append(phases, e.Phase)
 			}
 			if e.Phase == search.Gate {
 				stands <- true
 			}
-			if e.Step != nil && e.Step.Number > Uncounted && counted.IsZero() {
+			if e.Step != nil && e.Step.Number > uncounted && counted.IsZero() {
 				counted = time.Now()
 			}
 		})
@@ -80,7 +89,7 @@ func TestGate(t *testing.T) {
 	// The seat's word alone does not open it: the first still evaluates.
 	close(open)
 	steps := filepath.Join(o.work(2), "steps")
-	if text, err := os.ReadFile(steps); err != nil || strings.Count(string(text), "\n") != Uncounted {
+	if text, err := os.ReadFile(steps); err != nil || strings.Count(string(text), "\n") != uncounted {
 		t.Errorf("at the gate it has begun %d steps, %v", strings.Count(string(text), "\n"), err)
 	}
 	if err := os.WriteFile(filepath.Join(o.work(1), "end"), nil, 0o600); err != nil {
@@ -99,7 +108,7 @@ func TestGate(t *testing.T) {
 	}
 	text, _ := os.ReadFile(steps)
 	lines := strings.Fields(string(text))
-	begun, err := strconv.ParseFloat(lines[Uncounted], 64)
+	begun, err := strconv.ParseFloat(lines[uncounted], 64)
 	if stamp := float64(g.Opened.UnixNano()) / 1e9; err != nil || begun < stamp-1e-3 {
 		t.Errorf("the first counted step began at %v, the gate was opened at %v", begun, stamp)
 	}
@@ -141,7 +150,7 @@ func TestGateThatStaysShut(t *testing.T) {
 	o.Limits = watchdog.Limits{Startup: time.Minute, Evaluate: 100 * time.Millisecond, Exit: 100 * time.Millisecond, Total: time.Minute}
 	folder(t, o, 1, stepping)
 	out, err := newProcess(t, o).Run(context.Background(), Order{Trial: trial(1), Gate: &Gate{After: 7, Open: make(chan struct{})}}, nil)
-	if err != nil || out.Status != search.Interrupted || !strings.Contains(out.Detail, "the evaluation of the trial before it") || out.Steps != Uncounted {
+	if err != nil || out.Status != search.Interrupted || !strings.Contains(out.Detail, "the evaluation of the trial before it") || out.Steps != trial(1).Budget.First() {
 		t.Errorf("%v %s after %d steps: %s", err, out.Status, out.Steps, out.Detail)
 	}
 }

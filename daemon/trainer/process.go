@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -86,10 +87,12 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 	if observe == nil {
 		observe = func(Event) {}
 	}
+	var eased sync.WaitGroup
+	defer eased.Wait() // later, it would ease what gets ready beside the next trial
 	told := func(e Event) {
 		observe(e)
 		if e.Phase == search.Evaluate {
-			go p.evaluates(t.Device) // it may start something, and the trial's events wait
+			eased.Go(func() { p.evaluates(t.Device) }) // it may start something, and the trial's events wait
 		}
 	}
 	if warm := p.take(ctx, t); warm != nil {

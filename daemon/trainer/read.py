@@ -12,8 +12,8 @@ def read(source):
     """Reads train.py without running it.
 
     Returns JSON {"error", "constants", "others", "imports", "modules",
-    "evaluates", "claims", "unscored", "unplaced"}; spans are byte offsets into the source. Of
-    prepare.py only the last two are of interest, and what it imports.
+    "evaluates", "claims", "unscored", "uncounted", "unplaced"}; spans are byte offsets into the source. Of
+    prepare.py only the last three are of interest, and what it imports.
     """
     try:
         tree = ast.parse(source)
@@ -32,6 +32,7 @@ def read(source):
         evaluates=_autoresearchd_contract.evaluates(tree),
         claims=_autoresearchd_contract.claims(tree),
         unscored=_autoresearchd_contract.prepare_fault(tree, _autoresearchd_boundary.score_name),
+        uncounted=_autoresearchd_contract.uncounted(tree),
         unplaced=_autoresearchd_contract.unplaced(tree),
     )
 
@@ -99,7 +100,16 @@ def _taken(tree):
 
 
 def _answer(
-    error="", constants=(), others=(), imports=(), modules=(), evaluates=False, claims=(), unscored="", unplaced=""
+    error="",
+    constants=(),
+    others=(),
+    imports=(),
+    modules=(),
+    evaluates=False,
+    claims=(),
+    unscored="",
+    uncounted=0,
+    unplaced="",
 ):
     answer = {
         "error": error,
@@ -110,6 +120,7 @@ def _answer(
         "evaluates": evaluates,
         "claims": list(claims),
         "unscored": unscored,
+        "uncounted": uncounted,
         "unplaced": unplaced,
     }
     return json.dumps(answer).encode()

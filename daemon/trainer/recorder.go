@@ -51,7 +51,7 @@ func (o *Options) order(given Order, logFD int) *order {
 	_, onGPU := device.CUDAIndex(t.Device)
 	return &order{
 		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},
-		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
+		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Uncounted: t.Budget.First(), Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
 		Gate: given.Gate != nil, Overlap: o.Overlap && onGPU,
 	}
 }

@@ -60,6 +60,7 @@ type seat struct {
 	live  bool       // an order runs; a thread of an earlier one is not heard
 	start time.Time
 	gate  <-chan bool // where it waits before its first counted step; nil: nowhere
+	first int         // steps that are not counted
 	count
 }
 
@@ -141,7 +142,7 @@ func (s *seat) imports(function string, i *imports) (string, error) {
 // run runs one trial and reports how it ended.
 func (s *seat) run(o order, gate <-chan bool) error {
 	s.mu.Lock()
-	s.start, s.live, s.gate = time.Now(), true, nil
+	s.start, s.live, s.gate, s.first = time.Now(), true, nil, o.Uncounted
 	if o.Gate {
 		s.gate = gate
 	}
@@ -203,7 +204,7 @@ func (s *seat) batch(data []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if s.steps == 0 && s.batches == Uncounted+1 {
+	if s.steps == 0 && s.batches == s.first+1 {
 		return []byte("?"), nil
 	}
 	return nil, nil
@@ -259,7 +260,7 @@ func (s *seat) advance(now time.Time) error {
 	s.fresh = 0
 	s.steps++
 	s.last = now
-	if s.steps == Uncounted {
+	if s.steps == s.first {
 		if s.gate != nil {
 			if err := s.wait(); err != nil {
 				return err
@@ -268,7 +269,7 @@ func (s *seat) advance(now time.Time) error {
 		}
 		s.counted, s.paused = s.last, 0
 	}
-	if s.steps > Uncounted+1 && !s.scored && now.Sub(s.reported) < reportEvery {
+	if s.steps > s.first+1 && !s.scored && now.Sub(s.reported) < reportEvery {
 		return nil
 	}
 	return s.report()
@@ -306,7 +307,7 @@ func (s *seat) report() error {
 // event is one with all that is counted. mu is held.
 func (s *seat) event(kind string) event {
 	e := event{Kind: kind, At: s.at(), Step: s.steps, Batches: s.batches, StandIn: s.standIn, Tokens: s.tokens}
-	if s.steps > Uncounted {
+	if s.steps > s.first {
 		e.Counted = (s.last.Sub(s.counted) - s.paused).Seconds()
 	}
 	return e

@@ -62,9 +62,10 @@ type Inspection struct {
 	Imports   []string          `json:"imports"` // names it takes from prepare
 	Modules   []Module          `json:"modules"` // what it imports
 	Evaluates bool              `json:"evaluates"`
-	Claims    []Claim           `json:"claims"`   // what it decides itself
-	Unscored  string            `json:"unscored"` // why it cannot be a prepare.py that gives scores; "": it may
-	Unplaced  string            `json:"unplaced"` // how a prepare.py says where its data lies, if a given cache does not reach it; "": it does
+	Claims    []Claim           `json:"claims"`    // what it decides itself
+	Unscored  string            `json:"unscored"`  // why it cannot be a prepare.py that gives scores; "": it may
+	Uncounted int               `json:"uncounted"` // of a prepare.py: its UNCOUNTED_STEPS; 0: it has none
+	Unplaced  string            `json:"unplaced"`  // how a prepare.py says where its data lies, if a given cache does not reach it; "": it does
 }
 
 // Claim is something that a script does not take from prepare, although the
@@ -169,9 +170,6 @@ type GPU interface {
 	MemoryUsed(device int) (bytes int64, ok bool)
 	ProcessMemory(pids map[int]bool) (bytes int64, ok bool)
 }
-
-// Uncounted is search.Uncounted.
-const Uncounted = search.Uncounted
 
 // Options say where and how trials run.
 type Options struct {

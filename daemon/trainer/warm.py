@@ -137,16 +137,6 @@ def _elsewhere(node, local):
     return False
 
 
-def _elsewhere(node, local):
-    """Whether a statement imports, and nothing that lies beside train.py."""
-    match node:
-        case ast.Import(names=names):
-            return not any(name.name.split(".")[0] in local for name in names)
-        case ast.ImportFrom(module=str(module), level=0):
-            return module.split(".")[0] not in local
-    return False
-
-
 def _asking(real, asked):
     """A stand-in for os.getcwd that notes which module asks."""
 

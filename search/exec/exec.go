@@ -397,7 +397,7 @@ func (s *strategy) late() error {
 
 // ended says how a program ended that does not read or write any more.
 func (t *talk) ended(ctx context.Context) error {
-	bound, cancel := context.WithTimeout(ctx, time.Second)
+	bound, cancel := context.WithTimeout(ctx, 10*time.Second) // a busy machine ends a process late
 	defer cancel()
 	select {
 	case <-t.p.Done():

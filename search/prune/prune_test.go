@@ -16,7 +16,7 @@ var budget = search.Budget{Seconds: 300}
 func curve(last float64) []search.Point {
 	var points []search.Point
 	for s := range 301 {
-		points = append(points, search.Point{Step: s + search.Uncounted, Seconds: float64(s), Tokens: int64(1000 * s), Loss: last + 2*(1-float64(s)/300)})
+		points = append(points, search.Point{Step: s + 11, Seconds: float64(s), Tokens: int64(1000 * s), Loss: last + 2*(1-float64(s)/300)})
 	}
 	return points
 }
