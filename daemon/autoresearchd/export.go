@@ -100,7 +100,7 @@ func (g *globals) reportCommand() *cobra.Command {
 			o := report.Options{
 				Journal: r, Folder: func(id int64) string { return study.Folder(state, id) },
 				Start: func(ctx context.Context, study journal.Study) ([]byte, error) {
-					return sourceAt(ctx, study, study.BaseCommit)
+					return g.sourceAt(ctx, study, study.BaseCommit)
 				},
 				Claim: past.Claim, Spent: spent, Command: g.line(state), Version: version, Now: time.Now(),
 			}
@@ -121,9 +121,24 @@ func (g *globals) line(state string) string {
 	return "autoresearchd --state " + lineage.Quote(state)
 }
 
-// sourceAt is the train.py of a commit of the study's workspace.
-func sourceAt(ctx context.Context, study journal.Study, commit string) ([]byte, error) {
+// workspace is a study's repository: where the journal says, or, where that is
+// gone, where the configuration does, since a study may have moved.
+func (g *globals) workspace(ctx context.Context, study journal.Study) (*lineage.Repo, error) {
 	repo, err := lineage.Open(ctx, study.Workspace)
+	if err == nil {
+		return repo, nil
+	}
+	if c, e := g.load(nil); e == nil && c.Study.Workspace != study.Workspace {
+		if moved, e := lineage.Open(ctx, c.Study.Workspace); e == nil {
+			return moved, nil
+		}
+	}
+	return nil, err
+}
+
+// sourceAt is the train.py of a commit of the study's workspace.
+func (g *globals) sourceAt(ctx context.Context, study journal.Study, commit string) ([]byte, error) {
+	repo, err := g.workspace(ctx, study)
 	if err != nil {
 		return nil, err
 	}

@@ -337,7 +337,7 @@ func (g *globals) diffCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if from, err = sourceAt(cmd.Context(), study, to.ParentCommit); err != nil {
+				if from, err = g.sourceAt(cmd.Context(), study, to.ParentCommit); err != nil {
 					return err
 				}
 				name = "start"

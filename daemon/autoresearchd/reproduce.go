@@ -14,7 +14,6 @@ import (
 
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/httpd"
-	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
@@ -55,7 +54,7 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			if err := trainer.CheckVenv(ctx, c.Python()); err != nil {
 				return err
 			}
-			repo, err := lineage.Open(ctx, study.Workspace)
+			repo, err := g.workspace(ctx, study)
 			if err != nil {
 				return err
 			}

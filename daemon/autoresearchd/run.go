@@ -44,6 +44,7 @@ func (g *globals) runCommand() *cobra.Command {
 	var trials int
 	var tag string
 	var set []string
+	var relocate bool
 	c := &cobra.Command{
 		Use: "run", Short: "run the loop in the foreground: what the systemd unit starts", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +59,7 @@ func (g *globals) runCommand() *cobra.Command {
 				ctx = context.Background()
 			}
 			d := newService(func() (*config.Config, error) { return g.load(set) })
+			d.relocate = relocate
 			if err := d.ended(d.serve(ctx, trials)); err != nil {
 				return err
 			}
@@ -69,6 +71,7 @@ func (g *globals) runCommand() *cobra.Command {
 	}
 	c.Flags().IntVar(&trials, "trials", 0, "end after `N` more trials")
 	c.Flags().StringVar(&tag, "tag", "", "the study's tag: branch autoresearch/`T`")
+	c.Flags().BoolVar(&relocate, "relocate", false, "go on with the study in the workspace of the configuration, though its history does not prove that it is the study's")
 	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the configuration for this run: `KEY=VALUE`")
 	return c
 }
@@ -80,6 +83,7 @@ type service struct {
 	level    slog.LevelVar
 	log      *slog.Logger
 	notifier *notify.Notifier
+	relocate bool
 	next     string // the command that comes after it; empty: none
 }
 
@@ -194,7 +198,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	j.Observe = func(seconds float64) { meter.journal(seconds) }
 	hook := webhook.New(c.Notify, log)
 	notices := newNotices(hook, c.Notify)
-	st, err := study.Open(ctx, study.Options{Config: c, Journal: j, Repo: repo, Inspect: tr.Inspect, Log: log})
+	st, err := study.Open(ctx, study.Options{Config: c, Journal: j, Repo: repo, Inspect: tr.Inspect, Log: log, Relocate: d.relocate})
 	if err != nil {
 		return err
 	}

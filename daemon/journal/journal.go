@@ -331,6 +331,14 @@ func (j *Journal) SetStudy(st Study) error {
 	})
 }
 
+// Relocate notes that the study's workspace is another one.
+func (j *Journal) Relocate(workspace string) error {
+	return j.write(studyStep, "store the study's workspace", func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE study SET workspace = ?", workspace)
+		return err
+	})
+}
+
 // Begin makes a trial durable before it runs: all that is needed to finish or
 // to repeat it. A trial without an id gets the next one; with one, the
 // Begin of that trial is repeated. parentCommit is the full hash of the commit

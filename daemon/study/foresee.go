@@ -42,6 +42,9 @@ func Foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, past Kno
 	}
 	if p.Begun {
 		if err = p.fits(c); err == nil {
+			err = p.elsewhere(ctx, c, repo, past)
+		}
+		if err == nil {
 			err = p.goOn(ctx, repo, past)
 		}
 	} else {
@@ -189,9 +192,6 @@ func (p *Plan) goOn(ctx context.Context, repo *lineage.Repo, past Known) error {
 func (p *Plan) fits(c *config.Config) error {
 	if c.Study.Tag != "" && c.Study.Tag != p.Study.Tag {
 		return Refusal{fmt.Errorf("the state directory %s holds study %q, but study.tag is %q: give the new study a state directory of its own, or set study.tag back", c.Study.State, p.Study.Tag, c.Study.Tag)}
-	}
-	if p.Study.Workspace != c.Study.Workspace {
-		return Refusal{fmt.Errorf("the state directory %s holds a study of workspace %s, but study.workspace is %s: give the new study a state directory of its own, or set study.workspace back", c.Study.State, p.Study.Workspace, c.Study.Workspace)}
 	}
 	if p.Study.Budget != c.Trial.Budget {
 		return Refusal{fmt.Errorf("the study in %s has trials of %s, but trial.budget is %s: scores of different budgets cannot be compared; give the new study a state directory of its own, or set trial.budget back",

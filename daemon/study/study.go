@@ -38,6 +38,8 @@ type Options struct {
 	Repo    *lineage.Repo
 	Inspect Inspect
 	Log     *slog.Logger
+
+	Relocate bool // the study goes on in the configuration's workspace, whichever it was begun in
 }
 
 // Study is one research effort. Its methods may be called from any goroutine.
@@ -67,11 +69,18 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Study{o: o, listed: map[int64]bool{}, flags: map[journal.Flag]bool{}}
-	plan, err := Foresee(ctx, o.Config, o.Repo, o.Journal, time.Now())
+	past := Known(o.Journal)
+	if o.Relocate {
+		past = relocated{past, o.Config.Study.Workspace}
+	}
+	plan, err := Foresee(ctx, o.Config, o.Repo, past, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	if err := plan.Prove(ctx, o.Repo); err != nil {
+		return nil, err
+	}
+	if err := s.relocate(plan); err != nil {
 		return nil, err
 	}
 	s.about = plan.Study
