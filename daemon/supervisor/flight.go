@@ -288,21 +288,24 @@ func (s *seat) conclude(ctx context.Context, f *flight) error {
 	return f.err
 }
 
-// warm lets the trainer get ready for the trial after this one.
+// warm lets the trainer get ready for the trial after this one; beside the
+// first, which they wait for, for those of the other seats too.
 func (s *seat) warm(ctx context.Context, cur *flight) {
 	c, _ := s.s.proposer.rules()
-	// Beside the baseline no trial begins, but one will after it.
 	if _, rests, _, _ := s.s.may(); rests || c.Trial.Standby == "off" {
 		return
 	}
-	source := cur.trial.Source
+	source, seats := cur.trial.Source, s.s.seats
 	if champion := s.s.study.Champion(); champion != nil {
 		var err error
 		if source, err = s.s.study.Source(ctx, champion.Trial.ID); err != nil {
 			return // the study meets the same fault, and deals with it
 		}
+		seats = []*seat{s}
 	}
-	s.s.o.Trainer.Warm(s.device.Name, source)
+	for _, each := range seats {
+		s.s.o.Trainer.Warm(each.device.Name, source)
+	}
 }
 
 // overlaps reports whether trials may get ready here beside an evaluation:

@@ -681,7 +681,9 @@ func (s *stage) Inspect(_ context.Context, source []byte) (trainer.Inspection, e
 	return inspect(source), nil
 }
 
-func (s *stage) Warm(string, []byte) {}
+func (s *stage) Warm(device string, _ []byte) {
+	s.p.print(fmt.Sprintf("%sa trainer may get ready for %s", s.p.clock(), device))
+}
 
 func (s *stage) Run(ctx context.Context, o trainer.Order, observe func(trainer.Event)) (search.Outcome, error) {
 	do := make(chan act)

@@ -36,7 +36,7 @@ func NewProcess(o Options) (*Process, error) {
 	p := &Process{options: o}
 	p.place = &local{options: &p.options, binary: "/proc/self/exe", cgroups: FindCgroups(), devices: map[int]*tenancy{}, patience: memoryPatience}
 	p.inspector = inspector{options: &p.options, place: p.place, turn: make(chan struct{}, 1)}
-	p.standbys = standbys{of: map[string]*standby{}, latest: map[string]*imports{}, later: map[string][]byte{}, failures: map[string]int{}, said: map[string]bool{}}
+	p.standbys = standbys{of: map[string]*standby{}, later: map[string][]byte{}, failures: map[string]int{}, said: map[string]bool{}}
 	if why := p.place.cgroups.Why; why != "" {
 		o.Log.Info("trials run without control groups", "reason", why)
 	}

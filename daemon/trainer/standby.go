@@ -34,9 +34,9 @@ type standbys struct {
 	mu     sync.Mutex
 	closed bool
 	of     map[string]*standby
-	latest map[string]*imports // of the trial that began last on a device
-	later  map[string][]byte   // sources to get ready for, once the running trial does not train
-	said   map[string]bool     // reasons are logged once
+	latest *imports          // of the trial that began last
+	later  map[string][]byte // sources to get ready for, once the running trial does not train
+	said   map[string]bool   // reasons are logged once
 
 	failures map[string]int // of a source
 }
@@ -51,8 +51,7 @@ func (p *Process) getReady(name string, source []byte) {
 	s := &p.standbys
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.latest[name]
-	if known == nil || s.closed || s.of[name] != nil && s.of[name].fits(p, name) {
+	if s.latest == nil || s.closed || s.of[name] != nil && s.of[name].fits(p, name) {
 		return
 	}
 	if device.IsCPU(name) && !canCalm() {
@@ -76,7 +75,7 @@ func (p *Process) warm(name string, source []byte) {
 		p.say("the host has no memory to spare", name)
 		return
 	}
-	known := *s.latest[name]
+	known := *s.latest
 	known.Source = string(source)
 	var err error
 	if known.Directory, err = known.standIn(filepath.Join(filepath.Dir(o.Folder(1)), ".standby", name)); err != nil {
@@ -157,7 +156,7 @@ func (p *Process) take(ctx context.Context, t search.Trial) trainee {
 	delete(s.of, t.Device)
 	delete(s.later, t.Device)
 	if err == nil {
-		s.latest[t.Device] = now
+		s.latest = now
 	}
 	s.mu.Unlock()
 	if b == nil || err != nil {
