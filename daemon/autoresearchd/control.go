@@ -109,7 +109,7 @@ func (g *globals) offline(name, state string, dialErr error, cmd *cobra.Command)
 
 // reloadCommand is the unit's ExecReload.
 func (g *globals) reloadCommand() *cobra.Command {
-	return &cobra.Command{Use: "reload", Short: "have the running daemon read its configuration again, and say what came of it", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "reload", Short: "reload the running daemon's configuration and print what came of it", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			state, err := g.stateDir()
 			if err != nil {
@@ -136,7 +136,7 @@ func (g *globals) reloadCommand() *cobra.Command {
 }
 
 func (g *globals) checkCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "check", Short: "validate the configuration, and say what is searched in train.py and what is not", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "check", Short: "validate the configuration and list what is searched in train.py, and what is not", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := g.load(nil)
 			if err != nil {
@@ -191,7 +191,7 @@ func checkStrategies(c *config.Config) error {
 }
 
 func (g *globals) strategiesCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "strategies", Short: "the search plugins, their options and defaults", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "strategies", Short: "list the search strategies with their options and defaults", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return printStrategies(cmd.OutOrStdout(), g.json)
 		}})

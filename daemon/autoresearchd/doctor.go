@@ -33,7 +33,7 @@ type finding struct {
 }
 
 func (g *globals) doctorCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "doctor", Short: "look at this machine part by part, with a remedy for each fault", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "doctor", Short: "examine this machine part by part, with a remedy for each fault", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if ctx == nil {

@@ -41,7 +41,7 @@ func save(cmd *cobra.Command, path string, write func(io.Writer) error) error {
 
 func (g *globals) plotCommand() *cobra.Command {
 	var out, by string
-	c := &cobra.Command{Use: "plot", Short: "draw the staircase of best scores as a picture, PNG or SVG", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "plot", Short: "draw the staircase of best scores as PNG or SVG", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			axis := plot.Axis(by)
 			if axis != plot.Trials && axis != plot.Hours {
@@ -72,14 +72,14 @@ func (g *globals) plotCommand() *cobra.Command {
 			return save(cmd, out, func(w io.Writer) error { return plot.Staircase(w, report.Picture(study, all), as) })
 		}}
 	c.Flags().StringVarP(&out, "output", "o", "", "`FILE`.png or FILE.svg (default STATE/progress.png); - for a PNG on standard output")
-	c.Flags().StringVar(&by, "by", string(plot.Trials), "what the study runs along: `trials|hours`")
+	c.Flags().StringVar(&by, "by", string(plot.Trials), "x axis: `trials|hours`")
 	completes(c, "by", string(plot.Trials), string(plot.Hours))
 	return c
 }
 
 func (g *globals) reportCommand() *cobra.Command {
 	var out string
-	c := &cobra.Command{Use: "report", Short: "the study as one page that can be mailed", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "report", Short: "write a self-contained HTML report", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, state, err := g.reader()
 			if err != nil {
@@ -148,8 +148,8 @@ func (g *globals) sourceAt(ctx context.Context, study journal.Study, commit stri
 func (g *globals) exportCommand() *cobra.Command {
 	var out, format string
 	formats := []string{"csv", "jsonl", "mlflow", "tensorboard"}
-	c := &cobra.Command{Use: "export", Short: "the record for other tools: CSV, JSON Lines, MLflow, TensorBoard", Args: cobra.NoArgs,
-		Long: `The record for other tools:
+	c := &cobra.Command{Use: "export", Short: "export the record as CSV, JSON Lines, MLflow or TensorBoard", Args: cobra.NoArgs,
+		Long: `Export the record for other tools:
 
   csv          a row for each finished trial, every constant in a column of its own
   jsonl        an object a line, as in "trials --json", with all constants and the training curve

@@ -25,7 +25,7 @@ import (
 func (g *globals) importCommand() *cobra.Command {
 	var tag, file, score string
 	c := &cobra.Command{
-		Use: "import DIR", Short: "take over a study that was run the upstream way: branch, commits and results.tsv", Args: cobra.ExactArgs(1),
+		Use: "import DIR", Short: "import an upstream autoresearch study: its branch, commits and results.tsv", Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			c, err := g.load(nil)
 			if err != nil {
@@ -101,9 +101,9 @@ func (g *globals) importCommand() *cobra.Command {
 			g.next(out, "run")
 			return nil
 		}}
-	c.Flags().StringVar(&tag, "tag", "", "the study is called `T`, its branch autoresearch/T (default study.tag, else the only such branch, else the branch that is checked out)")
-	c.Flags().StringVar(&file, "results", "", "the record is `FILE` (default results.tsv in DIR, else results.csv)")
-	c.Flags().StringVar(&score, "score", "", "the record's `COLUMN` that holds val_bpb (default the one that is called so)")
+	c.Flags().StringVar(&tag, "tag", "", "tag of the study, whose branch is autoresearch/`T` (default study.tag, else the only such branch, else the one checked out)")
+	c.Flags().StringVar(&file, "results", "", "the record to import, `FILE` (default DIR/results.tsv, else DIR/results.csv)")
+	c.Flags().StringVar(&score, "score", "", "`COLUMN` that holds val_bpb (default the one of that name)")
 	return c
 }
 

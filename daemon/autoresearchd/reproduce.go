@@ -22,7 +22,7 @@ import (
 )
 
 func (g *globals) reproduceCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "reproduce ID", ValidArgsFunction: g.trialIDs, Short: "run a trial again from its record and compare", Args: cobra.ExactArgs(1),
+	return g.reads(&cobra.Command{Use: "reproduce ID", ValidArgsFunction: g.trialIDs, Short: "rerun a trial from its record and compare", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.load(nil)
 			if err != nil {

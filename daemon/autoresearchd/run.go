@@ -46,7 +46,7 @@ func (g *globals) runCommand() *cobra.Command {
 	var set []string
 	var relocate bool
 	c := &cobra.Command{
-		Use: "run", Short: "run the loop in the foreground: what the systemd unit starts", Args: cobra.NoArgs,
+		Use: "run", Short: "run the study in the foreground; what the systemd unit starts", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tag != "" {
 				set = append(set, fmt.Sprintf("study.tag=%q", tag))
@@ -69,10 +69,10 @@ func (g *globals) runCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().IntVar(&trials, "trials", 0, "end after `N` more trials")
+	c.Flags().IntVar(&trials, "trials", 0, "stop after `N` more trials")
 	c.Flags().StringVar(&tag, "tag", "", "the study's tag: branch autoresearch/`T`")
 	c.Flags().BoolVar(&relocate, "relocate", false, "go on with the study in the workspace of the configuration, though its history does not prove that it is the study's")
-	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the configuration for this run: `KEY=VALUE`")
+	c.Flags().StringArrayVar(&set, "set", nil, "override a configuration key for this run: `KEY=VALUE`")
 	return c
 }
 

@@ -64,7 +64,7 @@ type madeTask struct {
 func (g *globals) simulateCommand() *cobra.Command {
 	s := &simulation{}
 	c := &cobra.Command{
-		Use: "simulate", Short: "play whole studies without a GPU: strategies against test functions, recorded tables or a program", Args: cobra.NoArgs,
+		Use: "simulate", Short: "play whole studies without a GPU, on built-in tasks, recorded tables or a program", Args: cobra.NoArgs,
 		Example: `  autoresearchd simulate --task list
   autoresearchd simulate --strategy tpe --trials 100 --seed 1 --task hopper
   autoresearchd simulate --strategy tpe,random --seeds 30 --task hopper,ackley -o regret.png
@@ -90,24 +90,24 @@ func (g *globals) simulateCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&s.strategies, "strategy", []string{"portfolio"}, "`NAME`s of strategies; all: those that need no program")
-	f.StringSliceVar(&s.tasks, "task", nil, "`NAME`s of built-in tasks (default hopper); list: what there is; all: each of them")
-	f.StringVar(&s.table, "table", "", "recorded trials instead: `FILE` of [{\"constants\": {…}, \"value\": 0.98}, …]")
+	f.StringSliceVar(&s.strategies, "strategy", []string{"portfolio"}, "strategies, `NAME`,…; all: those that need no program")
+	f.StringSliceVar(&s.tasks, "task", nil, "built-in tasks, `NAME`,… (default hopper); list: print them; all: every one")
+	f.StringVar(&s.table, "table", "", "recorded trials instead of a task: `FILE` of [{\"constants\": {…}, \"value\": 0.98}, …]")
 	f.StringVar(&s.space, "space", "", "a space of your own: `FILE`, with --exec")
-	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, a line each; a trial that it does not answer so has failed")
-	f.DurationVar(&s.timeout, "timeout", 5*time.Minute, "how long CMD may take for an answer")
-	f.IntVar(&s.trials, "trials", 100, "trials of a study, `N`")
-	f.Uint64Var(&s.seed, "seed", 1, "of the strategy, the noise and a built-in task's optimum, `K`")
-	f.IntVar(&s.seeds, "seeds", 1, "compare over so many seeds, from --seed on, `N`")
+	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, one line each; a trial without such an answer has failed")
+	f.DurationVar(&s.timeout, "timeout", 5*time.Minute, "longest wait for an answer of CMD")
+	f.IntVar(&s.trials, "trials", 100, "trials per study, `N`")
+	f.Uint64Var(&s.seed, "seed", 1, "seed of the strategy, the noise and a built-in task's optimum, `K`")
+	f.IntVar(&s.seeds, "seeds", 1, "compare over `N` seeds, starting at --seed")
 	f.StringVar(&s.judge, "judge", "greedy", "`RULE` that decides what is kept")
-	f.IntVar(&s.places.Pending, "pending", 1, "trials that run at once, `N`")
-	f.BoolVar(&s.places.Drawn, "drawn", false, "with --pending: trials take from half to one and a half of the same time, drawn by the seed; else all take the same")
-	f.StringVar(&s.stale, "stale", "keep", "with --pending: what a trial does that had begun when another became the champion, as if it cost no time: keep (it runs as it is), rebase (it makes the same change to the new champion) or drop (another is proposed), `RULE`")
-	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies at once, `N`")
-	f.StringVarP(&s.picture, "output", "o", "", "draw regret against trials: `F.png`")
-	f.Float64Var(&s.model, "modelled-llm", -1, "a modelled language model answers the llm strategy, whose proposals are worthless at `QUALITY` 0 and strong at 1 (below 0: none)")
-	f.BoolVar(&s.describe, "describe", false, "print a built-in task's space, its best value and that of half of all points, as JSON")
-	f.BoolVar(&s.serve, "serve", false, "answer lines on standard input as CMD would, for a built-in task, with the value without noise as \"true\"")
+	f.IntVar(&s.places.Pending, "pending", 1, "trials in flight at once, `N`")
+	f.BoolVar(&s.places.Drawn, "drawn", false, "with --pending: draw each trial's length from 0.5 to 1.5 of the mean, by the seed; otherwise all are equal")
+	f.StringVar(&s.stale, "stale", "keep", "with --pending: what becomes of a trial in flight when another becomes the champion, at no cost in time: keep (runs as it is), rebase (its change moves to the new champion) or drop (another is proposed), `RULE`")
+	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies played in parallel, `N`")
+	f.StringVarP(&s.picture, "output", "o", "", "draw regret against trials into `F.png`")
+	f.Float64Var(&s.model, "modelled-llm", -1, "let a modelled language model answer the llm strategy: worthless at `QUALITY` 0, strong at 1 (below 0: none)")
+	f.BoolVar(&s.describe, "describe", false, "print a built-in task's space, its best and its median value as JSON")
+	f.BoolVar(&s.serve, "serve", false, "answer lines on standard input as CMD would, for a built-in task; \"true\" is the value without noise")
 	return g.reads(c)
 }
 
