@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,11 +104,10 @@ func (g *globals) listSuggestions(w io.Writer) error {
 		return err
 	}
 	defer r.Close()
-	all, err := r.Suggestions()
+	all, err := unclaimed(r)
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(s journal.Suggestion) bool { return s.Trial != 0 })
 	if g.json {
 		out := make([]waiting, 0, len(all))
 		for _, s := range all {
