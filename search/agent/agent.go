@@ -30,12 +30,12 @@ const Name = "agent"
 // Options is the [search.agent] table.
 type Options struct {
 	Command  []string      `toml:"command" doc:"the agent and its arguments, such as [\"claude\", \"-p\"]; TASK.md is also its standard input"`
-	Env      []string      `toml:"env" doc:"names of environment variables that it sees although they hold secrets"`
-	Deadline time.Duration `toml:"deadline" doc:"for one proposal; what train.py holds then is taken"`
-	Wait     time.Duration `toml:"wait" doc:"how long a free GPU waits for an agent that is at work"`
-	Output   int           `toml:"output" doc:"bytes of its output that are kept with the trial"`
-	Trials   int           `toml:"trials" doc:"trials that history.md shows of each sort; history.tsv has all"`
-	Fallback string        `toml:"fallback" doc:"the strategy that proposes while the agent does not"`
+	Env      []string      `toml:"env" doc:"environment variables to pass on although they may hold secrets"`
+	Deadline time.Duration `toml:"deadline" doc:"per proposal; train.py is taken as it is then"`
+	Wait     time.Duration `toml:"wait" doc:"how long a free GPU waits for an agent at work"`
+	Output   int           `toml:"output" doc:"bytes of its output to keep with the trial"`
+	Trials   int           `toml:"trials" doc:"trials of each kind in history.md; history.tsv has all"`
+	Fallback string        `toml:"fallback" doc:"strategy that proposes while the agent does not"`
 }
 
 // Defaults are the options of an empty table.

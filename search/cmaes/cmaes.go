@@ -47,9 +47,9 @@ const Name = "cmaes"
 // Options is the [search.cmaes] table.
 type Options struct {
 	Population int     `toml:"population" doc:"trials in a generation; 0: by the number of constants, 1 + 2.5 ln(n) and at least 4"`
-	Step       float64 `toml:"step" doc:"first step, in parts of a constant's range: a standard deviation"`
+	Step       float64 `toml:"step" doc:"first step, a standard deviation, as a fraction of a constant's range"`
 	Centre     float64 `toml:"centre" doc:"where the first generation starts: 0 at the champion, 1 in the middle of the ranges, or between"`
-	Screen     int     `toml:"screen" doc:"points drawn for each trial, of which a quadratic surrogate picks the most promising; 0: no surrogate"`
+	Screen     int     `toml:"screen" doc:"points drawn per trial, of which a quadratic surrogate picks one; 0: no surrogate"`
 }
 
 // Defaults are the options of an empty table.

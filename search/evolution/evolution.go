@@ -33,10 +33,10 @@ const Name = "evolution"
 
 // Options is the [search.evolution] table.
 type Options struct {
-	Population int     `toml:"population" doc:"how many trials are kept as parents"`
+	Population int     `toml:"population" doc:"trials kept as parents"`
 	Lifetime   int     `toml:"lifetime" doc:"trials after which a parent leaves; the champion stays"`
-	Step       float64 `toml:"step" doc:"first step of a constant, in parts of its range; 0.15 doubles a learning rate"`
-	Opening    int     `toml:"opening" doc:"first trials, which move one constant each"`
+	Step       float64 `toml:"step" doc:"first step of a constant, as a fraction of its range; 0.15 doubles a learning rate"`
+	Opening    int     `toml:"opening" doc:"trials at the start that move one constant each"`
 }
 
 // Defaults are the options of an empty table.

@@ -30,12 +30,12 @@ const Name = "exec"
 
 // Options is the [search.exec] table.
 type Options struct {
-	Command  []string       `toml:"command" doc:"the program and its arguments; what begins with ./ is relative to this file"`
-	Options  map[string]any `toml:"options" doc:"what hello tells the program, as it stands here"`
-	Env      []string       `toml:"env" doc:"names of environment variables that it sees although they hold secrets"`
-	Deadline time.Duration  `toml:"deadline" doc:"for each proposal, the program's start included"`
-	Faults   int            `toml:"faults" doc:"deaths, hangs and nonsense in a row after which it is set aside"`
-	Fallback string         `toml:"fallback" doc:"the strategy that proposes while the program does not"`
+	Command  []string       `toml:"command" doc:"the program and its arguments; ./ is relative to this file"`
+	Options  map[string]any `toml:"options" doc:"passed to the program in hello, verbatim"`
+	Env      []string       `toml:"env" doc:"environment variables to pass on although they may hold secrets"`
+	Deadline time.Duration  `toml:"deadline" doc:"per proposal, including the program's start"`
+	Faults   int            `toml:"faults" doc:"crashes, hangs and malformed answers in a row before it is set aside"`
+	Fallback string         `toml:"fallback" doc:"strategy that proposes while the program does not"`
 }
 
 // Defaults are the options of an empty table.

@@ -37,10 +37,10 @@ const Name = "gp"
 
 // Options is the [search.gp] table.
 type Options struct {
-	Opening    int     `toml:"opening" doc:"first trials, which fill the space around the champion before the model is asked"`
-	Reach      float64 `toml:"reach" doc:"how far the opening goes from the champion, in parts of the way to the ends of each range"`
-	Memory     int     `toml:"memory" doc:"trials that the model is fitted to: the best, the newest and a spread of the rest"`
-	Candidates int     `toml:"candidates" doc:"points at which the acquisition is evaluated before it climbs from the best of them"`
+	Opening    int     `toml:"opening" doc:"trials that fill the space around the champion before the model is asked"`
+	Reach      float64 `toml:"reach" doc:"how far the opening strays from the champion, as a fraction of the way to the ends of each range"`
+	Memory     int     `toml:"memory" doc:"trials to fit the model to: the best, the newest and a spread of the rest"`
+	Candidates int     `toml:"candidates" doc:"points at which the acquisition is evaluated before climbing from the best"`
 	Climbs     int     `toml:"climbs" doc:"local searches for the maximum of the acquisition"`
 }
 

@@ -35,10 +35,10 @@ const Name = "llm"
 type Options struct {
 	Fallback    string        `toml:"fallback" doc:"strategy that proposes while no model has; \"none\": wait for one"`
 	Wait        time.Duration `toml:"wait" doc:"how long a free GPU waits for a model before the fallback proposes"`
-	Candidates  int           `toml:"candidates" doc:"proposals that are kept ready"`
+	Candidates  int           `toml:"candidates" doc:"proposals kept ready"`
 	Edits       bool          `toml:"edits" doc:"models may edit train.py; false: only its constants"`
 	History     int           `toml:"history" doc:"trials in each list that a prompt shows"`
-	PromptBytes int           `toml:"prompt_bytes" doc:"longest prompt; what is left out first is history"`
+	PromptBytes int           `toml:"prompt_bytes" doc:"longest prompt; history is cut first"`
 }
 
 // Defaults are the options of an empty table.

@@ -36,11 +36,11 @@ const Name = "portfolio"
 
 // Options is the [search.portfolio] table.
 type Options struct {
-	Arms     []string `toml:"arms" doc:"the strategies that are asked; llm takes part where [llm] is enabled"`
-	Opening  int      `toml:"opening" doc:"first trials, for which the first arm stands in for every other that models the space"`
+	Arms     []string `toml:"arms" doc:"strategies to ask; llm takes part where [llm] is enabled"`
+	Opening  int      `toml:"opening" doc:"trials at the start in which the first arm stands in for every other that models the space"`
 	Memory   float64  `toml:"memory" doc:"trials after which a reward counts for a third"`
 	Floor    float64  `toml:"floor" doc:"least share of each arm"`
-	LLMShare float64  `toml:"llm_share" doc:"largest share of proposals by a language model, which begins with a sixth of it and earns the rest"`
+	LLMShare float64  `toml:"llm_share" doc:"largest share of a language model, which starts with a sixth of it and earns the rest"`
 }
 
 // Defaults are the options of an empty table.

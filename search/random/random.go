@@ -18,8 +18,8 @@ const Name = "random"
 // Options is the [search.random] table.
 type Options struct {
 	Around string  `toml:"around" doc:"\"champion\": change a few of its constants; \"space\": draw from the whole range"`
-	Change int     `toml:"change" doc:"how many constants change at a time, about; 0: all of them"`
-	Scale  float64 `toml:"scale" doc:"how far, around the champion: standard deviation in parts of a constant's range"`
+	Change int     `toml:"change" doc:"about how many constants change at a time; 0: all of them"`
+	Scale  float64 `toml:"scale" doc:"how far around the champion: standard deviation as a fraction of a constant's range"`
 }
 
 // Defaults are the options of an empty table.

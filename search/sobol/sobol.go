@@ -24,7 +24,7 @@ const Name = "sobol"
 
 // Options is the [search.sobol] table.
 type Options struct {
-	Reach float64 `toml:"reach" doc:"1: fill the whole space; less: draw the points in towards the champion, to that part of the way"`
+	Reach float64 `toml:"reach" doc:"1: fill the whole space; less: go only that fraction of the way from the champion"`
 }
 
 // Defaults are the options of an empty table.

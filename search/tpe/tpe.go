@@ -45,11 +45,11 @@ const Name = "tpe"
 
 // Options is the [search.tpe] table.
 type Options struct {
-	Opening    int     `toml:"opening" doc:"first trials, which fill the space around the champion before the densities are asked"`
-	Reach      float64 `toml:"reach" doc:"how far the opening goes from the champion, in parts of the way to the ends of each range"`
+	Opening    int     `toml:"opening" doc:"trials that fill the space around the champion before the densities are asked"`
+	Reach      float64 `toml:"reach" doc:"how far the opening strays from the champion, as a fraction of the way to the ends of each range"`
 	Good       float64 `toml:"good" doc:"share of the trials that counts as good"`
 	Prior      float64 `toml:"prior" doc:"weight of the prior around the champion, in trials"`
-	Candidates int     `toml:"candidates" doc:"points drawn from the density of the good, of which the best ratio is proposed"`
+	Candidates int     `toml:"candidates" doc:"points drawn from the good density, of which the best ratio is proposed"`
 }
 
 // Defaults are the options of an empty table.
