@@ -28,4 +28,6 @@
 // a restart every finished trial is told again. One that needs the world (a
 // model server, a program of the user's) gets it as Tools, which a test makes
 // of functions: they are part of the Environment that it is built from.
+// The example of Strategy is a whole one; docs/strategies.md goes on to one
+// that autoresearch.toml can name.
 package search
