@@ -141,6 +141,13 @@ func Candidates(h History) []*Candidate {
 // order in which they were.
 func Decided(done []Result) []*Candidate { return newLedger(History{Done: done}).decided }
 
+// Settled returns the candidates that the end of a trial decides, after those
+// that are done.
+func Settled(done []Result, r Result) []*Candidate {
+	all := Decided(append(done[:len(done):len(done)], r))
+	return slices.DeleteFunc(all, func(c *Candidate) bool { return c.By != r.Trial.ID })
+}
+
 // CandidateOf returns the id of the candidate that a trial about to begin is a
 // run of; 0 if it is a new one.
 func CandidateOf(h History, t Trial) int64 {
@@ -148,6 +155,16 @@ func CandidateOf(h History, t Trial) int64 {
 		return c.ID
 	}
 	return 0
+}
+
+// CandidatesOf returns the id of each trial's candidate, by trial.
+func CandidatesOf(h History) map[int64]int64 {
+	l := newLedger(h)
+	out := make(map[int64]int64, len(l.of))
+	for trial, c := range l.of {
+		out[trial] = c.ID
+	}
+	return out
 }
 
 // Original returns the first of a history's finished trials that ran the

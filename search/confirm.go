@@ -145,14 +145,7 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 const finalMemo = `{"final":true}`
 
 func again(p *Candidate, seed uint64, why string) Proposal {
-	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again, with another seed: %s)", clip(p.Description, 80), p.ID, why), Parent: p.ID, Seed: seed}
-}
-
-func clip(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
-	}
-	return s
+	return Proposal{Strategy: Confirm, Description: p.Description, Why: why, Parent: p.ID, Seed: seed}
 }
 
 // claimant is the program that needs an unbiased run next, on the kind of devices

@@ -60,7 +60,7 @@ func (s *tale) add(t search.Trial, bpb float64) search.Result {
 	}
 	what := "new"
 	if search.IsRerun(t) {
-		what = t.Proposal.Description
+		what = fmt.Sprintf("trial %d again, %s", t.Proposal.Parent, t.Proposal.Why)
 	}
 	fmt.Fprintf(&s.text, "%d %s\n  %s: %s\n", t.ID, what, r.Decision.Verdict, r.Decision.Reason)
 	return r
@@ -242,7 +242,7 @@ func TestKinds(t *testing.T) {
 		if r := new("slow", 0.5); r.Decision.Verdict != search.Discard || !strings.Contains(r.Decision.Reason, "compares with nothing") {
 			t.Errorf("%s: where the champion has not run: %+v", rule, r.Decision)
 		}
-		if r, ok := rerun("slow", 2.0); !ok || r.Trial.Proposal.Parent != 1 || r.Decision.Verdict != search.Discard || !strings.HasSuffix(r.Trial.Proposal.Description, "to have its score on slow)") && rule == "greedy" {
+		if r, ok := rerun("slow", 2.0); !ok || r.Trial.Proposal.Parent != 1 || r.Decision.Verdict != search.Discard || r.Trial.Proposal.Why != "to have its score on slow" && rule == "greedy" {
 			t.Errorf("%s: on another kind it wants %+v, %+v", rule, r.Trial.Proposal, r.Decision)
 		}
 		if r, ok := rerun("slow", 2.0); ok {

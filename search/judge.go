@@ -41,52 +41,40 @@ func (greedy) Judge(h History, r Result) Decision {
 		return d
 	}
 	bpb := r.Outcome.ValBPB
-	_, ok := ScoreOf(h, h.Champion.ID)
-	best, there := championOn(h, r.Trial.Kind)
-	own := IsRerun(r.Trial) && r.Trial.Proposal.Parent == h.Champion.ID
-	switch {
-	case ok && !there, ok && own:
-		return unlike(bpb, r.Trial.Kind, own)
-	case !ok:
+	l := newLedger(h)
+	c := l.of[h.Champion.ID]
+	if c == nil || len(c.scored) == 0 {
 		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
+	}
+	theirs := on(r.Trial.Kind, c.scored)
+	own := IsRerun(r.Trial) && l.of[r.Trial.Proposal.Parent] == c
+	if len(theirs) == 0 || own {
+		return unlike(bpb, r.Trial.Kind, own)
+	}
+	switch best := meanOf(theirs); {
 	case bpb < best:
 		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is %s below the champion's %.6f", bpb, difference(best-bpb), best)}
 	case bpb == best:
 		return Decision{Discard, fmt.Sprintf("val_bpb %.6f equals the champion's", bpb)}
+	default:
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s above the champion's %.6f", bpb, difference(bpb-best), best)}
 	}
-	return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s above the champion's %.6f", bpb, difference(bpb-best), best)}
-}
-
-// championOn is the champion's first score on a kind of devices.
-func championOn(h History, kind string) (bpb float64, ok bool) {
-	for i := range h.Done {
-		t := &h.Done[i].Trial
-		if !Alike(kind, t.Kind) || t.ID != h.Champion.ID && !(IsRerun(*t) && t.Proposal.Parent == h.Champion.ID) {
-			continue
-		}
-		if bpb, ok := h.Done[i].Score(); ok {
-			return bpb, true
-		}
-	}
-	return 0, false
 }
 
 // Rerun implements Rerunner: the champion runs first on a kind of devices on
 // which it has no score.
 func (greedy) Rerun(h History) (Proposal, bool) {
-	if _, ok := championOn(h, h.Kind); ok || h.Champion.ID == 0 {
+	l := newLedger(h)
+	c := l.of[h.Champion.ID]
+	if c == nil || len(c.scored) == 0 || len(on(h.Kind, c.scored)) > 0 {
 		return Proposal{}, false
 	}
-	for _, t := range h.Pending {
-		if IsRerun(t) && t.Proposal.Parent == h.Champion.ID && t.Kind == h.Kind {
+	for _, r := range l.running[c] {
+		if r.kind == h.Kind {
 			return Proposal{}, false
 		}
 	}
-	if _, ok := ScoreOf(h, h.Champion.ID); !ok {
-		return Proposal{}, false
-	}
-	c := h.Champion
-	return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again: to have its score on %s)", clip(c.Proposal.Description, 80), c.ID, h.Kind), Parent: c.ID, Seed: c.Seed}, true
+	return again(c, h.Champion.Seed, "to have its score on "+h.Kind), true
 }
 
 // unscored decides what no rule may keep. A pruned or interrupted trial ran

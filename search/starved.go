@@ -95,7 +95,7 @@ func Again(h History) (Proposal, bool) {
 	}
 	for _, r := range h.Done {
 		if t := r.Trial; r.Outcome.Void != "" && !again[t.ID] && Alike(h.Kind, t.Kind) {
-			return Proposal{Strategy: Confirm, Description: fmt.Sprintf("%s (trial %d again: its run was void)", clip(t.Proposal.Description, 80), t.ID), Parent: t.ID, Seed: t.Seed}, true
+			return Proposal{Strategy: Confirm, Description: t.Proposal.Description, Why: "its last run was void", Parent: t.ID, Seed: t.Seed}, true
 		}
 	}
 	return Proposal{}, false

@@ -87,6 +87,7 @@ type Proposal struct {
 	Values      map[string]Value `json:"values,omitempty"`  // constants to set, by name (a tuple is set whole)
 	Source      []byte           `json:"source,omitempty"`  // a whole new train.py; nil when only constants change
 	Seed        uint64           `json:"seed,omitempty"`    // 0: the study's seed
+	Why         string           `json:"why,omitempty"`     // of a re-run: what it is to tell
 	Memo        []byte           `json:"memo,omitempty"`    // the strategy's own note on this proposal (JSON), told back in Result
 	Instead     string           `json:"instead,omitempty"` // of a fallback: who had nothing to propose, and why: "exec: it ended: exit status 1"
 

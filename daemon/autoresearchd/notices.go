@@ -68,7 +68,7 @@ func (n *notices) finished(r journal.Record) {
 	}
 	n.mu.Unlock()
 	now := n.study()
-	if c := now.Champion; c != nil && r.Decision.Verdict == search.Keep && c.ID == r.Trial.ID && now.Trials.Keep > 1 {
+	if c := now.Champion; c != nil && r.Decision.Verdict == search.Keep && c.ID == r.Trial.Candidate && now.Trials.Keep > 1 {
 		n.send("champion", now.State, "new champion, val_bpb %.6f by trial %d, %.6f below the baseline: %s", c.ValBPB, c.ID, now.Study.Baseline-c.ValBPB, foreign(c.Description))
 	}
 }

@@ -224,7 +224,7 @@ func finish(j *Journal, ack func(string, ...any)) error {
 		}{
 			{search.StageEnded, func() error { return j.End(id, testOutcome(id)) }},
 			{search.StageDecided, func() error { return j.Decide(id, testDecision(id)) }},
-			{search.StageCommitted, func() error { return j.Commit(id, testCommit(id)) }},
+			{search.StageCommitted, func() error { return j.Commit(id, map[int64]string{id: testCommit(id)}) }},
 			{search.StageRecorded, func() error { return j.Recorded(id) }},
 			{search.StageDone, func() error { return j.Done(id) }},
 		} {

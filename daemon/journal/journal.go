@@ -49,8 +49,30 @@ var (
 	suggestStep = newStep("suggest")
 )
 
+// migration brings a journal from one version to the next.
+type migration struct {
+	sql  string
+	fill func(*sql.Tx) error // what SQL cannot say; nil: nothing
+}
+
+// migrate brings a journal of a version up to date.
+func migrate(tx *sql.Tx, version int) error {
+	for _, m := range migrations[version:] {
+		if _, err := tx.Exec(m.sql); err != nil {
+			return err
+		}
+		if m.fill != nil {
+			if err := m.fill(tx); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.Exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", application, len(migrations)))
+	return err
+}
+
 // migrations[i] brings a journal from user_version i to i+1.
-var migrations = []string{`
+var migrations = []migration{{sql: `
 CREATE TABLE study (
 	one          INTEGER PRIMARY KEY CHECK (one = 1),
 	tag          TEXT NOT NULL,
@@ -91,7 +113,45 @@ CREATE TABLE suggestion (
 	trial INTEGER UNIQUE REFERENCES trial (id)
 ) STRICT;
 CREATE INDEX trial_keep ON trial (decided_no) WHERE verdict = 'keep';
-`}
+`}, {sql: `
+ALTER TABLE trial ADD COLUMN candidate INTEGER REFERENCES trial (id);
+CREATE INDEX trial_candidate ON trial (candidate);
+`, fill: nameCandidates}}
+
+// nameCandidates finds out whose run each trial of a journal is that knew of
+// trials only. A candidate's commit is the one that was kept, and it starts from
+// its first run's parent.
+func nameCandidates(tx *sql.Tx) error {
+	records, err := list(tx, selected+"commit_hash, 0 FROM trial ")
+	if err != nil {
+		return err
+	}
+	var h search.History
+	for _, r := range records {
+		if r.Decided > 0 {
+			h.Done = append(h.Done, r.Result)
+		} else {
+			h.Pending = append(h.Pending, r.Trial)
+		}
+	}
+	of := search.CandidatesOf(h)
+	starts := map[int64]string{}
+	for _, r := range records {
+		starts[r.Trial.ID] = r.ParentCommit
+	}
+	for _, r := range records {
+		candidate := of[r.Trial.ID]
+		if _, err := tx.Exec("UPDATE trial SET candidate = ?, parent_commit = ? WHERE id = ?", candidate, starts[candidate], r.Trial.ID); err != nil {
+			return err
+		}
+		if r.Decision.Verdict == search.Keep && r.Commit != "" {
+			if _, err := tx.Exec("UPDATE trial SET commit_hash = ? WHERE id = ?", r.Commit, candidate); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // Journal is the writer. There is one for a state directory; its methods may be
 // called from several goroutines.
@@ -226,11 +286,8 @@ func (j *Journal) openDB() error {
 	if err != nil {
 		return err
 	}
-	for ; version < len(migrations); version++ {
-		err := j.write(migrateStep, "migrate the journal", func(tx *sql.Tx) error {
-			_, err := tx.Exec(migrations[version] + fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d;", application, version+1))
-			return err
-		})
+	if version < len(migrations) {
+		err := j.write(migrateStep, "migrate the journal", func(tx *sql.Tx) error { return migrate(tx, version) })
 		if err != nil {
 			return err
 		}
@@ -343,7 +400,7 @@ func (j *Journal) Relocate(workspace string) error {
 // to repeat it. A trial without an id gets the next one; with one, the
 // Begin of that trial is repeated. parentCommit is the full hash of the commit
 // it starts from. suggestion is the id of the suggestion that it takes, 0 for
-// none; both are written together.
+// none; both are written together. A trial whose Candidate is 0 is its own.
 func (j *Journal) Begin(t search.Trial, parentCommit string, suggestion int64) (id int64, err error) {
 	op := "begin a trial"
 	if t.ID != 0 {
@@ -364,14 +421,17 @@ func (j *Journal) Begin(t search.Trial, parentCommit string, suggestion int64) (
 		if err != nil {
 			return err
 		}
+		if t.Candidate == 0 {
+			t.Candidate = t.ID
+		}
 		if t.ID < next {
 			return repeats(tx, t, string(text), parentCommit)
 		}
 		if t.ID != next {
 			return fmt.Errorf("%w: the next trial is %d", ErrStage, next)
 		}
-		_, err = tx.Exec("INSERT INTO trial (id, stage, trial, parent_commit) VALUES (?, ?, ?, ?)",
-			t.ID, string(search.StageBegun), string(text), parentCommit)
+		_, err = tx.Exec("INSERT INTO trial (id, stage, trial, parent_commit, candidate) VALUES (?, ?, ?, ?, ?)",
+			t.ID, string(search.StageBegun), string(text), parentCommit, t.Candidate)
 		if err != nil {
 			return err
 		}
@@ -405,11 +465,12 @@ func (j *Journal) Begin(t search.Trial, parentCommit string, suggestion int64) (
 // content.
 func repeats(tx *sql.Tx, t search.Trial, text, parentCommit string) error {
 	var have, haveParent string
-	if err := tx.QueryRow("SELECT trial, parent_commit FROM trial WHERE id = ?", t.ID).Scan(&have, &haveParent); err != nil {
+	var candidate int64
+	if err := tx.QueryRow("SELECT trial, parent_commit, candidate FROM trial WHERE id = ?", t.ID).Scan(&have, &haveParent, &candidate); err != nil {
 		return err
 	}
 	source, err := blob(tx, t.ID, "source")
-	if err == nil && (have != text || haveParent != parentCommit || !bytes.Equal(source, t.Source)) {
+	if err == nil && (have != text || haveParent != parentCommit || candidate != t.Candidate || !bytes.Equal(source, t.Source)) {
 		err = ErrConflict
 	}
 	return err
@@ -533,16 +594,24 @@ func (j *Journal) Decide(id int64, d search.Decision) error {
 	})
 }
 
-// Commit stores the full hash of a decided trial's commit, when git has it and
-// the refs that follow from the decision.
-func (j *Journal) Commit(id int64, commit string) error {
+// Commit stores the full hashes of the commits of the candidates that a trial's
+// end decided, when git has them and the refs that follow from the decision.
+func (j *Journal) Commit(id int64, commits map[int64]string) error {
 	return j.move(commitStep, "commit", id, search.StageCommitted, func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE trial SET commit_hash = ? WHERE id = ?", commit, id)
-		return err
+		for candidate, commit := range commits {
+			if _, err := tx.Exec("UPDATE trial SET commit_hash = ? WHERE id = ?", commit, candidate); err != nil {
+				return err
+			}
+		}
+		return nil
 	}, func(tx *sql.Tx) (bool, error) {
-		var have string
-		err := tx.QueryRow("SELECT commit_hash FROM trial WHERE id = ?", id).Scan(&have)
-		return have == commit, err
+		for candidate, commit := range commits {
+			var have sql.NullString
+			if err := tx.QueryRow("SELECT commit_hash FROM trial WHERE id = ?", candidate).Scan(&have); err != nil || have.String != commit {
+				return false, err
+			}
+		}
+		return true, nil
 	})
 }
 

@@ -40,6 +40,7 @@ func sameRecord(rec Record, id int64) error {
 		Stage:  search.StageDone, Commit: testCommit(id), ParentCommit: testCommit(id - 1),
 		Seat: fmt.Sprintf(`{"cgroup":"trial-%d"}`, id), Decided: id,
 	}
+	want.Trial.Candidate = id
 	if !reflect.DeepEqual(rec, want) {
 		return fmt.Errorf("trial %d:\n got %+v\nwant %+v", id, rec, want)
 	}
@@ -62,7 +63,7 @@ func TestSteps(t *testing.T) {
 		{"begin", func() error { return begin(j, testTrial(1), "p", 0) }, func() error { return begin(j, testTrial(1), "q", 0) }},
 		{"end", func() error { return j.End(1, testOutcome(1)) }, func() error { return j.End(1, testOutcome(2)) }},
 		{"decide", func() error { return j.Decide(1, testDecision(1)) }, func() error { return j.Decide(1, testDecision(2)) }},
-		{"commit", func() error { return j.Commit(1, "c") }, func() error { return j.Commit(1, "d") }},
+		{"commit", func() error { return j.Commit(1, map[int64]string{1: "c"}) }, func() error { return j.Commit(1, map[int64]string{1: "d"}) }},
 		{"record", func() error { return j.Recorded(1) }, nil},
 		{"done", func() error { return j.Done(1) }, nil},
 	}
@@ -378,7 +379,7 @@ func TestRefusals(t *testing.T) {
 		{file, "open state directory " + file + ": it is not a directory: set [study] state or --state to a directory"},
 		{file + "/below", "open state directory " + file + "/below: a part of the path is a file: set [study] state or --state to a directory"},
 		{foreign, "open journal " + foreign + "/journal.db: " + foreign + "/journal.db is the database of another program: set [study] state or --state to another directory"},
-		{newer, "open journal " + newer + "/journal.db: it was written by a newer autoresearchd (its version is 99, this program knows 1): install that one again, or use another state directory"},
+		{newer, "open journal " + newer + "/journal.db: it was written by a newer autoresearchd (its version is 99, this program knows 2): install that one again, or use another state directory"},
 		{directory, "open journal " + directory + "/journal.db: it is not a regular file: move it away"},
 	} {
 		for range 2 { // a refusal leaves no lock behind

@@ -24,6 +24,7 @@ type Reader struct {
 	db    *sql.DB
 	abs   string
 	quiet bool   // opened as a file that nobody writes
+	old   int    // version of a journal that an older program wrote: it is read from a copy, brought up to date; 0: it is not
 	temp  string // a copy, where the directory does not let us read in place
 }
 
@@ -50,12 +51,12 @@ func OpenReader(dir string) (*Reader, error) {
 		version, err = checkVersion(db, &r.store)
 		return err
 	})
+	if err == nil && version == 0 {
+		err = fmt.Errorf("%w in %s yet: start one with `autoresearchd run`, or name its directory with --state", ErrNoStudy, dir)
+	}
 	if err == nil && version < len(migrations) {
-		if version == 0 {
-			err = fmt.Errorf("%w in %s yet: start one with `autoresearchd run`, or name its directory with --state", ErrNoStudy, dir)
-		} else {
-			err = fmt.Errorf("%s: an older autoresearchd wrote it: start this one's daemon once to bring it up to date", op)
-		}
+		r.old = version
+		err = r.drop()
 	}
 	if err != nil {
 		r.Close()
@@ -123,7 +124,7 @@ func (r *Reader) try(fn func(*sql.DB) error) error {
 			}
 			continue
 		}
-		if r.temp != "" { // the copy is as old as this query
+		if r.temp != "" && r.old == 0 { // the copy is as old as this query
 			err = errors.Join(err, r.drop())
 		}
 		return err
@@ -142,6 +143,9 @@ func unreadable(err error) bool {
 func (r *Reader) connect() error {
 	if r.db != nil {
 		return nil
+	}
+	if r.old > 0 {
+		return r.carry()
 	}
 	_, err := os.Stat(r.abs + "-shm")
 	switch wal := r.walSize(); {
@@ -177,11 +181,29 @@ func (r *Reader) copy() error {
 	}
 	r.temp, r.quiet = temp, false
 	for _, suffix := range []string{"", "-wal"} {
+		if suffix != "" && r.walSize() < 0 {
+			continue // the file is complete
+		}
 		if err := copyFile(filepath.Join(temp, fileName+suffix), r.abs+suffix); err != nil {
 			return errors.Join(err, r.drop())
 		}
 	}
 	return r.open(filepath.Join(temp, fileName), "mode=rw")
+}
+
+// carry brings a copy of an older program's journal up to date, and keeps it.
+func (r *Reader) carry() error {
+	if err := r.copy(); err != nil {
+		return err
+	}
+	tx, err := r.db.Begin()
+	if err != nil {
+		return errors.Join(err, r.drop())
+	}
+	if err := migrate(tx, r.old); err != nil {
+		return errors.Join(err, tx.Rollback(), r.drop())
+	}
+	return tx.Commit()
 }
 
 func copyFile(to, from string) error {

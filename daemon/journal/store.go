@@ -42,8 +42,8 @@ type Study struct {
 type Record struct {
 	search.Result
 	Stage        search.Stage
-	Commit       string // full hash; empty before Commit
-	ParentCommit string // full hash of the commit that the trial starts from
+	Commit       string // full hash of its candidate's; empty until that is decided
+	ParentCommit string // full hash of the commit that its candidate starts from
 	Seat         string // JSON given to SetSeat: how to find the trial's processes
 	Decided      int64  // which decision it was, from 1; 0: none yet
 }
@@ -121,7 +121,10 @@ func scanStudy(db queryer) (Study, bool, error) {
 	return st, true, json.Unmarshal([]byte(budget), &st.Budget)
 }
 
-const columns = `SELECT trial, stage, parent_commit, commit_hash, seat, outcome, val_bpb, verdict, reason, coalesce(decided_no, 0) FROM trial `
+const (
+	selected = `SELECT trial, stage, parent_commit, seat, outcome, val_bpb, verdict, reason, coalesce(decided_no, 0), `
+	trials   = selected + `(SELECT c.commit_hash FROM trial c WHERE c.id = trial.candidate), candidate FROM trial `
+)
 
 // inOrder compares by the one order of what was done: that of the decisions,
 // in which strategies were told. What is not decided comes last, as it was begun.
@@ -140,13 +143,13 @@ func inOrder(a, b Record) int {
 // Trials returns every trial in the order of decisions, without sources and
 // curves.
 func (s *store) Trials() ([]Record, error) {
-	return s.list("list trials", columns)
+	return s.list("list trials", trials)
 }
 
 // Unfinished returns the trials that are not done, in the order of decisions,
 // without sources and curves.
 func (s *store) Unfinished() ([]Record, error) {
-	return s.list("list unfinished trials", columns+"WHERE stage <> ?", string(search.StageDone))
+	return s.list("list unfinished trials", trials+"WHERE stage <> ?", string(search.StageDone))
 }
 
 // Some returns the trials of these ids, without sources and curves, in the order
@@ -156,42 +159,52 @@ func (s *store) Some(ids []int64) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.list("read trials", columns+"WHERE id IN (SELECT value FROM json_each(?))", string(list))
+	return s.list("read trials", trials+"WHERE id IN (SELECT value FROM json_each(?))", string(list))
 }
 
 func (s *store) list(op, query string, args ...any) ([]Record, error) {
 	var records []Record
 	err := s.read(op, func(db *sql.DB) error {
-		records = nil
-		rows, err := db.Query(query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			rec, err := scanRecord(rows)
-			if err != nil {
-				return err
-			}
-			records = append(records, rec)
-		}
-		return rows.Err()
+		var err error
+		records, err = list(db, query, args...)
+		return err
 	})
-	slices.SortFunc(records, inOrder)
 	return records, err
+}
+
+func list(db interface {
+	Query(query string, args ...any) (*sql.Rows, error)
+}, query string, args ...any) ([]Record, error) {
+	rows, err := db.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var records []Record
+	for rows.Next() {
+		rec, err := scanRecord(rows)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, rec)
+	}
+	slices.SortFunc(records, inOrder)
+	return records, rows.Err()
 }
 
 func scanRecord(row interface{ Scan(...any) error }) (Record, error) {
 	var rec Record
 	var trial, stage string
+	var candidate int64
 	var commit, seat, outcome, verdict, reason sql.NullString
 	var val sql.NullFloat64
-	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &commit, &seat, &outcome, &val, &verdict, &reason, &rec.Decided); err != nil {
+	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &seat, &outcome, &val, &verdict, &reason, &rec.Decided, &commit, &candidate); err != nil {
 		return Record{}, err
 	}
 	if err := json.Unmarshal([]byte(trial), &rec.Trial); err != nil {
 		return Record{}, err
 	}
+	rec.Trial.Candidate = candidate
 	if outcome.Valid {
 		if err := json.Unmarshal([]byte(outcome.String), &rec.Outcome); err != nil {
 			return Record{}, err
@@ -213,7 +226,7 @@ func (s *store) Trial(id int64) (Record, error) {
 	var rec Record
 	err := s.read(fmt.Sprintf("read trial %d", id), func(db *sql.DB) error {
 		var err error
-		if rec, err = scanRecord(db.QueryRow(columns+"WHERE id = ?", id)); err != nil {
+		if rec, err = scanRecord(db.QueryRow(trials+"WHERE id = ?", id)); err != nil {
 			return unknown(err)
 		}
 		return fill(db, &rec)
@@ -309,14 +322,14 @@ func (s *store) Source(id int64) ([]byte, error) {
 	return source, err
 }
 
-// Champion returns the trial that was decided keep last, with its source and
-// curve; false when there is none.
+// Champion returns the first run of the candidate that was kept last, with its
+// source and curve; false when there is none.
 func (s *store) Champion() (Record, bool, error) {
 	var rec Record
 	found := false
 	err := s.read("read the champion", func(db *sql.DB) error {
 		var err error
-		rec, err = scanRecord(db.QueryRow(columns+"WHERE verdict = ? ORDER BY decided_no DESC LIMIT 1", string(search.Keep)))
+		rec, err = scanRecord(db.QueryRow(trials+"WHERE id = (SELECT candidate FROM trial WHERE verdict = ? ORDER BY decided_no DESC LIMIT 1)", string(search.Keep)))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

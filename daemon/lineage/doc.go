@@ -1,5 +1,5 @@
 // Package lineage keeps the part of a study's record that outlives the daemon:
-// one commit for every trial, the champion's branch, and results.tsv in
+// one commit for every candidate, the champion's branch, and results.tsv in
 // upstream's five columns.
 //
 // Git is used by plumbing alone, with a configuration of our own: nothing that

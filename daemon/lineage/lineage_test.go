@@ -336,9 +336,12 @@ func TestRefs(t *testing.T) {
 	if want := "move autoresearch/t from " + one + " to " + two + ": it was deleted (ref moved by somebody else): restore it with `git update-ref " + ref + " " + one + "`, then start again"; fmt.Sprint(err) != want || !errors.Is(err, ErrMoved) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-	must(t, r.SetTrialRef(ctx, "t", 7, one))
-	must(t, r.SetTrialRef(ctx, "t", 7, one))
-	if err := r.SetTrialRef(ctx, "t", 7, two); !errors.Is(err, ErrMoved) {
+	must(t, r.SetTrialRef(ctx, "t", 7, one, ""))
+	must(t, r.SetTrialRef(ctx, "t", 7, one, ""))
+	must(t, r.SetTrialRef(ctx, "t", 9, one, ""))
+	must(t, r.SetTrialRef(ctx, "t", 9, two, one))
+	must(t, r.SetTrialRef(ctx, "t", 9, two, one))
+	if err := r.SetTrialRef(ctx, "t", 7, two, ""); !errors.Is(err, ErrMoved) {
 		t.Errorf("a trial's ref was moved: %v", err)
 	}
 	if got, err := r.TrialCommit(ctx, "t", 7); err != nil || got != one {
@@ -350,7 +353,7 @@ func TestRefs(t *testing.T) {
 	if _, err := r.Resolve(ctx, "HEAD~1"); err == nil {
 		t.Error("resolved an expression")
 	}
-	if got := git(t, dir, "for-each-ref", "--format=%(refname)"); got != "refs/autoresearch/t/trial/7\nrefs/heads/master" {
+	if got := git(t, dir, "for-each-ref", "--format=%(refname)"); got != "refs/autoresearch/t/trial/7\nrefs/autoresearch/t/trial/9\nrefs/heads/master" {
 		t.Errorf("refs: %s", got)
 	}
 
@@ -537,7 +540,7 @@ func TestPlantedProgramsNeverRun(t *testing.T) {
 	base := head(t, r)
 	commit, err := r.CommitTrial(ctx, base, base, []byte("LR = 1\n"), Message("x", ""), when)
 	must(t, err)
-	must(t, r.SetTrialRef(ctx, "t", 1, commit))
+	must(t, r.SetTrialRef(ctx, "t", 1, commit, ""))
 	must(t, r.AdvanceChampion(ctx, "t", base, ""))
 	must(t, r.AdvanceChampion(ctx, "t", commit, base))
 	out := t.TempDir()
@@ -617,7 +620,7 @@ func record(work, results string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.SetTrialRef(ctx, "t", 1, commit); err != nil {
+	if err := r.SetTrialRef(ctx, "t", 1, commit, ""); err != nil {
 		return err
 	}
 	if err := r.AdvanceChampion(ctx, "t", commit, old); err != nil {
@@ -633,7 +636,7 @@ func record(work, results string) error {
 		if err != nil {
 			return err
 		}
-		return f.Append(row)
+		return f.Set([]Row{row})
 	}
 	_, _, err = OpenResults(results, []Row{row})
 	return err

@@ -56,7 +56,7 @@ func TestProveLeavesNothing(t *testing.T) {
 			if after := everything(t, r.GitDir()); !slices.Equal(before, after) {
 				t.Errorf("it left\n%q\nbefore\n%q", after, before)
 			}
-			must(t, r.SetTrialRef(context.Background(), "t", 1, head(t, r)))
+			must(t, r.SetTrialRef(context.Background(), "t", 1, head(t, r), ""))
 			tip, err := r.BranchTip(context.Background(), "t")
 			must(t, err)
 			must(t, r.AdvanceChampion(context.Background(), "t", head(t, r), tip))

@@ -515,15 +515,15 @@ func (r *Repo) makeTree(ctx context.Context, entries []entry) (string, error) {
 	return strings.TrimSpace(string(tree)), err
 }
 
-// SetTrialRef stores refs/autoresearch/<tag>/trial/<id>, so that the commit of
-// a discarded trial is kept too. Repeating it changes nothing; another commit
-// there already is ErrMoved.
-func (r *Repo) SetTrialRef(ctx context.Context, tag string, id int64, commit string) error {
+// SetTrialRef moves refs/autoresearch/<tag>/trial/<id> of a candidate from old to
+// commit, so that what is discarded is kept too; an empty old means that there is
+// none yet. Repeating it changes nothing; another commit there is ErrMoved.
+func (r *Repo) SetTrialRef(ctx context.Context, tag string, id int64, commit, old string) error {
 	if err := CheckTag(tag); err != nil {
 		return err
 	}
 	trialBefore.Hit()
-	if err := r.move(ctx, trialRef(tag, id), commit, ""); err != nil {
+	if err := r.move(ctx, trialRef(tag, id), commit, old); err != nil {
 		return err
 	}
 	trialAfter.Hit()

@@ -34,23 +34,19 @@ type Row struct {
 	Description string         // one line
 }
 
-// NewRow derives a trial's row. A trial without a score is a crash here
-// whatever its verdict was, since 0.000000 beside another word would read as a
-// perfect score.
-func NewRow(commit string, r search.Result) Row {
+// NewRow derives the row of a candidate that is decided: the mean of its runs,
+// and their largest memory. One without a score is a crash here whatever its
+// verdict was, since 0.000000 beside another word would read as a perfect score.
+func NewRow(commit string, c *search.Candidate) Row {
 	row := Row{
 		Commit:      fmt.Sprintf("%.7s", commit+"0000000"),
 		Status:      search.Crash,
-		Description: describe(r.Trial.Proposal.Description),
+		Description: describe(c.Description),
 	}
-	if r.Outcome.Status == search.Completed && r.Decision.Verdict != search.Crash {
-		row.Status = r.Decision.Verdict
-		row.ValBPB = r.Outcome.ValBPB
-		peak := r.Outcome.PeakVRAM
-		if peak == 0 {
-			peak = r.Outcome.ScriptPeakVRAM
-		}
-		row.MemoryGB = float64(peak) / (1 << 30)
+	if bpb, runs := c.Score(); runs > 0 {
+		row.Status = c.Standing.Decision()
+		row.ValBPB = bpb
+		row.MemoryGB = float64(c.Peak) / (1 << 30)
 	}
 	return row
 }
@@ -84,11 +80,7 @@ type Results struct {
 // with content of its own is kept as <path>.orig-1, .orig-2, …. A full disk
 // gives an error that wraps syscall.ENOSPC.
 func OpenResults(path string, rows []Row) (*Results, string, error) {
-	want := []byte(ResultsHeader)
-	for _, row := range rows {
-		want = append(want, row.String()...)
-	}
-	r := &Results{path: path, want: want}
+	r := &Results{path: path, want: content(rows)}
 	repaired, err := r.rebuild()
 	if err != nil {
 		return nil, "", err
@@ -96,16 +88,51 @@ func OpenResults(path string, rows []Row) (*Results, string, error) {
 	return r, repaired, nil
 }
 
-// Append adds one row and returns when it is on the disk. After an error the
-// file is as it was and the row may be appended again.
-func (r *Results) Append(row Row) error {
-	line := row.String()
+func content(rows []Row) []byte {
+	all := []byte(ResultsHeader)
+	for _, row := range rows {
+		all = append(all, row.String()...)
+	}
+	return all
+}
+
+// Set makes the file hold exactly rows and returns when they are on the disk.
+// New ones at its end are appended. After an error the file is as it was.
+func (r *Results) Set(rows []Row) error {
+	want := content(rows)
+	if bytes.Equal(want, r.want) {
+		return nil
+	}
 	appendBefore.Hit()
-	if err := r.append(line); err != nil {
-		return fmt.Errorf("append to %s: %w", r.path, err)
+	err := error(nil)
+	if more, ok := bytes.CutPrefix(want, r.want); ok {
+		err = r.append(string(more))
+	} else {
+		err = r.replace(want)
+	}
+	if err != nil {
+		return fmt.Errorf("write to %s: %w", r.path, err)
 	}
 	appendAfter.Hit()
 	return nil
+}
+
+// replace is for a row that has changed, as another run of its candidate does.
+func (r *Results) replace(want []byte) error {
+	have, err := os.ReadFile(r.path)
+	if err == nil && bytes.Equal(have, r.want) {
+		err = writeFile(r.path, want)
+	} else {
+		before := r.want
+		r.want = want
+		if _, err = r.rebuild(); err != nil {
+			r.want = before
+		}
+	}
+	if err == nil {
+		r.want = want
+	}
+	return err
 }
 
 func (r *Results) append(line string) error {

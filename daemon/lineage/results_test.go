@@ -25,16 +25,16 @@ const text = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n" +
 	"c3d4e5f\t0.000000\t0.0\tcrash\tdouble width\n"
 
 func TestNewRow(t *testing.T) {
-	result := func(status search.Status, verdict search.Verdict, description string) search.Result {
-		return search.Result{
-			Trial:    search.Trial{Proposal: search.Proposal{Description: description}},
+	result := func(status search.Status, verdict search.Verdict, description string) *search.Candidate {
+		return search.Candidates(search.History{Done: []search.Result{{
+			Trial:    search.Trial{ID: 1, Proposal: search.Proposal{Description: description}},
 			Outcome:  search.Outcome{Status: status, ValBPB: 0.9697, PeakVRAM: 45 << 30, ScriptPeakVRAM: 44 << 30},
 			Decision: search.Decision{Verdict: verdict},
-		}
+		}}})[0]
 	}
 	hash := "0123456789012345678901234567890123456789"
 	scriptOnly := result(search.Completed, search.Keep, "x")
-	scriptOnly.Outcome.PeakVRAM = 0
+	scriptOnly.Peak = 44 << 30
 	for _, c := range []struct {
 		row  Row
 		want string
@@ -89,7 +89,7 @@ func TestRepairs(t *testing.T) {
 			if c.repaired == differs && read(t, path+".orig-1") != c.have {
 				t.Error("what was there is lost")
 			}
-			must(t, r.Append(rows[2]))
+			must(t, r.Set(append(rows[:3:3], rows[2])))
 			if got := read(t, path); got != text+rows[2].String() {
 				t.Errorf("after append %q", got)
 			}
@@ -117,9 +117,9 @@ func TestAppendAfterMeddling(t *testing.T) {
 	r, _, err := OpenResults(path, rows[:1])
 	must(t, err)
 	must(t, os.Remove(path))
-	must(t, r.Append(rows[1]))
+	must(t, r.Set(rows[:2]))
 	must(t, os.WriteFile(path, []byte("mine"), 0o644))
-	must(t, r.Append(rows[2]))
+	must(t, r.Set(rows[:3]))
 	if got := read(t, path); got != text {
 		t.Errorf("got %q", got)
 	}
@@ -152,16 +152,39 @@ func TestAppendThatIsCut(t *testing.T) {
 	limit := before
 	limit.Cur = uint64(len(text) + 17)
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-	err = r.Append(rows[1])
+	err = r.Set(append(rows[:3:3], rows[1]))
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
-	if want := "append to " + path + ": write " + path + ": file too large"; fmt.Sprint(err) != want || !errors.Is(err, syscall.EFBIG) {
+	if want := "write to " + path + ": write " + path + ": file too large"; fmt.Sprint(err) != want || !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	if got := read(t, path); got != text {
 		t.Errorf("half a row was left: %q", got)
 	}
-	must(t, r.Append(rows[1]))
+	must(t, r.Set(append(rows[:3:3], rows[1])))
 	if got := read(t, path); got != text+rows[1].String() {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestRowThatChanges has a row follow its candidate's mean. The file as it was
+// is nobody's, and is not kept.
+func TestRowThatChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.tsv")
+	r, _, err := OpenResults(path, rows[:2])
+	must(t, err)
+	changed := []Row{rows[0], rows[1], rows[2]}
+	changed[0].ValBPB = 0.9981
+	must(t, r.Set(changed))
+	if got, want := read(t, path), strings.Replace(text, "0.997900", "0.998100", 1); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	must(t, os.WriteFile(path, []byte("mine"), 0o644))
+	must(t, r.Set(rows))
+	if read(t, path) != text || read(t, path+".orig-1") != "mine" {
+		t.Errorf("somebody's file: %q, kept %q", read(t, path), read(t, path+".orig-1"))
 	}
 }

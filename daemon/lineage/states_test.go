@@ -148,7 +148,7 @@ func TestFolderOfARepository(t *testing.T) {
 	}
 	commit, err := r.CommitTrial(ctx, base, base, []byte("LR = 2\n"), Message("two", ""), when)
 	must(t, err)
-	must(t, r.SetTrialRef(ctx, "t", 1, commit))
+	must(t, r.SetTrialRef(ctx, "t", 1, commit, ""))
 	must(t, r.AdvanceChampion(ctx, "t", commit, ""))
 	if got := git(t, top, "diff", "--name-only", base, "refs/heads/autoresearch/t"); got != "research/nano chat/train.py" {
 		t.Errorf("the trial changed %q", got)
@@ -200,7 +200,7 @@ func TestKindsOfRepository(t *testing.T) {
 		base := head(t, r)
 		commit, err := r.CommitTrial(ctx, base, base, []byte("LR = 9\n"), Message("x", ""), when)
 		must(t, err)
-		must(t, r.SetTrialRef(ctx, "k", 1, commit))
+		must(t, r.SetTrialRef(ctx, "k", 1, commit, ""))
 		must(t, r.AdvanceChampion(ctx, "k", base, ""))
 		must(t, r.AdvanceChampion(ctx, "k", commit, base))
 		if got := git(t, dir, "show", "autoresearch/k:./train.py"); got != "LR = 9" {
@@ -288,7 +288,7 @@ func TestForeignOwnerAndEnvironment(t *testing.T) {
 	base := head(t, r)
 	commit, err := r.CommitTrial(ctx, base, base, []byte("LR = 9\n"), Message("x", ""), when)
 	must(t, err)
-	must(t, r.SetTrialRef(ctx, "k", 1, commit))
+	must(t, r.SetTrialRef(ctx, "k", 1, commit, ""))
 	for _, name := range []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES"} {
 		must(t, os.Unsetenv(name))
 	}

@@ -46,7 +46,15 @@ func (s *Study) folder(id int64) string { return Folder(s.o.Config.Study.State, 
 func (s *Study) Begin(ctx context.Context, t search.Trial, parentCommit string, suggestion int64) (search.Trial, error) {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
-	err := s.bundle(ctx, t, parentCommit)
+	var err error
+	if t.Candidate = search.CandidateOf(s.History(), t); t.Candidate != 0 {
+		first, err := s.o.Journal.Trial(t.Candidate)
+		if err != nil {
+			return t, err
+		}
+		parentCommit = first.ParentCommit // one candidate stands on one commit
+	}
+	err = s.bundle(ctx, t, parentCommit)
 	if err == nil {
 		bundled.Hit()
 		t.ID, err = s.o.Journal.Begin(t, parentCommit, suggestion)
@@ -54,6 +62,9 @@ func (s *Study) Begin(ctx context.Context, t search.Trial, parentCommit string, 
 	if err != nil {
 		_ = os.RemoveAll(s.next()) // the disk may be full
 		return t, err
+	}
+	if t.Candidate == 0 {
+		t.Candidate = t.ID
 	}
 	light := t
 	light.Source = nil

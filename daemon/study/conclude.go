@@ -1,9 +1,11 @@
 package study
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,34 +79,22 @@ func (s *Study) finish(ctx context.Context) (journal.Record, error) {
 
 func (s *Study) finishing(ctx context.Context, r *journal.Record) error {
 	id := r.Trial.ID
+	done := s.History().Done
 	if !r.Stage.Reached(search.StageCommitted) {
-		commit, err := s.commit(ctx, *r)
+		commits, err := s.settle(ctx, r, search.Settled(done, r.Result))
 		if err != nil {
 			return err
 		}
-		if err := s.o.Repo.SetTrialRef(ctx, s.about.Tag, id, commit); err != nil {
+		if err := s.o.Journal.Commit(id, commits); err != nil {
 			return err
 		}
-		if r.Decision.Verdict == search.Keep {
-			old, err := s.branch(ctx)
-			if err != nil {
-				return err
-			}
-			if err := s.o.Repo.AdvanceChampion(ctx, s.about.Tag, commit, old); err != nil {
-				return err
-			}
-		}
-		if err := s.o.Journal.Commit(id, commit); err != nil {
-			return err
-		}
-		r.Commit, r.Stage = commit, search.StageCommitted
+		maps.Copy(s.commits, commits)
+		r.Stage = search.StageCommitted
 	}
+	r.Commit = s.commits[r.Trial.Candidate]
 	if !r.Stage.Reached(search.StageRecorded) {
-		if !s.listed[id] {
-			if err := s.tsv.Append(lineage.NewRow(r.Commit, r.Result)); err != nil {
-				return err
-			}
-			s.listed[id] = true
+		if err := s.tsv.Set(s.rows(append(done, r.Result))); err != nil {
+			return err
 		}
 		if err := s.o.Journal.Recorded(id); err != nil {
 			return err
@@ -127,22 +117,66 @@ func (s *Study) finishing(ctx context.Context, r *journal.Record) error {
 	return nil
 }
 
-// commit stores the trial's source in git. A trial that changes nothing is its
-// parent's commit.
-func (s *Study) commit(ctx context.Context, r journal.Record) (string, error) {
-	source, err := s.o.Journal.Source(r.Trial.ID)
+// settle gives the candidates that a trial's end decides their commits and refs,
+// and moves the branch where the trial is kept.
+func (s *Study) settle(ctx context.Context, r *journal.Record, settled []*search.Candidate) (commits map[int64]string, err error) {
+	commits = map[int64]string{}
+	for _, c := range settled {
+		commit, err := s.commit(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.o.Repo.SetTrialRef(ctx, s.about.Tag, c.ID, commit, s.commits[c.ID]); err != nil {
+			return nil, err
+		}
+		commits[c.ID] = commit
+	}
+	if r.Decision.Verdict != search.Keep {
+		return commits, nil
+	}
+	old, err := s.branch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	champion := cmp.Or(commits[r.Trial.Candidate], s.commits[r.Trial.Candidate])
+	return commits, s.o.Repo.AdvanceChampion(ctx, s.about.Tag, champion, old)
+}
+
+// commit stores a candidate's source in git, and what was decided of it. One
+// that changes nothing is its parent's commit.
+func (s *Study) commit(ctx context.Context, c *search.Candidate) (string, error) {
+	first, err := s.o.Journal.Trial(c.ID)
 	if err != nil {
 		return "", err
 	}
-	parent, err := s.o.Repo.ReadFile(ctx, r.ParentCommit, "train.py")
+	parent, err := s.o.Repo.ReadFile(ctx, first.ParentCommit, "train.py")
 	if err != nil {
 		return "", err
 	}
-	if string(parent) == string(source) {
-		return r.ParentCommit, nil
+	if bytes.Equal(parent, first.Trial.Source) {
+		return first.ParentCommit, nil
 	}
-	body := fmt.Sprintf("%s: %s\n\ntrial %d, strategy %s, seed %d", r.Decision.Verdict, r.Decision.Reason, r.Trial.ID, r.Trial.Proposal.Strategy, r.Trial.Seed)
-	return s.o.Repo.CommitTrial(ctx, s.about.BaseCommit, r.ParentCommit, source, lineage.Message(r.Trial.Proposal.Description, body), r.Trial.StartedAt)
+	return s.o.Repo.CommitTrial(ctx, s.about.BaseCommit, first.ParentCommit, first.Trial.Source, lineage.Message(c.Description, verdict(c)), first.Trial.StartedAt)
+}
+
+// verdict is what a candidate's commit says of it.
+func verdict(c *search.Candidate) string {
+	words := fmt.Sprintf("%s: %s\n\ncandidate %d of strategy %s", c.Standing.Decision(), c.Reason, c.ID, c.Strategy)
+	if bpb, runs := c.Score(); runs == 1 {
+		words += fmt.Sprintf(", val_bpb %.6f in one run", bpb)
+	} else if runs > 1 {
+		words += fmt.Sprintf(", val_bpb %.6f, the mean of %d runs", bpb, runs)
+	}
+	return words
+}
+
+// rows are those of results.tsv, one a candidate, after what is done.
+func (s *Study) rows(done []search.Result) []lineage.Row {
+	var rows []lineage.Row
+	for _, c := range search.Decided(done) {
+		rows = append(rows, lineage.NewRow(s.commits[c.ID], c))
+	}
+	return rows
 }
 
 // branch returns the commit at which the study's branch must stand: the

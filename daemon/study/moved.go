@@ -8,7 +8,6 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
-	"autoresearchd/search"
 )
 
 // elsewhere has a study go on in another workspace than the one it was begun
@@ -50,7 +49,7 @@ func (p *Plan) lacks(ctx context.Context, repo *lineage.Repo, past Known) (strin
 		commits = append(commits, commit)
 	}
 	for _, r := range records {
-		if r.Stage.Reached(search.StageCommitted) && !slices.Contains(commits, r.Commit) {
+		if r.Commit != "" && !slices.Contains(commits, r.Commit) {
 			return fmt.Sprintf("commit %.7s of trial %d", r.Commit, r.Trial.ID), nil
 		}
 	}

@@ -5,6 +5,7 @@
 package study
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,12 +54,13 @@ type Study struct {
 	beginning sync.Mutex      // one trial after another is begun
 	writing   sync.Mutex      // one trial after another is decided, and brought to its end
 	undone    *journal.Record // of writing: decided, and not at its end
-	listed    map[int64]bool  // of writing: trials whose row is in results.tsv
 
 	mu       sync.Mutex
-	done     []search.Result // in the order of decisions, without sources and curves
-	pending  []search.Trial  // in the order of ids, without sources
-	champion *journal.Record // nil: none yet
+	done     []search.Result          // in the order of decisions, without sources and curves
+	pending  []search.Trial           // in the order of ids, without sources
+	champion *journal.Record          // the first run of the candidate; nil: none yet
+	firsts   map[int64]journal.Record // first runs of candidates, without sources and curves
+	commits  map[int64]string         // of candidates that are decided
 	flags    map[journal.Flag]bool
 }
 
@@ -68,7 +70,8 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Study{o: o, listed: map[int64]bool{}, flags: map[journal.Flag]bool{}}
+	s := empty()
+	s.o = o
 	past := Known(o.Journal)
 	if o.Relocate {
 		past = relocated{past, o.Config.Study.Workspace}
@@ -113,18 +116,20 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := []lineage.Row{}
+	var committed []search.Result
 	for _, r := range records {
+		if r.Commit != "" {
+			s.commits[r.Trial.Candidate] = r.Commit
+		}
 		if !r.Stage.Reached(search.StageCommitted) {
 			continue // Resume finishes it
 		}
-		s.listed[r.Trial.ID] = true
-		rows = append(rows, lineage.NewRow(r.Commit, r.Result))
+		committed = append(committed, r.Result)
 		if r.Stage.Reached(search.StageDone) {
 			s.note(r)
 		}
 	}
-	tsv, repaired, err := lineage.OpenResults(filepath.Join(o.Config.Study.State, "results.tsv"), rows)
+	tsv, repaired, err := lineage.OpenResults(filepath.Join(o.Config.Study.State, "results.tsv"), s.rows(committed))
 	if err != nil {
 		return nil, Full(err)
 	}
@@ -133,6 +138,10 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 	}
 	s.tsv = tsv
 	return s, nil
+}
+
+func empty() *Study {
+	return &Study{firsts: map[int64]journal.Record{}, commits: map[int64]string{}, flags: map[journal.Flag]bool{}}
 }
 
 // Read makes a study out of a journal. It can be looked at, and not gone on with.
@@ -144,7 +153,8 @@ func Read(r *journal.Reader) (*Study, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w here yet: start one with `autoresearchd run`", journal.ErrNoStudy)
 	}
-	s := &Study{about: about, flags: map[journal.Flag]bool{}}
+	s := empty()
+	s.about = about
 	records, err := s.read(r)
 	if err != nil {
 		return nil, err
@@ -201,7 +211,7 @@ func (s *Study) History() search.History {
 	return h
 }
 
-// Champion returns the champion's record, nil while there is none.
+// Champion returns the record of the champion's first run, nil while there is none.
 func (s *Study) Champion() *journal.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,8 +225,13 @@ func (s *Study) note(r journal.Record) {
 	r.Trial.Source, r.Outcome.Curve, r.Outcome.AuditBPB = nil, nil, 0
 	s.done = append(s.done, r.Result)
 	s.pending = slices.DeleteFunc(s.pending, func(t search.Trial) bool { return t.ID == r.Trial.ID })
+	if _, ok := s.firsts[r.Trial.Candidate]; !ok {
+		s.firsts[r.Trial.Candidate] = r
+	}
 	if r.Decision.Verdict == search.Keep {
-		s.champion = &r
+		first := s.firsts[r.Trial.Candidate]
+		first.Commit = r.Commit
+		s.champion = &first
 	}
 }
 
@@ -268,7 +283,8 @@ func (s *Study) Curve(id int64) ([]search.Point, error) {
 	return r.Outcome.Curve, err
 }
 
-// Parent is what a proposal starts from.
+// Parent is what a proposal starts from. A parent that is not decided has no
+// commit: what starts from it stands on the commit that it starts from itself.
 type Parent struct {
 	Source    []byte
 	Commit    string // full hash
@@ -287,7 +303,7 @@ func (s *Study) Parent(ctx context.Context, id int64) (Parent, error) {
 		return Parent{source, s.about.BaseCommit, i.Constants}, err
 	}
 	r, err := s.o.Journal.Trial(id)
-	return Parent{source, r.Commit, r.Trial.Constants}, err
+	return Parent{source, cmp.Or(r.Commit, r.ParentCommit), r.Trial.Constants}, err
 }
 
 // Examine inspects a train.py and returns why it cannot be a trial of this

@@ -356,8 +356,8 @@ func (o *TakeOverOptions) write(ctx context.Context, r *journal.Record, parentCo
 	for _, step := range []func() error{
 		func() error { return o.Journal.End(id, r.Outcome) },
 		func() error { return o.Journal.Decide(id, r.Decision) },
-		func() error { return o.Repo.SetTrialRef(ctx, o.Tag, id, r.Commit) },
-		func() error { return o.Journal.Commit(id, r.Commit) },
+		func() error { return o.Repo.SetTrialRef(ctx, o.Tag, id, r.Commit, "") },
+		func() error { return o.Journal.Commit(id, map[int64]string{id: r.Commit}) },
 		func() error { return o.Journal.Recorded(id) },
 		func() error { return o.Journal.Done(id) },
 	} {

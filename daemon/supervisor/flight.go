@@ -70,7 +70,7 @@ func (s *seat) launch(ctx context.Context, neighbour *flight, say func(string)) 
 	if neighbour != nil {
 		order.Gate = &trainer.Gate{After: neighbour.trial.ID, Open: neighbour.scored}
 	}
-	f.log.Info("trial begins", "strategy", t.Proposal.Strategy, "description", t.Proposal.Description)
+	f.log.Info("trial begins", introduce(t)...)
 	go func() {
 		defer cancel()
 		o, err := s.s.o.Trainer.Run(ctx, order, func(e trainer.Event) { s.observe(f, e) })

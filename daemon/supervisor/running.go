@@ -110,3 +110,12 @@ func thinned(curve [][2]float64, most int) [][2]float64 {
 // PointsEach is how long the curve of each of so many seats may be, so that a
 // status stays small beside many.
 func PointsEach(seats int) int { return max(minPoints, livePoints*4/max(4, seats)) }
+
+// introduce is what the log says of a trial that begins.
+func introduce(t search.Trial) []any {
+	words := []any{"strategy", t.Proposal.Strategy, "description", t.Proposal.Description}
+	if search.IsRerun(t) {
+		words = append(words, "candidate", t.Candidate, "why", t.Proposal.Why)
+	}
+	return words
+}

@@ -282,6 +282,7 @@ func verify(t *testing.T, dir string) []journal.Record {
 	folders := []string{}
 	h := search.History{}
 	seen := map[int64]bool{}
+	first := map[int64]journal.Record{} // of each candidate
 	for i, rec := range records {
 		id := rec.Trial.ID
 		if rec.Decided != int64(i+1) || rec.Stage != search.StageDone || seen[id] || id < 1 || id > int64(len(records)) {
@@ -292,14 +293,32 @@ func verify(t *testing.T, dir string) []journal.Record {
 			t.Errorf("trial %d: the decision is %+v, what came before it gives %+v", id, rec.Decision, d)
 		}
 		h.Done = append(h.Done, rec.Result)
+		candidate := rec.Trial.Candidate
+		if _, ok := first[candidate]; !ok {
+			first[candidate] = rec
+		}
 		if rec.Decision.Verdict == search.Keep {
-			h.Champion = rec.Trial
+			h.Champion = first[candidate].Trial
 			refs["refs/heads/autoresearch/"+tag] = rec.Commit
 		}
-		refs[fmt.Sprintf("refs/autoresearch/%s/trial/%d", tag, id)] = rec.Commit
-		want += lineage.NewRow(rec.Commit, rec.Result).String()
 		folders = append(folders, strconv.FormatInt(id, 10))
 		verifyTrial(t, state, work, study, rec)
+	}
+	of := search.CandidatesOf(h)
+	for _, rec := range records {
+		if id := rec.Trial.ID; of[id] != rec.Trial.Candidate {
+			t.Errorf("trial %d is a run of candidate %d, by what came before of %d", id, rec.Trial.Candidate, of[id])
+		}
+	}
+	for _, c := range search.Decided(h.Done) {
+		commit := first[c.ID].Commit
+		refs[fmt.Sprintf("refs/autoresearch/%s/trial/%d", tag, c.ID)] = commit
+		want += lineage.NewRow(commit, c).String()
+		says := git(t, work, "log", "-1", "--format=%B", commit)
+		carried := strings.Contains(says, fmt.Sprintf("\n\ntrial %d, strategy", c.ID)) // by an older program, as it began
+		if commit != study.BaseCommit && !carried && !strings.Contains(says, "\n"+string(c.Standing.Decision())+": "+lineage.Escape(c.Reason)) {
+			t.Errorf("candidate %d is %s, %s; its commit says\n%s", c.ID, c.Standing, c.Reason, says)
+		}
 	}
 	have, err := os.ReadFile(filepath.Join(state, "results.tsv"))
 	if err != nil || string(have) != want {
@@ -348,6 +367,9 @@ func verifyTrial(t *testing.T, state, work string, about journal.Study, rec jour
 	}
 	if _, err := os.Stat(filepath.Join(dir, "work")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("trial %d: its scratch is left over: %v", id, err)
+	}
+	if rec.Commit == "" {
+		return // it is not decided
 	}
 	if stored := git(t, work, "show", rec.Commit+":train.py"); stored != strings.TrimSpace(string(rec.Trial.Source)) {
 		t.Errorf("trial %d: its commit holds %q", id, stored)

@@ -204,6 +204,7 @@ func (p *play) commands() map[string]func(string) error {
 	ctx := context.Background()
 	return map[string]func(string) error{
 		"start":  p.start, // [--trials=N] [--stay] [--devices=A,B] [--memory=GIB] [KEY=VALUE]…: the daemon starts
+		"carry":  p.carry, // a study of an older program is there
 		"down":   func(string) error { p.shutdown(); return nil },
 		"run":    p.run,  // [#ID] what comes of the running trial, or of one of several, and after how long (see stage)
 		"runs":   p.runs, // N …: the next N trials end so, each as soon as it begins

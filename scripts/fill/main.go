@@ -48,7 +48,7 @@ func fill(state string, count int64) error {
 	begin := time.Now().Add(-time.Duration(count) * 6 * time.Minute)
 	for id := next; id <= count; id++ {
 		t := first.Trial
-		t.ID, t.StartedAt = id, begin.Add(time.Duration(id)*6*time.Minute)
+		t.ID, t.Candidate, t.StartedAt = id, 0, begin.Add(time.Duration(id)*6*time.Minute)
 		t.Proposal = search.Proposal{Strategy: strategies[id%int64(len(strategies))], Description: fmt.Sprintf("made up, number %d", id), Parent: 1}
 		o := search.Outcome{
 			Status: search.Completed, ValBPB: first.Outcome.ValBPB + 0.01 + float64(id*7919%1000)/1e5, Tokens: 467e6, Steps: 891, TrainingSeconds: 300, WallSeconds: 354,
@@ -63,7 +63,7 @@ func fill(state string, count int64) error {
 			func() error { _, err := j.Begin(t, first.Commit, 0); return err },
 			func() error { return j.End(id, o) },
 			func() error { return j.Decide(id, d) },
-			func() error { return j.Commit(id, first.Commit) },
+			func() error { return j.Commit(id, map[int64]string{id: first.Commit}) },
 			func() error { return j.Recorded(id) },
 			func() error { return j.Done(id) },
 		} {

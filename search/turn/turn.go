@@ -289,7 +289,7 @@ func After(h search.History, r search.Result) search.History {
 	h.Pending = slices.DeleteFunc(slices.Clone(h.Pending), func(t search.Trial) bool { return t.ID == r.Trial.ID })
 	h.Done = append(h.Done, r)
 	if r.Decision.Verdict == search.Keep {
-		h.Champion = r.Trial
+		h.Champion = search.Original(h.Done, r.Trial)
 	}
 	return h
 }

@@ -100,15 +100,19 @@ func (s *study) run(id int64) error {
 	r.Decision = s.judge(r)
 	s.now = t.StartedAt.Add(time.Duration(o.WallSeconds * float64(time.Second)))
 	s.commits[id] = s.commits[t.Proposal.Parent]
-	if !search.IsRerun(t) && id > 1 {
-		s.commits[id] = hash(string(t.Source))
+	commits := map[int64]string{}
+	if !search.IsRerun(t) {
+		if id > 1 {
+			s.commits[id] = hash(string(t.Source))
+		}
+		commits[id] = s.commits[id]
 	}
 	for _, step := range []func() error{
 		func() error { return s.begin(t) },
 		func() error { return s.bundle(r) },
 		func() error { return s.j.End(id, o) },
 		func() error { return s.j.Decide(id, r.Decision) },
-		func() error { return s.j.Commit(id, s.commits[id]) },
+		func() error { return s.j.Commit(id, commits) },
 		func() error { return s.j.Recorded(id) },
 		func() error { return s.j.Done(id) },
 	} {

@@ -2,7 +2,6 @@ package journaltest
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -39,7 +38,8 @@ func (s *study) propose(id int64) (search.Trial, error) {
 		t.Source, t.Constants = simulate.Source(s.task.Lines)
 	case id%17 == 0:
 		p.Strategy, p.Seed, t.Seed = search.Confirm, uint64(id), uint64(id)
-		p.Description = fmt.Sprintf("trial %d again, with another seed: to see how much runs differ by luck", p.Parent)
+		p.Description, p.Why = champion.Proposal.Description, "to see how much runs differ by luck"
+		t.Candidate = p.Parent
 		t.Source, t.Constants = champion.Source, champion.Constants
 	case strategy == "llm":
 		p.Strategy = strategy
