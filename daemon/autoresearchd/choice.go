@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +76,26 @@ func (w *choice) of(all []journal.Record) ([]journal.Record, error) {
 		all = all[:min(len(all), w.most)]
 	}
 	return all, nil
+}
+
+// runningIDs completes what cancel can end: the trials that run.
+func (g *globals) runningIDs(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	state, err := g.stateDir()
+	if err != nil || cmd.Name() != "cancel" || len(args) > 0 {
+		return nil, none
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	now, err := statusOf(ctx, state)
+	if err != nil {
+		return nil, none
+	}
+	var ids []cobra.Completion
+	for _, r := range now.Running() {
+		ids = append(ids, cobra.CompletionWithDesc(strconv.FormatInt(r.ID, 10), terminal.Cut(foreign(r.Description), 60)))
+	}
+	return ids, none
 }
 
 // trialIDs completes a trial's ID for the shell: best, and every number, the

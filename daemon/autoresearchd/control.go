@@ -36,7 +36,7 @@ func (g *globals) verb(name string) *cobra.Command {
 	if name == "cancel" {
 		use, args = "cancel [TRIAL|DEVICE]", cobra.MaximumNArgs(1)
 	}
-	return &cobra.Command{Use: use, Short: about[0], Args: args,
+	return &cobra.Command{Use: use, Short: about[0], Args: args, ValidArgsFunction: g.runningIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			state, err := g.stateDir()
 			if err != nil {

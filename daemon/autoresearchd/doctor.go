@@ -68,9 +68,10 @@ func (g *globals) doctorCommand() *cobra.Command {
 }
 
 func printFinding(w io.Writer, f finding) {
-	fmt.Fprintf(w, "%-5s  %-14s %s\n", f.State, f.Part, f.Text)
+	indent := strings.Repeat(" ", 22)
+	fmt.Fprintln(w, fold(w, fmt.Sprintf("%-5s  %-14s %s", f.State, f.Part, f.Text), indent))
 	if f.Remedy != "" {
-		fmt.Fprintf(w, "       %-14s -> %s\n", "", f.Remedy)
+		fmt.Fprintln(w, fold(w, indent+"-> "+f.Remedy, "   "))
 	}
 }
 

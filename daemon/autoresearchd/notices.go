@@ -107,7 +107,11 @@ func (n *notices) over(why string) {
 	if c := now.Champion; c != nil {
 		words += fmt.Sprintf("; best val_bpb %.6f by trial %d", c.ValBPB, c.ID)
 	}
-	n.send("end", why, "%s; %s", why, words)
+	told := why
+	if why == "ended" {
+		told = stopped
+	}
+	n.send("end", why, "%s; %s", told, words)
 }
 
 // watch looks now and then until ctx ends.

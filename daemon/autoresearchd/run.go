@@ -313,7 +313,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		log.Warn("this process ends itself, since a trial in it could not be ended alone; it comes back and goes on")
 		return exitError(trainer.RestartStatus)
 	case errors.Is(err, supervisor.ErrEnded):
-		log.Info("the study was stopped; `autoresearchd resume` lets it go on")
+		log.Info(stopped)
 		d.next = "resume"
 		return nil
 	}
@@ -339,9 +339,15 @@ func (c controller) Reload(ctx context.Context) (string, error) {
 	}
 }
 
+// stopped says how a study that was stopped goes on.
+const stopped = "the study was stopped: `autoresearchd resume` lets it go on"
+
 // statusLine is what systemd shows of the study.
 func statusLine(now supervisor.Status) string {
 	line := sentence(now)
+	if now.State == "ended" {
+		line += "; " + stopped
+	}
 	if now.Refusal != "" {
 		line += "; the last reload was refused: " + now.Refusal
 	}

@@ -197,7 +197,7 @@ func (r *spaceReport) print(w io.Writer) {
 		if u.Value != nil {
 			value = " = " + u.Value.Literal()
 		}
-		fmt.Fprintf(w, "  %s%s (line %d): %s\n", strings.Join(names, ", "), value, u.Line, u.Why)
+		fmt.Fprintln(w, fold(w, fmt.Sprintf("  %s%s (line %d): %s", strings.Join(names, ", "), value, u.Line, u.Why), "  "))
 		if u.TakeIn != "" {
 			lines = append(lines, u.TakeIn)
 		}

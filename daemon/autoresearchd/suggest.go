@@ -85,6 +85,17 @@ func (g *globals) suggestCommand() *cobra.Command {
 	c.Flags().BoolVar(&list, "list", false, "show the suggestions that wait for a trial")
 	c.Flags().Int64Var(&drop, "drop", 0, "take back suggestion `N`")
 	c.Flags().Lookup("drop").DefValue = ""
+	_ = c.RegisterFlagCompletionFunc("drop", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var ids []cobra.Completion
+		if r, _, err := g.reader(); err == nil {
+			defer r.Close()
+			all, _ := unclaimed(r) // what cannot be read completes nothing
+			for _, s := range all {
+				ids = append(ids, cobra.CompletionWithDesc(strconv.FormatInt(s.ID, 10), terminal.Cut(foreign(s.Text), 60)))
+			}
+		}
+		return ids, cobra.ShellCompDirectiveNoFileComp
+	})
 	return g.reads(c)
 }
 

@@ -328,6 +328,12 @@ func TestSuggestions(t *testing.T) {
 	if out := s.ok("suggest", "--list", "--json"); !strings.Contains(out, `"DEPTH": 6`) || strings.Count(out, `"id"`) != 2 {
 		t.Errorf("--list --json says\n%s", out)
 	}
+	if out := s.ok("__complete", "--config", s.path("autoresearch.toml"), "suggest", "--drop", ""); out != "1\tDEPTH 4 -> 6\n2\tMATRIX_LR 0.04 -> 5\n:4\n" {
+		t.Errorf("--drop is completed with %q", out)
+	}
+	if out := s.ok("__complete", "--config", s.path("autoresearch.toml"), "cancel", ""); !strings.HasPrefix(out, "2\t") || strings.Count(out, "\n") != 2 {
+		t.Errorf("cancel is completed with %q", out)
+	}
 	said("dropped: MATRIX_LR 0.04 -> 5", "suggest", "--drop", "2")
 	fails := func(code int, want string, args ...string) {
 		t.Helper()
