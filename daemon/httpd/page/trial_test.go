@@ -27,7 +27,7 @@ func TestTrial(t *testing.T) {
 	ask[bool](b, `[...document.querySelectorAll("summary")].find((s) => s.textContent.includes("prompt")).click() ?? true`)
 	b.until(`document.querySelector("details[open] pre").textContent.includes("You improve train.py.")`)
 	b.visit("/trial/100000")
-	b.until(`document.querySelector("#view").textContent.includes("could not be shown")`)
+	b.until(`document.querySelector("#view").textContent.includes("Cannot show this: ")`)
 	b.forgive("404")
 }
 

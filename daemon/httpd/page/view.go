@@ -86,7 +86,7 @@ const dash = "–"
 
 // view asks the API. What it cannot have is left out, with the reason.
 func (p *Page) view(r *http.Request) view {
-	v := view{Title: "autoresearchd", State: "Out of touch", Best: dash, Gain: dash, Now: dash}
+	v := view{Title: "autoresearchd", State: "Disconnected", Best: dash, Gain: dash, Now: dash}
 	var s status
 	if err := p.ask(r.Context(), "/api/v1/status", &s); err != nil {
 		v.Fault = "The study could not be read: " + err.Error() + "."

@@ -88,7 +88,7 @@ export function constants() {
     return h("div", {},
       h("section", { class: "panel", "aria-labelledby": "importance-name" },
         h("div", { class: "panel-head" }, h("h2", { id: "importance-name" }, "Importance"), h("p", { class: "dim" }, importance.length ? "how much of the difference between scores each constant explains" : "")),
-        importance.length ? bars(importance) : h("p", { class: "empty" }, "Which constants matter can be said after a few more trials that differ in them.")),
+        importance.length ? bars(importance) : h("p", { class: "empty" }, "Not enough trials yet to rank constants.")),
       names.length ? h("div", { class: "slices" }, names.map((n) => slice(n, slices[n], shares.get(n)))) : "");
   });
 }

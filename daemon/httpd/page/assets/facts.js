@@ -23,8 +23,8 @@ export function mood(status, connected, fault) {
 function state(s) {
   const feeling = mood(s, store.connected, store.fault);
   document.body.dataset.mood = feeling;
-  const lost = store.fault || (store.connected === false ? "no connection: trying again" : "");
-  put("state", sentence(lost ? "Out of touch" : s?.state ?? "Waiting"));
+  const lost = store.fault || (store.connected === false ? "showing last known data; reconnecting" : "");
+  put("state", sentence(lost ? "Disconnected" : s?.state ?? "Waiting"));
   put("state-note", lost ? `${lost}; below is what was known` : dotted(s && rate(s), s && begun(s)));
 }
 

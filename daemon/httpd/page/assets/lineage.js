@@ -59,7 +59,7 @@ export function lineage() {
     const root = h("section", { class: "panel", "aria-labelledby": "lineage-name" },
       h("div", { class: "panel-head" }, h("h2", { id: "lineage-name" }, "Lineage"), h("p", { class: "dim" }, nodes.length ? `${plural(nodes.length, "trial")}${shown.length < nodes.length ? `, the first ${most} shown` : ""}; what came from what` : ""),
         h("div", { class: "choice", role: "group", "aria-label": "Which trials" }, [["kept", false], ["all", true]].map(([name, value]) => h("button", { type: "button", "aria-pressed": String(all === value), onclick: () => choose(value) }, name)))),
-      nodes.length ? tree : h("p", { class: "empty" }, "The tree begins with the first trial that is kept."));
+      nodes.length ? tree : h("p", { class: "empty" }, "The tree starts with the first one kept."));
     return root;
   };
   let view = null;

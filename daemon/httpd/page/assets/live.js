@@ -25,7 +25,7 @@ export function live() {
     ]);
     chart.holder.hidden = !any;
     empty.hidden = any > 0;
-    empty.textContent = running(s).length ? "The loss is drawn here from the first steps on." : "No trial is training.";
+    empty.textContent = running(s).length ? "The loss appears here with the first steps." : "No trial is training.";
     gpus.hidden = !s.gpus?.length;
     gauges.replaceChildren(...(s.gpus ?? []).map(gauge));
   }

@@ -43,4 +43,4 @@ export function route(views) {
 
 const missing = () => failure(new Error("there is no such page"));
 
-export const failure = (e) => ({ root: h("section", { class: "panel" }, h("p", { class: "empty" }, "This could not be shown: " + e.message + "."), h("p", {}, h("a", { href: "#/" }, "To the overview"))) });
+export const failure = (e) => ({ root: h("section", { class: "panel" }, h("p", { class: "empty" }, "Cannot show this: " + e.message + "."), h("p", {}, h("a", { href: "#/" }, "To the overview"))) });

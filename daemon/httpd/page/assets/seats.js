@@ -36,7 +36,7 @@ export function seats() {
 // focus.
 function block(name) {
   const doing = h("span", { class: "doing" });
-  const bar = h("progress", { max: 1, value: 0, "aria-label": `Part of the budget that is spent on ${inert(name)}` });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": `Share of the budget spent on ${inert(name)}` });
   const what = h("p", { class: "note what" });
   const curve = svg("path", { class: "line now" });
   const picture = svg("svg", { viewBox: `0 0 ${spark.width} ${spark.height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, curve);

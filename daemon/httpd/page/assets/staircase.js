@@ -96,8 +96,8 @@ export function staircase() {
     if (nothing) {
       const [r] = running(store.status);
       empty.textContent = r
-        ? `No trial has finished yet. Trial ${r.id} is on its way; the first score stands here when it has been evaluated.`
-        : "No trial has finished yet. The first one is the baseline: train.py as it is.";
+        ? `No trial has finished yet. Trial ${r.id} is running; its score appears here once it is evaluated.`
+        : "No trial has finished yet. The first one is the baseline: train.py unchanged.";
       return;
     }
     const height = holder.clientHeight;

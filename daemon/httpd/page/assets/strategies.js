@@ -35,7 +35,7 @@ export function strategies() {
           ["GPU time", (s) => duration(s.seconds)],
           ["Gain an hour", (s) => (s.seconds > 0 ? brief(s.gain / (s.seconds / 3600)) : "\u2013")],
           ...(given ? [["Weight now", (s) => percent(s.weight)]] : []),
-        ], list) : h("p", { class: "empty" }, "No strategy has had a trial yet.")),
+        ], list) : h("p", { class: "empty" }, "No strategy has run a trial yet.")),
       h("section", { class: "panel", "aria-labelledby": "models-name" },
         h("div", { class: "panel-head" }, h("h2", { id: "models-name" }, "Models"), models.length && most > 0 ? h("p", { class: "dim num" }, `${dollars(spent)} of ${dollars(most)} spent`) : ""),
         models.length ? ledger("Models", [
@@ -44,6 +44,6 @@ export function strategies() {
           ["Tokens in", (m) => brief(m.prompt_tokens)],
           ["Tokens out", (m) => brief(m.completion_tokens)],
           ["Cost", (m) => dollars(m.dollars)],
-        ], models) : h("p", { class: "empty" }, "No language model has been asked. The table [llm] of autoresearch.toml names them.")));
+        ], models) : h("p", { class: "empty" }, "No language model has been asked; [llm] in autoresearch.toml configures them.")));
   });
 }

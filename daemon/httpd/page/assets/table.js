@@ -81,7 +81,7 @@ export function table() {
     count.textContent = !all ? "" : items.length === all ? whole(all) : `${whole(items.length)} of ${whole(all)}`;
     box.hidden = !items.length;
     empty.hidden = items.length > 0;
-    empty.textContent = all ? "No trial passes the filters." : "Finished trials will be listed here.";
+    empty.textContent = all ? "No trial matches the filters." : "Finished trials will be listed here.";
     box.classList.toggle("short", items.length < 16);
     show(items, keep);
   }

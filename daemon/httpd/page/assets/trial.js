@@ -36,7 +36,7 @@ function figures(t) {
     ["audit", t.audit_bpb ? `${bpb(t.audit_bpb)} on text that the search never sees` : null],
     ["seed", t.seed],
     ["commit", t.commit ? h("span", { class: "mono" }, inert(t.commit).slice(0, 12)) : null],
-    ["then tried", t.children?.length ? t.children.slice(0, 24).map((id, i) => [i ? ", " : "", link(id)]) : null],
+    ["child trials", t.children?.length ? t.children.slice(0, 24).map((id, i) => [i ? ", " : "", link(id)]) : null],
   ];
   return h("dl", { class: "pairs num" }, rows.filter(([, v]) => v !== null && v !== undefined).map(([k, v]) => [h("dt", {}, k), h("dd", {}, v)]));
 }
