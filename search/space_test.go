@@ -298,3 +298,22 @@ func names(s search.Space) string {
 	}
 	return strings.Join(all, " ")
 }
+
+// TestOutside names what lies beyond the space, and where that ends.
+func TestOutside(t *testing.T) {
+	s := space(t, simulate.Upstream(), nil)
+	for _, c := range []struct {
+		values map[string]search.Value
+		want   string
+	}{
+		{map[string]search.Value{"MATRIX_LR": search.FloatValue(0.05), "DEPTH": search.IntValue(9)}, ""},
+		{map[string]search.Value{"MATRIX_LR": search.FloatValue(5)}, "MATRIX_LR = 5.0 is outside 0.004 to 0.4"},
+		{map[string]search.Value{"ADAM_BETAS": search.TupleValue(search.FloatValue(0.8), search.FloatValue(0.5))}, "ADAM_BETAS[1] = 0.5 is outside 0.655 to 0.99476"},
+		{map[string]search.Value{"HEAD_DIM": search.IntValue(100)}, "HEAD_DIM = 100 is not a choice: it has 16, 32, 64, 128, 256, 512, 1024"},
+		{map[string]search.Value{"NOT_SEARCHED": search.IntValue(1)}, ""},
+	} {
+		if got := strings.Join(s.Outside(c.values), "; "); got != c.want {
+			t.Errorf("%v: %q, want %q", c.values, got, c.want)
+		}
+	}
+}

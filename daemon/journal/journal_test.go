@@ -225,6 +225,17 @@ func TestSuggestionsAreTakenOnce(t *testing.T) {
 	if _, found, err = j.NextSuggestion(); found || err != nil {
 		t.Errorf("one is left: %v", err)
 	}
+	third, err := j.Suggest(Suggestion{Kind: "text", Text: "deeper", At: epoch})
+	must(t, err)
+	if _, err := j.Drop(second); fmt.Sprint(err) != "suggestion 2 was taken by trial 2" {
+		t.Errorf("drop what was taken: %v", err)
+	}
+	if g, err := j.Drop(third); err != nil || g.Text != "deeper" {
+		t.Errorf("drop: %+v %v", g, err)
+	}
+	if err := begin(j, testTrial(3), "p", third); !errors.Is(err, ErrConflict) {
+		t.Errorf("a trial took what was dropped: %v", err)
+	}
 }
 
 func TestStudyAndFlagsSurvive(t *testing.T) {
@@ -243,12 +254,15 @@ func TestStudyAndFlagsSurvive(t *testing.T) {
 	must(t, j.SetFlag(Paused, true))
 	must(t, j.SetFlag(Ended, true))
 	must(t, j.SetFlag(Ended, false))
+	must(t, j.Relocate("/srv/moved"))
 	must(t, j.Close())
 	j, err := Open(j.dir)
 	must(t, err)
 	defer j.Close()
 	st, found, err := j.Study()
-	if err != nil || !found || st != testStudy() {
+	want := testStudy()
+	want.Workspace = "/srv/moved"
+	if err != nil || !found || st != want {
 		t.Errorf("study: %+v %v %v", st, found, err)
 	}
 	paused, err1 := j.Flag(Paused)
