@@ -21,7 +21,8 @@
 #             with TRIALS trials a GPU after the first
 #   overhead  seconds between the ends of trials beside the counted ones, against
 #             `python train.py`: WHOSE (starter upstream), KINDS (constants edits),
-#             TRIALS (6) of BUDGET and PLAIN (2) runs each; again, it goes on
+#             TRIALS (6) of BUDGET and PLAIN (2) runs each; again, it goes on.
+#             A standby needs some 15 s to import: BUDGET=20s or more
 #   standby   training with a standby beside it against training alone, by turns,
 #             and what overlap makes of the scores: TRIALS (6) each
 #   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
