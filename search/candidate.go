@@ -137,6 +137,18 @@ func Candidates(h History) []*Candidate {
 	return append(l.all[:len(l.all):len(l.all)], l.begun...)
 }
 
+// Ends returns the first candidate that had a score and the champion; nil: there
+// is none yet.
+func Ends(done []Result) (baseline, champion *Candidate) {
+	l := newLedger(History{Done: done})
+	for _, c := range l.all {
+		if len(c.scored) > 0 {
+			return c, l.champion
+		}
+	}
+	return nil, nil
+}
+
 // Decided returns the candidates of finished trials that are decided, in the
 // order in which they were.
 func Decided(done []Result) []*Candidate { return newLedger(History{Done: done}).decided }

@@ -22,6 +22,7 @@ type Claim struct {
 	Interval float64 `json:"interval"` // half of ValBPB's 95 % interval
 	Over     int64   `json:"over"`     // the trial that it is compared with: the last that was claimed, else the first
 	OverRuns int     `json:"over_runs"`
+	Pairs    int     `json:"pairs"`  // seeds that the unbiased runs of both have in common
 	Gain     float64 `json:"gain"`   // mean of Over's unbiased runs less the champion's
 	Needed   float64 `json:"needed"` // what Gain must exceed; 0: unknown yet
 	Claimed  bool    `json:"claimed"`
@@ -87,7 +88,7 @@ func (confirmed) Claim(h History) Claim {
 	sigma, freedom := l.noise()
 	kind := c.chosen()
 	fair := on(kind, c.fair())
-	stated, of := fair, "since it was chosen"
+	stated, of := fair, "made since it was chosen"
 	if last := pick(on(kind, c.scored), func(r run) bool { return r.last }); len(last) > 0 {
 		stated, of = last, "kept for this at the study's end"
 	}
@@ -100,9 +101,9 @@ func (confirmed) Claim(h History) Claim {
 	}
 	out := Claim{Champion: c.ID, ValBPB: meanOf(stated), Runs: len(fair), Noise: sigma, Proven: c.ID}
 	out.Interval = StudentT(0.975, freedom) * sigma / math.Sqrt(float64(len(stated)))
-	words := fmt.Sprintf("val_bpb %.6f ± %.6f, the mean of %s %s (noise of a run %.6f)", out.ValBPB, out.Interval, runs(len(stated)), of, sigma)
+	estimate := fmt.Sprintf("; estimate %.6f ± %.6f, from %s %s (noise of a run %.6f)", out.ValBPB, out.Interval, runs(len(stated)), of, sigma)
 	if over == nil {
-		out.Words = words + "; nothing has beaten it"
+		out.Words = "nothing has beaten it" + estimate
 		return out
 	}
 	theirs := on(kind, over.fair())
@@ -110,21 +111,38 @@ func (confirmed) Claim(h History) Claim {
 	if len(fair) > 0 && len(theirs) > 0 {
 		out.Gain, out.Needed = meanOf(theirs)-meanOf(fair), needed(fair, theirs, sigma, freedom)
 	}
-	both := shared(fair, theirs)
-	rival := fmt.Sprintf("trial %d", over.ID)
+	out.Pairs = shared(fair, theirs)
+	rival := fmt.Sprintf("candidate %d", over.ID)
 	if len(theirs) > 0 {
-		rival = fmt.Sprintf("trial %d's %.6f (%s)", over.ID, meanOf(theirs), runs(len(theirs)))
+		rival = fmt.Sprintf("candidate %d's %.6f (%s)", over.ID, meanOf(theirs), runs(len(theirs)))
+	}
+	if beyond(fair, theirs, sigma, freedom) {
+		out.Claimed, out.Proven = true, c.ID
 	}
 	switch {
-	case both < claimRuns:
-		out.Words = words + fmt.Sprintf("; not claimed: a comparison with %s needs %d seeds that both have had, there are %d", rival, claimRuns, both)
-	case !beyond(fair, theirs, sigma, freedom):
-		out.Words = words + fmt.Sprintf("; not claimed: against %s it gains %.6f, and luck may be %.6f", rival, out.Gain, out.Needed)
+	case out.Claimed:
+		out.Words = fmt.Sprintf("%s: %s below %s, where luck would be %.6f", out.Short(), difference(out.Gain), rival, out.Needed)
+	case out.Pairs < claimRuns:
+		out.Words = out.Short() + " against " + rival
 	default:
-		out.Claimed, out.Proven = true, c.ID
-		out.Words = words + fmt.Sprintf("; claimed: %s below %s, where luck would be %.6f", difference(out.Gain), rival, out.Needed)
+		out.Words = fmt.Sprintf("%s: against %s it gains %.6f, and luck may be %.6f", out.Short(), rival, out.Gain, out.Needed)
 	}
+	out.Words += estimate
 	return out
+}
+
+// Short says whether the champion's gain is confirmed, for the place beside a
+// number; "" of a study's start.
+func (c Claim) Short() string {
+	switch {
+	case c.Claimed:
+		return "confirmed"
+	case c.Over == 0:
+		return ""
+	case c.Pairs < claimRuns:
+		return fmt.Sprintf("unconfirmed (%d of %d paired seeds)", c.Pairs, claimRuns)
+	}
+	return "unconfirmed (within luck)"
 }
 
 func runs(n int) string {

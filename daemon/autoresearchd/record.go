@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,9 +125,9 @@ func printStatus(w io.Writer, now supervisor.Status) {
 	line("study", "%s (%s), begun %s", now.Study.Tag, now.Study.Workspace, now.Study.StartedAt.Local().Format("2 Jan 15:04"))
 	line("state", "%s", now.State)
 	if c := now.Champion; c != nil {
-		line("champion", "%.6f by trial %d (%.7s): %s", c.ValBPB, c.ID, c.Commit, foreign(c.Description))
+		line("champion", "%.6f, %s of candidate %d (%.7s): %s", c.ValBPB, meanOf(c.Runs), c.ID, c.Commit, foreign(c.Description))
 		if now.Study.Baseline > 0 {
-			line("baseline", "%.6f (gain %.6f)", now.Study.Baseline, now.Study.Baseline-c.ValBPB)
+			line("baseline", "%.6f (gain %s)", now.Study.Baseline, strings.TrimSuffix(fmt.Sprintf("%.6f, %s", now.Study.Baseline-c.ValBPB, c.Claim), ", "))
 		}
 		if now.Claim != nil {
 			line("claim", "%s", now.Claim.Words)
@@ -237,15 +238,24 @@ func (g *globals) showCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			c, err := candidateOf(r, rec)
+			if err != nil {
+				return err
+			}
 			w := cmd.OutOrStdout()
 			if g.json {
-				return printJSON(w, record.New(rec))
+				return printJSON(w, shown{record.New(rec), c})
 			}
 			t, o := rec.Trial, rec.Outcome
 			line := labelled(w, 12)
-			line("trial", "%d by %s, from trial %d, seed %d, on %s", t.ID, t.Proposal.Strategy, t.Proposal.Parent, t.Seed, t.Device)
-			line("description", "%s", t.Proposal.Description)
-			line("commit", "%s", rec.Commit)
+			line("candidate", "%d by %s, from %s", c.ID, c.Strategy, derived(c.Parent))
+			line("description", "%s", c.Description)
+			line("commit", "%s", cmp.Or(c.Commit, "none until it is decided"))
+			line("verdict", "%s: %s", verdictOf(c), c.Reason)
+			if c.ValBPB != nil {
+				line("val_bpb", "%.6f, %s", *c.ValBPB, meanOf(c.Scores))
+			}
+			line("trial", "%d, its run %d of %d: seed %d, on %s", t.ID, runOf(c, t.ID), max(len(c.Runs), runOf(c, t.ID)), t.Seed, t.Device)
 			line("started", "%s", t.StartedAt.Local().Format(time.RFC1123))
 			if o.Status == "" {
 				line("status", "running")
@@ -253,7 +263,9 @@ func (g *globals) showCommand() *cobra.Command {
 			}
 			line("status", "%s", o.Status)
 			if o.Status == search.Completed {
-				line("val_bpb", "%.6f", o.ValBPB)
+				if c.Scores != 1 {
+					line("", "val_bpb %.6f", o.ValBPB)
+				}
 				if v := o.Summary["val_bpb_corrected"]; v != "" {
 					line("", "%s with true byte lengths (not comparable with the line above)", v)
 				}
@@ -261,7 +273,9 @@ func (g *globals) showCommand() *cobra.Command {
 			if o.AuditBPB > 0 {
 				line("audit", "%.6f on validation text that the search never sees", o.AuditBPB)
 			}
-			line("decision", "%s: %s", rec.Decision.Verdict, rec.Decision.Reason)
+			if c.Reason != rec.Decision.Reason {
+				line("", "%s: %s", rec.Decision.Verdict, rec.Decision.Reason)
+			}
 			line("trained", "%.1f s counted, %d steps, %.2f M tokens; %.1f s in all", o.TrainingSeconds, o.Steps, float64(o.Tokens)/1e6, o.WallSeconds)
 			var phases []string
 			for _, p := range search.Phases {
@@ -313,6 +327,9 @@ func (g *globals) diffCommand() *cobra.Command {
 			}
 			defer r.Close()
 			to, err := find(r, args[0])
+			if err == nil {
+				to, err = firstRun(r, to)
+			}
 			if err != nil {
 				return err
 			}

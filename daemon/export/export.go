@@ -34,7 +34,7 @@ func CSV(w io.Writer, trials []journal.Record) error {
 	}
 	slices.Sort(constants)
 	head := []string{
-		"id", "parent", "commit", "strategy", "description", "decision", "reason", "status", "detail", "val_bpb", "seed", "device", "started_at",
+		"id", "candidate", "parent", "commit", "strategy", "description", "decision", "reason", "status", "detail", "val_bpb", "seed", "device", "started_at",
 		"training_seconds", "wall_seconds", "num_steps", "tokens", "peak_vram_bytes", "script_peak_vram_bytes", "exit_code",
 	}
 	for _, p := range search.Phases {
@@ -53,7 +53,7 @@ func CSV(w io.Writer, trials []journal.Record) error {
 			continue
 		}
 		row := []string{
-			strconv.FormatInt(t.ID, 10), strconv.FormatInt(t.Proposal.Parent, 10), r.Commit, cell(t.Proposal.Strategy), cell(t.Proposal.Description),
+			strconv.FormatInt(t.ID, 10), strconv.FormatInt(t.Candidate, 10), strconv.FormatInt(t.Proposal.Parent, 10), r.Commit, cell(t.Proposal.Strategy), cell(t.Proposal.Description),
 			string(r.Decision.Verdict), cell(r.Decision.Reason), string(o.Status), cell(o.Detail), score(r), strconv.FormatUint(t.Seed, 10), t.Device, stamp(t.StartedAt),
 			number(o.TrainingSeconds), number(o.WallSeconds), strconv.Itoa(o.Steps), strconv.FormatInt(o.Tokens, 10),
 			strconv.FormatInt(o.PeakVRAM, 10), strconv.FormatInt(o.ScriptPeakVRAM, 10), strconv.Itoa(o.ExitCode),

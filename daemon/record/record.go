@@ -9,10 +9,11 @@ import (
 	"autoresearchd/search"
 )
 
-// Trial is one element of `trials --json`: a trial without its source and curve.
+// Trial is one element of `trials --json --runs`: a trial without its source and curve.
 // Sizes are bytes, durations seconds.
 type Trial struct {
 	ID              int64                    `json:"id"`
+	Candidate       int64                    `json:"candidate"`
 	Commit          string                   `json:"commit"`
 	Parent          int64                    `json:"parent"`
 	Strategy        string                   `json:"strategy"`
@@ -45,19 +46,10 @@ type Trial struct {
 func New(r journal.Record) Trial {
 	t, o := r.Trial, r.Outcome
 	j := Trial{
-		ID: t.ID, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
-		Constants: map[string]search.Value{}, Seed: t.Seed, Device: t.Device, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
+		ID: t.ID, Candidate: t.Candidate, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
+		Constants: changed(t), Seed: t.Seed, Device: t.Device, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
 		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
 		WallSeconds: o.WallSeconds, Phases: o.Phases, Gate: o.Gate, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
-	}
-	changed := map[string]bool{}
-	for _, name := range t.Changed {
-		changed[name] = true
-	}
-	for _, c := range t.Constants {
-		if changed[c.Name] {
-			j.Constants[c.Name] = c.Value
-		}
 	}
 	if o.Status == search.Completed && !math.IsNaN(o.ValBPB) && !math.IsInf(o.ValBPB, 0) {
 		j.ValBPB = &o.ValBPB

@@ -250,7 +250,7 @@ func budget(b search.Budget) string {
 func (v *view) count(all []journal.Record) {
 	failures := map[search.Status]*failure{}
 	strategies := map[string]*strategy{}
-	of := func(name string) *strategy {
+	by := func(name string) *strategy {
 		if strategies[name] == nil {
 			strategies[name] = &strategy{Name: name}
 		}
@@ -259,6 +259,23 @@ func (v *view) count(all []journal.Record) {
 	proposer := map[int64]string{}     // whose idea a trial's program was
 	levels, before := levels(all), 0.0 // of the champion, after and before a trial
 	devices := map[string]bool{}
+	scores, first := map[int64]float64{}, map[int64]journal.Record{} // of candidates
+	var done []search.Result
+	for _, r := range all {
+		if r.Outcome.Status != "" {
+			done = append(done, r.Result)
+		}
+	}
+	of := search.CandidatesOf(search.History{Done: done})
+	for _, r := range slices.Backward(all) {
+		first[of[r.Trial.ID]] = r
+	}
+	for _, c := range search.Candidates(search.History{Done: done}) {
+		scores[c.ID], _ = c.Score()
+	}
+	if baseline, _ := search.Ends(done); baseline != nil {
+		v.Baseline, _ = baseline.Score()
+	}
 	for i, r := range all {
 		o, name := r.Outcome, r.Trial.Proposal.Strategy
 		x := row{Record: r, Changed: strings.Join(r.Trial.Changed, ", ")}
@@ -286,7 +303,7 @@ func (v *view) count(all []journal.Record) {
 				v.Hardware = "GPU"
 			}
 		}
-		s := of(name)
+		s := by(name)
 		s.Trials++
 		s.Seconds += o.WallSeconds
 		if o.Status != search.Completed && o.Status != search.Pruned && o.Status != search.Interrupted {
@@ -302,19 +319,21 @@ func (v *view) count(all []journal.Record) {
 			f.Last, f.Detail = r.Trial.ID, r.Decision.Reason
 		}
 		if x.Scored {
-			if v.Baseline == 0 {
-				v.Baseline = x.Score
-			}
 			if before != 0 {
 				x.Delta = x.Score - before
 			}
 		}
 		if r.Decision.Verdict == search.Keep && x.Scored {
-			s.Kept++
+			whose := by(proposer[r.Trial.ID])
+			whose.Kept++
+			c := of[r.Trial.ID]
+			kept := row{Record: first[c], Score: scores[c], Scored: true, Changed: x.Changed}
+			kept.Decision = r.Decision
 			if before != 0 {
-				of(proposer[r.Trial.ID]).Gain += before - levels[i]
+				kept.Delta = levels[i] - before
+				whose.Gain += before - levels[i]
 			}
-			v.Kept = append(v.Kept, x)
+			v.Kept = append(v.Kept, kept)
 		}
 		v.Trials = append(v.Trials, x)
 		before = levels[i]
@@ -350,7 +369,7 @@ func (v *view) count(all []journal.Record) {
 // how to have it again.
 func (v *view) about(ctx context.Context, champion journal.Record, all []journal.Record) error {
 	v.Best = &row{Record: champion}
-	v.Best.Score, v.Best.Scored = champion.Score()
+	v.Best.Score, v.Best.Scored = v.Level, true
 	v.Gain = v.Baseline - v.Level
 	if v.Seconds > 0 {
 		v.GainHour = v.Gain / (v.Seconds / 3600)
@@ -378,7 +397,7 @@ func (v *view) about(ctx context.Context, champion journal.Record, all []journal
 	for i := range v.Kept {
 		r := &v.Kept[i]
 		p := r.Trial.Proposal
-		if search.IsRerun(r.Trial) || r.Trial.ID == first.Trial.ID {
+		if r.Trial.ID == first.Trial.ID {
 			continue
 		}
 		if len(v.Diffs) == mostDiffs {

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -241,8 +242,8 @@ func TestConfirmedGain(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	if !v.HasRerun || len(v.Diffs) != 0 {
-		t.Errorf("%d diffs", len(v.Diffs))
+	if kept := v.Kept[1]; !v.HasRerun || len(v.Diffs) != 1 || kept.Trial.ID != 2 || math.Abs(kept.Score-0.905) > 1e-12 || v.Level != kept.Score {
+		t.Errorf("%d diffs; kept is trial %d with %g, the champion's level %g", len(v.Diffs), kept.Trial.ID, kept.Score, v.Level)
 	}
 }
 

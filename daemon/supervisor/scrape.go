@@ -80,7 +80,8 @@ func (b *Board) snapshot(c *config.Config, judge search.Judge) metrics.Snapshot 
 		m.LLM.Models = append(m.LLM.Models, model.Name)
 	}
 	if champion != nil {
-		m.BestValBPB, m.Champion = metrics.Some(b.standing(done, judge).level), champion.Commit
+		known := b.standing(done, judge)
+		m.BestValBPB, m.BaselineValBPB, m.Champion = metrics.Some(known.level), metrics.Some(known.start), champion.Commit
 	}
 	return m
 }

@@ -39,11 +39,13 @@ type StudyStatus struct {
 	Baseline  float64   `json:"baseline_val_bpb,omitempty"`
 }
 
-// TrialStatus is one trial in brief.
+// TrialStatus is the champion in brief.
 type TrialStatus struct {
 	ID          int64   `json:"id"`
 	Commit      string  `json:"commit"`
-	ValBPB      float64 `json:"val_bpb"` // of the champion: the mean of its runs
+	ValBPB      float64 `json:"val_bpb"` // the mean of its runs
+	Runs        int     `json:"runs"`    // of which it is the mean
+	Claim       string  `json:"claim"`   // "confirmed", or "unconfirmed (1 of 3 paired seeds)"; "" of the study's start, or where the judge claims nothing
 	Description string  `json:"description"`
 }
 
@@ -132,6 +134,8 @@ type standing struct {
 	trials int
 	judge  search.Judge
 	level  float64 // its val_bpb, the mean of its runs
+	runs   int
+	start  float64 // the baseline's, in the same way
 	pruned prune.Tally
 	claim  *search.Claim // what the judge says of it, if it can
 }
@@ -141,8 +145,10 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stands.trials != len(done) || b.stands.judge != judge {
-		levels := search.Levels(done)
-		b.stands = standing{trials: len(done), judge: judge, level: levels[len(levels)-1], pruned: prune.Count(done)}
+		b.stands = standing{trials: len(done), judge: judge, pruned: prune.Count(done)}
+		baseline, champion := search.Ends(done)
+		b.stands.start, _ = baseline.Score()
+		b.stands.level, b.stands.runs = champion.Score()
 		if j, ok := judge.(search.Claimer); ok {
 			claim := j.Claim(search.History{Done: done})
 			b.stands.claim = &claim
@@ -193,18 +199,18 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 		default:
 			st.Trials.Crash++
 		}
-		if bpb, ok := r.Score(); ok && st.Study.Baseline == 0 {
-			st.Study.Baseline = bpb
-		}
 	}
 	st.Rate = search.PerHour(h.Done)
 	if champion != nil {
 		known := b.standing(h.Done, judge)
-		st.Claim = known.claim
+		st.Claim, st.Study.Baseline = known.claim, known.start
 		if known.pruned.Condemned > 0 {
 			st.Pruning = &known.pruned
 		}
-		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Description: champion.Trial.Proposal.Description}
+		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Runs: known.runs, Description: champion.Trial.Proposal.Description}
+		if known.claim != nil {
+			st.Champion.Claim = known.claim.Short()
+		}
 	}
 	return st
 }

@@ -1,0 +1,71 @@
+package record
+
+import (
+	"autoresearchd/daemon/journal"
+	"autoresearchd/search"
+)
+
+// Candidate is one element of `trials --json`: a program that the study tries,
+// and what its runs came to.
+type Candidate struct {
+	ID          int64                   `json:"id"` // of its first run
+	Commit      string                  `json:"commit"`
+	Parent      int64                   `json:"parent"` // the candidate that it was derived from; 0: the study's own start
+	Strategy    string                  `json:"strategy"`
+	Description string                  `json:"description"`
+	Constants   map[string]search.Value `json:"constants"` // those that it changed
+	Decision    string                  `json:"decision"`  // keep, discard or crash; pending until it is decided
+	Verdict     search.Standing         `json:"verdict"`
+	Failure     search.Status           `json:"failure,omitempty"` // of one without a score: how its last run ended
+	Reason      string                  `json:"reason"`
+	ValBPB      *float64                `json:"val_bpb"`         // the mean of its runs on the kind of devices on which it was chosen
+	Scores      int                     `json:"scores"`          // of which that is the mean
+	PeakVRAM    int64                   `json:"peak_vram_bytes"` // the largest of its runs
+	Runs        []int64                 `json:"runs"`            // that are over
+}
+
+// Candidates are those of a study's trials, in the order in which they began to
+// be decided.
+func Candidates(all []journal.Record) []Candidate {
+	first := map[int64]journal.Record{}
+	var h search.History
+	for _, r := range all {
+		if _, ok := first[r.Trial.Candidate]; !ok {
+			first[r.Trial.Candidate] = r
+		}
+		if r.Decided > 0 {
+			h.Done = append(h.Done, r.Result)
+		} else {
+			h.Pending = append(h.Pending, r.Trial)
+		}
+	}
+	out := []Candidate{}
+	for _, c := range search.Candidates(h) {
+		r := first[c.ID]
+		x := Candidate{
+			ID: c.ID, Commit: r.Commit, Parent: c.Parent, Strategy: c.Strategy, Description: c.Description, Constants: changed(r.Trial),
+			Decision: string(c.Standing.Decision()), Verdict: c.Standing, Failure: c.Failure, Reason: c.Reason, PeakVRAM: c.Peak, Runs: append([]int64{}, c.Runs...),
+		}
+		if x.Decision == "" {
+			x.Decision = string(search.StandingPending)
+		}
+		if bpb, n := c.Score(); n > 0 {
+			x.ValBPB, x.Scores = &bpb, n
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// changed are the constants of a trial that differ from its parent's.
+func changed(t search.Trial) map[string]search.Value {
+	out := map[string]search.Value{}
+	for _, c := range t.Constants {
+		for _, name := range t.Changed {
+			if name == c.Name {
+				out[c.Name] = c.Value
+			}
+		}
+	}
+	return out
+}
