@@ -108,7 +108,7 @@ part_hang() {
   "$PYTHON" - "$WORK/hang/state" "$before" "$after" <<'EOF' && verdict hang 1 "killed, memory back within 1 s" || verdict hang 0 "see above"
 import json, re, subprocess, sys
 state, before, after = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", state, "trials", "--json"]))[0]
+trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", state, "trials", "--runs", "--json"]))[0]
 note = " ".join(trial["flags"])
 seconds = [float(s) for s in re.findall(r"([0-9.]+) s", note)]
 print(f"MiB in use before {before}, after {after}; peak by NVML {trial['peak_vram_bytes'] >> 20} MiB; {note}")
@@ -128,7 +128,7 @@ part_ten() {
   daemon ten trials
   echo "MiB in use before $before, after $after"
   local scored
-  scored=$(daemon ten trials --json | grep -c '"status": "completed"')
+  scored=$(daemon ten trials --runs --json | grep -c '"status": "completed"')
   verdict ten "$([ "$scored" = 10 ] && [ $((after - before)) -le 64 ] && [ $((before - after)) -le 64 ] && echo 1)" "$scored of 10 trials scored, $before MiB before, $after MiB after"
 }
 
@@ -154,7 +154,7 @@ part_caches() {
 import json, subprocess, sys
 beside = {}
 for kind in ("cold", "kept", "lost"):
-    trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", f"{sys.argv[1]}/caches-{kind}/state", "trials", "--json"]))[0]
+    trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", f"{sys.argv[1]}/caches-{kind}/state", "trials", "--runs", "--json"]))[0]
     beside[kind] = trial["wall_seconds"] - trial["training_seconds"]
     print(f"{kind}: {beside[kind]:.1f} s beside the counted {trial['training_seconds']:.1f} s")
 assert beside["kept"] < 0.6 * beside["lost"], beside
@@ -167,7 +167,7 @@ two_trials() { # two_trials NAME WORKSPACE SPACE
   daemon "$1" trials
   for id in 1 2; do daemon "$1" show "$id"; done
   local scored
-  scored=$(daemon "$1" trials --json | grep -c '"status": "completed"')
+  scored=$(daemon "$1" trials --runs --json | grep -c '"status": "completed"')
   verdict "$1" "$([ "$scored" = 2 ] && echo 1)" "$scored of 2 trials scored under the daemon"
 }
 
@@ -290,7 +290,7 @@ part_overhead() {
       TORCHINDUCTOR_CACHE_DIR=$WORK/plain/inductor TRITON_CACHE_DIR=$WORK/plain/triton PYTHONPATH=${SITE:-} \
         "$PYTHON" scripts/gpu/overhead.py plain "$results" "$name" "${PLAIN:-2}" "$WORK/$name/plain" "$constant" "$start" "$step"
       local done_already
-      done_already=$(daemon "$name" trials --json 2>/dev/null | grep -c '"status": "completed"' || true)
+      done_already=$(daemon "$name" trials --runs --json 2>/dev/null | grep -c '"status": "completed"' || true)
       [ "$done_already" -ge "${TRIALS:-6}" ] ||
         PYTHONPATH=${SITE:-} daemon "$name" run --trials $((${TRIALS:-6} - done_already)) >"$WORK/$name/log" 2>&1 || tail -5 "$WORK/$name/log"
       "$PYTHON" scripts/gpu/overhead.py report "$results" "$name" "$WORK/$name/state" &&

@@ -66,7 +66,7 @@ bin/autoresearchd --config "$scratch/autoresearch.toml" trials
 python3 - "$scratch/state" "$trials" <<'EOF'
 import json, pathlib, subprocess, sys
 state = pathlib.Path(sys.argv[1])
-rows = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", str(state), "trials", "--json"]))
+rows = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", str(state), "trials", "--runs", "--json"]))
 assert len(rows) == int(sys.argv[2]) and all(row["decision"] for row in rows), rows
 ledger = json.loads((state / "llm.json").read_text())
 print("the ledger:", json.dumps(ledger))

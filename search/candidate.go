@@ -48,10 +48,11 @@ type Candidate struct {
 	Description string
 	Runs        []int64 // finished ones, in the order of decisions
 	Standing    Standing
-	Failure     Status // of one that has no score: how its last run ended
-	Reason      string // of the standing, in words, with the numbers
-	By          int64  // the trial whose end decided it; 0: pending
-	Peak        int64  // largest peak of its runs with a score, in bytes
+	Failure     Status  // of one that has no score: how its last run ended
+	Reason      string  // of the standing, in words, with the numbers
+	By          int64   // the trial whose end decided it; 0: pending
+	Peak        int64   // largest peak of its runs with a score, in bytes
+	Interval    float64 // half of Score's 95 % interval, by the noise of the study; 0: it has no score
 
 	scored    []run
 	tried     int  // runs after the first score, with or without one
@@ -134,6 +135,12 @@ func (l *ledger) overtake(by int64) {
 // runs' decisions, and after them those whose first run is under way.
 func Candidates(h History) []*Candidate {
 	l := newLedger(h)
+	sigma, freedom := l.noise()
+	for _, c := range l.all {
+		if _, n := c.Score(); n > 0 {
+			c.Interval = StudentT(0.975, freedom) * sigma / math.Sqrt(float64(n))
+		}
+	}
 	return append(l.all[:len(l.all):len(l.all)], l.begun...)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"image/png"
 	"os"
 	"regexp"
@@ -40,12 +41,28 @@ func TestCommandsOnARecord(t *testing.T) {
 
 	var rows []map[string]any
 	must(t, json.Unmarshal([]byte(s.ok("trials", "--json")), &rows))
-	words := []string{}
 	for _, r := range rows {
-		for _, key := range []string{"id", "commit", "parent", "strategy", "description", "constants", "seed", "status", "decision", "reason", "val_bpb",
-			"peak_vram_bytes", "tokens", "num_steps", "training_seconds", "wall_seconds", "phases", "started_at"} {
+		for _, key := range []string{"id", "commit", "parent", "strategy", "description", "constants", "decision", "verdict", "reason", "val_bpb", "interval", "runs"} {
 			if _, ok := r[key]; !ok {
 				t.Errorf("trials --json lacks %s: %v", key, r)
+			}
+		}
+	}
+	verdicts := []string{}
+	for _, r := range rows {
+		verdicts = append(verdicts, fmt.Sprint(r["decision"], " ", r["verdict"]))
+	}
+	if got := strings.Join(verdicts, ", "); got != "keep kept, pending interrupted, keep kept, discard discarded, crash crashed" {
+		t.Errorf("verdicts: %s", got)
+	}
+	rows = nil
+	must(t, json.Unmarshal([]byte(s.ok("trials", "--runs", "--json")), &rows))
+	words := []string{}
+	for _, r := range rows {
+		for _, key := range []string{"id", "candidate", "commit", "parent", "strategy", "description", "constants", "seed", "status", "decision", "reason", "val_bpb",
+			"peak_vram_bytes", "tokens", "num_steps", "training_seconds", "wall_seconds", "phases", "started_at"} {
+			if _, ok := r[key]; !ok {
+				t.Errorf("trials --runs --json lacks %s: %v", key, r)
 			}
 		}
 		words = append(words, r["decision"].(string))

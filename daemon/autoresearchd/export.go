@@ -152,7 +152,7 @@ func (g *globals) exportCommand() *cobra.Command {
 		Long: `Export the record for other tools:
 
   csv          a row for each finished trial, every constant in a column of its own
-  jsonl        an object a line, as in "trials --json", with all constants and the training curve
+  jsonl        an object a line, as in "trials --runs --json", with all constants and the training curve
   mlflow       an MLflow file store (a folder): each trial a run with its parameters, metrics and
                train.py. MLflow 3.17 opens it with MLFLOW_ALLOW_FILE_STORE=true
   tensorboard  event files (a folder): scores over trials, and the training loss of what was kept`,

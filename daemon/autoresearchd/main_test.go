@@ -220,7 +220,7 @@ func (s *fixture) stable(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// trials are the rows of `trials --json`.
+// trials are the rows of `trials --runs --json`.
 type row struct {
 	ID          int64              `json:"id"`
 	Commit      string             `json:"commit"`
@@ -239,7 +239,7 @@ type row struct {
 func (s *fixture) trials() []row {
 	s.t.Helper()
 	var rows []row
-	must(s.t, json.Unmarshal([]byte(s.ok("trials", "--json")), &rows))
+	must(s.t, json.Unmarshal([]byte(s.ok("trials", "--runs", "--json")), &rows))
 	return rows
 }
 

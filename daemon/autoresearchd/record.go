@@ -161,7 +161,8 @@ func printStatus(w io.Writer, now supervisor.Status) {
 
 func (g *globals) trialsCommand() *cobra.Command {
 	var which choice
-	c := &cobra.Command{Use: "trials", Short: "the table of trials", Args: cobra.NoArgs,
+	runs := false
+	c := &cobra.Command{Use: "trials", Short: "the table of what was tried", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, _, err := g.reader()
 			if err != nil {
@@ -169,16 +170,28 @@ func (g *globals) trialsCommand() *cobra.Command {
 			}
 			defer r.Close()
 			all, err := r.Trials()
-			if err == nil {
-				all, err = which.of(all)
-			}
 			if err != nil {
 				return err
 			}
+			of := map[int64]record.Candidate{}
+			if !runs {
+				candidates := record.Candidates(all)
+				for _, c := range candidates {
+					of[c.ID] = c
+				}
+				all = record.Rows(all, candidates)
+			}
+			if all, err = which.of(all); err != nil {
+				return err
+			}
 			if g.json {
-				out := make([]record.Trial, 0, len(all))
+				out := make([]any, 0, len(all))
 				for _, rec := range all {
-					out = append(out, record.New(rec))
+					if c, ok := of[rec.Trial.ID]; ok {
+						out = append(out, c)
+					} else {
+						out = append(out, record.New(rec))
+					}
 				}
 				return printJSON(cmd.OutOrStdout(), out)
 			}
@@ -187,14 +200,48 @@ func (g *globals) trialsCommand() *cobra.Command {
 			if t.Live {
 				width, _ = t.Size()
 			}
+			lines := trialTable(all, width)
+			if !runs {
+				lines = candidateTable(all, of, width)
+			}
 			w := bufio.NewWriter(cmd.OutOrStdout())
-			for _, line := range trialTable(all, width) {
+			for _, line := range lines {
 				fmt.Fprintln(w, strings.TrimRight(t.Render(line), " "))
 			}
 			return w.Flush()
 		}}
 	which.flags(c)
+	c.Flags().BoolVar(&runs, "runs", false, "a row a run, not a row a candidate")
 	return g.reads(c)
+}
+
+// candidateTable is the record in columns, a row a candidate, for a window of
+// this width (0: no window).
+func candidateTable(rows []journal.Record, of map[int64]record.Candidate, width int) []terminal.Line {
+	columns := []terminal.Column{
+		{Title: "ID", Right: true}, {Title: "COMMIT", Drop: 1}, {Title: "VAL_BPB", Right: true}, {Title: "RUNS", Right: true, Drop: 4}, {Title: "VERDICT"},
+		{Title: "VRAM", Right: true, Drop: 3}, {Title: "TIME", Right: true, Drop: 5}, {Title: "STRATEGY", Drop: 2}, {Title: "DESCRIPTION"},
+	}
+	var lines []terminal.Line
+	for _, r := range rows {
+		c := of[r.Trial.ID]
+		score, vram, verdict := "--", "--", verdictOf(c)
+		if c.ValBPB != nil {
+			score = fmt.Sprintf("%.6f", *c.ValBPB)
+		}
+		if c.PeakVRAM > 0 {
+			vram = fmt.Sprintf("%.1f GiB", float64(c.PeakVRAM)/(1<<30))
+		}
+		if len(c.Runs) == 0 {
+			verdict = "running"
+		}
+		colour := colourOf(r)
+		lines = append(lines, terminal.Line{
+			{Text: strconv.FormatInt(c.ID, 10)}, {Text: fmt.Sprintf("%.7s", c.Commit), Style: terminal.Dim}, {Text: score, Style: colour}, {Text: strconv.Itoa(len(c.Runs))}, {Text: verdict, Style: colour},
+			{Text: vram}, {Text: ago(seconds(r.Outcome.WallSeconds))}, {Text: terminal.Cut(foreign(c.Strategy), 20)}, {Text: terminal.Cut(foreign(c.Description), 100)},
+		})
+	}
+	return terminal.Table(columns, lines, width, 24)
 }
 
 // trialTable is the record in columns, for a window of this width (0: no

@@ -254,9 +254,12 @@ func TestNoTerminal(t *testing.T) {
 			t.Errorf("%q prints %q", command, out)
 		}
 	}
-	out := s.ok("--state", s.path("state"), "trials")
+	if runs := s.ok("--state", s.path("state"), "trials", "--runs"); strings.Count(runs, "\n") != 41 {
+		t.Errorf("40 runs:\n%s", runs)
+	}
+	out := s.ok("--state", s.path("state"), "trials") // two are second and third runs
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 41 || !strings.Contains(lines[0], "COMMIT") {
+	if len(lines) != 39 || !strings.Contains(lines[0], "COMMIT") {
 		t.Errorf("%d lines:\n%s", len(lines), out)
 	}
 	cmd := s.command("--state", s.path("state"), "status", "-w")

@@ -138,6 +138,9 @@ func TestChoice(t *testing.T) {
 	if len(lines) != 13 {
 		t.Fatalf("%d lines:\n%s", len(lines), all)
 	}
+	if runs := s.ok(s.of("trials", "--runs")...); strings.Count(runs, "\n") != 13 || !strings.Contains(runs, " keep ") {
+		t.Errorf("--runs shows\n%s", runs)
+	}
 	for _, c := range []struct{ args, want string }{
 		{"trials -n 3", "10 11 12"},
 		{"trials -n 20", "1 2 3 4 5 6 7 8 9 10 11 12"},
@@ -150,7 +153,7 @@ func TestChoice(t *testing.T) {
 	for _, line := range strings.Split(s.ok(s.of("trials", "-n", "20", "--sort", "val_bpb", "--keep")...), "\n")[1:] {
 		if f := strings.Fields(line); len(f) > 3 {
 			kept, scores = append(kept, f[0]), append(scores, f[2])
-			if f[3] != "keep" {
+			if f[4] != "kept" {
 				t.Errorf("--keep shows %s", line)
 			}
 		}
@@ -160,7 +163,7 @@ func TestChoice(t *testing.T) {
 			t.Errorf("--sort val_bpb shows %v", scores)
 		}
 	}
-	if n := strings.Count(all, " keep "); n < 2 || len(kept) != n {
+	if n := strings.Count(all, " kept "); n < 2 || len(kept) != n {
 		t.Errorf("kept %v of\n%s", kept, all)
 	}
 	if got := ids("trials", "--sort", "val_bpb", "-n", "1"); got != kept[0] {

@@ -57,7 +57,7 @@ func TestAPI(t *testing.T) {
 	trial(3)
 	s.hold()
 	var listed []map[string]any
-	must(t, json.Unmarshal([]byte(s.ok("trials", "--json")), &listed))
+	must(t, json.Unmarshal([]byte(s.ok("trials", "--runs", "--json")), &listed))
 	shown := get("trials?order=asc&limit=3")["trials"].([]any)
 	for i := range 3 {
 		if !reflect.DeepEqual(shown[i], any(listed[i])) {

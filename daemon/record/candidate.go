@@ -19,9 +19,40 @@ type Candidate struct {
 	Failure     search.Status           `json:"failure,omitempty"` // of one without a score: how its last run ended
 	Reason      string                  `json:"reason"`
 	ValBPB      *float64                `json:"val_bpb"`         // the mean of its runs on the kind of devices on which it was chosen
+	Interval    float64                 `json:"interval"`        // half of val_bpb's 95 % interval
 	Scores      int                     `json:"scores"`          // of which that is the mean
 	PeakVRAM    int64                   `json:"peak_vram_bytes"` // the largest of its runs
 	Runs        []int64                 `json:"runs"`            // that are over
+}
+
+// Rows stand for candidates where records of trials are put in order: each is its
+// first run's, with the candidate's mean, its largest memory, the time that all
+// of its runs took, and its decision.
+func Rows(all []journal.Record, candidates []Candidate) []journal.Record {
+	of := map[int64]journal.Record{}
+	for _, r := range all {
+		id := r.Trial.Candidate
+		row, ok := of[id]
+		if !ok {
+			row = r
+			row.Outcome.WallSeconds = 0
+		}
+		row.Outcome.WallSeconds += r.Outcome.WallSeconds
+		of[id] = row
+	}
+	var out []journal.Record
+	for _, c := range candidates {
+		r := of[c.ID]
+		r.Trial.ID, r.Decision.Reason, r.Outcome.PeakVRAM = c.ID, c.Reason, c.PeakVRAM
+		if r.Decision.Verdict = search.Verdict(c.Decision); c.Verdict.Decision() == "" {
+			r.Decision.Verdict = ""
+		}
+		if c.ValBPB != nil {
+			r.Outcome.Status, r.Outcome.ValBPB = search.Completed, *c.ValBPB
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // Candidates are those of a study's trials, in the order in which they began to
@@ -44,7 +75,7 @@ func Candidates(all []journal.Record) []Candidate {
 		r := first[c.ID]
 		x := Candidate{
 			ID: c.ID, Commit: r.Commit, Parent: c.Parent, Strategy: c.Strategy, Description: c.Description, Constants: changed(r.Trial),
-			Decision: string(c.Standing.Decision()), Verdict: c.Standing, Failure: c.Failure, Reason: c.Reason, PeakVRAM: c.Peak, Runs: append([]int64{}, c.Runs...),
+			Decision: string(c.Standing.Decision()), Verdict: c.Standing, Failure: c.Failure, Reason: c.Reason, Interval: c.Interval, PeakVRAM: c.Peak, Runs: append([]int64{}, c.Runs...),
 		}
 		if x.Decision == "" {
 			x.Decision = string(search.StandingPending)

@@ -16,7 +16,7 @@ from datetime import datetime
 
 def trials(binary, state):
     """The finished trials of a state directory, in the order of their ends (s since the epoch)."""
-    record = json.loads(subprocess.check_output([binary, "--state", state, "trials", "--json"]))
+    record = json.loads(subprocess.check_output([binary, "--state", state, "trials", "--runs", "--json"]))
     for trial in record:
         begun = re.sub(r"(\.\d{6})\d+", r"\1", trial["started_at"]).replace("Z", "+00:00")
         trial["ended"] = datetime.fromisoformat(begun).timestamp() + trial["wall_seconds"]

@@ -48,7 +48,7 @@ def plain(results, name, runs, workspace, constant, start, step):
 
 
 def runs_of(state):
-    command = ["bin/autoresearchd", "--state", state, "trials", "--json"]
+    command = ["bin/autoresearchd", "--state", state, "trials", "--runs", "--json"]
     runs = sorted(json.loads(subprocess.check_output(command)), key=lambda r: r["id"])
     for run in runs:
         began = datetime.datetime.fromisoformat(run["started_at"])
