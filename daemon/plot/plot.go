@@ -34,10 +34,10 @@ type Study struct {
 	Trials   []Trial
 }
 
-// Trial is one mark of the picture.
+// Trial is one mark of the picture: a candidate where it was decided.
 type Trial struct {
-	ID          int64
-	Hours       float64 // from the study's beginning to the trial's end
+	ID          int64   // of the trial whose end decided it
+	Hours       float64 // from the study's beginning to that trial's end
 	ValBPB      float64
 	Scored      bool    // ValBPB means something
 	Level       float64 // what was known of the champion's val_bpb when it had ended; 0: the lowest kept score
@@ -110,7 +110,7 @@ var (
 )
 
 // Staircase writes a picture of the study: every trial by its number (or the
-// time of its end) and score, the best so far as a line, the kept ones with
+// time of its end) and score, the champions' means as a line, the kept ones with
 // their descriptions.
 func Staircase(w io.Writer, s Study, as Style) error {
 	v := newView(s, as)
@@ -172,7 +172,7 @@ type view struct {
 	beyond     []Trial // scored above the visible range
 	crashed    []Trial
 	stairs     []Trial // kept trials that lowered the best
-	levels     []level // the best so far, where it changes
+	levels     []level // the champion's mean, where it changes
 	ymin, ymax float64
 }
 
@@ -342,7 +342,7 @@ func header(c draw.Canvas, v *view) {
 	bold := style(13.5, v.ink)
 	bold.Font.Weight = font.WeightBold
 	bold.YAlign = text.YTop
-	title := plural(v.total, "trial")
+	title := plural(v.total, "candidate")
 	if v.tag != "" {
 		title = v.tag + ": " + title
 	}
@@ -372,12 +372,12 @@ func header(c draw.Canvas, v *view) {
 	glyph := func(g draw.GlyphStyle) func(vg.Point) {
 		return func(at vg.Point) { c.DrawGlyphNoClip(g, at) }
 	}
-	entry(len(v.levels) > 0, stroke(v.stairLine()), 25, "best so far")
+	entry(len(v.levels) > 0, stroke(v.stairLine()), 25, "champion, mean of its runs")
 	entry(finite(v.baseline), stroke(v.baseLine()), 25, fmt.Sprintf("baseline %.6f", v.baseline))
 	entry(len(v.kept) > 0, glyph(v.keptDot(4)), 6, "kept")
 	entry(len(v.discarded) > 0, glyph(v.discardDot(3.2)), 6, "discarded")
 	entry(len(v.beyond) > 0, glyph(v.beyondMark(3.4)), 6, plural(len(v.beyond), "score")+" beyond the scale")
-	entry(len(v.crashed) > 0, glyph(v.crashMark(3.4)), 6, plural(len(v.crashed), "trial")+" without a score")
+	entry(len(v.crashed) > 0, glyph(v.crashMark(3.4)), 6, plural(len(v.crashed), "candidate")+" without a score")
 }
 
 func plural(n int, what string) string {

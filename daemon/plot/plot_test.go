@@ -172,7 +172,7 @@ func TestStyles(t *testing.T) {
 				said += string(e)
 			}
 		}
-		if !strings.Contains(said, `</text><script>alert("1")`) || !strings.Contains(said, "nov23: 40 trials") {
+		if !strings.Contains(said, `</text><script>alert("1")`) || !strings.Contains(said, "nov23: 40 candidates") {
 			t.Errorf("%s says %q", name, strings.Fields(said))
 		}
 	}

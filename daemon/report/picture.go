@@ -9,25 +9,38 @@ import (
 	"autoresearchd/search"
 )
 
-// Picture is what the staircase of a study shows: its finished trials.
+// Picture is what the staircase of a study shows: its candidates where they were
+// decided, each at the mean of its runs, and the champions' means as they are
+// known now.
 func Picture(study journal.Study, all []journal.Record) plot.Study {
 	p := plot.Study{Tag: study.Tag}
+	hours := map[int64]float64{} // from the study's beginning to a trial's end
 	var begun time.Time
-	levels := levels(all)
-	for i, r := range all {
+	var done []search.Result
+	for _, r := range all {
 		if r.Outcome.Status == "" {
 			continue
-		}
-		bpb, scored := r.Score()
-		if scored && p.Baseline == 0 {
-			p.Baseline = bpb
 		}
 		if begun.IsZero() {
 			begun = r.Trial.StartedAt
 		}
+		hours[r.Trial.ID] = ended(r).Sub(begun).Hours()
+		done = append(done, r.Result)
+	}
+	if baseline, _ := search.Ends(done); baseline != nil {
+		p.Baseline, _ = baseline.Score()
+	}
+	level := 0.0
+	for _, c := range search.Decided(done) {
+		bpb, runs := c.Score()
+		if c.Standing == search.StandingKept {
+			level = bpb
+		}
+		if runs == 0 {
+			bpb = 0
+		}
 		p.Trials = append(p.Trials, plot.Trial{
-			ID: r.Trial.ID, Hours: ended(r).Sub(begun).Hours(), ValBPB: bpb, Scored: scored, Level: levels[i],
-			Verdict: r.Decision.Verdict, Description: r.Trial.Proposal.Description,
+			ID: c.By, Hours: hours[c.By], ValBPB: bpb, Scored: runs > 0, Level: level, Verdict: c.Standing.Decision(), Description: c.Description,
 		})
 	}
 	return p

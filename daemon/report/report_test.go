@@ -296,3 +296,29 @@ func TestMany(t *testing.T) {
 		t.Errorf("%d bytes", b.Len())
 	}
 }
+
+// TestPicture has no mark off the line that is kept, and none below it that is
+// not: each is a candidate, where it was decided.
+func TestPicture(t *testing.T) {
+	r := studyOf(5, func(i int) string { return fmt.Sprint(i) })
+	set := func(i int, bpb float64, verdict search.Verdict, again int64) {
+		rec := &r.all[i]
+		rec.Outcome.ValBPB, rec.Decision.Verdict = bpb, verdict
+		rec.Outcome.Status = search.Completed
+		if again > 0 {
+			rec.Trial.Proposal = search.Proposal{Strategy: search.Confirm, Parent: again}
+		}
+	}
+	set(0, 1.0, search.Keep, 0)
+	set(1, 0.90, search.Discard, 0) // promising
+	set(2, 0.98, search.Keep, 2)    // confirmed, at 0.94
+	set(3, 0.93, search.Discard, 0) // promising
+	set(4, 0.97, search.Discard, 4) // luck, at 0.95
+	got := ""
+	for _, m := range Picture(journal.Study{}, r.all).Trials {
+		got += fmt.Sprintf("%d %.2f %.2f %s; ", m.ID, m.ValBPB, m.Level, m.Verdict)
+	}
+	if want := "1 1.00 1.00 keep; 3 0.94 0.94 keep; 5 0.95 0.94 discard; "; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
