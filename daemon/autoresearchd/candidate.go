@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/record"
+	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
 
@@ -67,4 +69,27 @@ func runOf(c record.Candidate, id int64) int {
 		return i + 1
 	}
 	return len(c.Runs) + 1
+}
+
+// triedWords counts candidates, and says of those that failed what ended them.
+func triedWords(n supervisor.Tried, runs int) string {
+	words := fmt.Sprintf("%s in %s: %d kept, %d discarded", count(n.Total, "candidate"), count(runs, "run"), n.Kept, n.Discarded)
+	for _, more := range []struct {
+		n    int
+		what string
+	}{{n.Refuted, "refuted"}, {n.Pending, "pending"}, {n.Interrupted, "interrupted"}} {
+		if more.n > 0 {
+			words += fmt.Sprintf(", %d %s", more.n, more.what)
+		}
+	}
+	var kinds []string
+	for _, s := range search.Statuses {
+		if k := n.Failures[s]; k > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", k, s))
+		}
+	}
+	if n.Failed > 0 {
+		words += fmt.Sprintf(", %d failed (%s)", n.Failed, strings.Join(kinds, ", "))
+	}
+	return words
 }

@@ -79,7 +79,7 @@ func TestCommandsOnARecord(t *testing.T) {
 
 	var now map[string]any
 	must(t, json.Unmarshal([]byte(s.ok("status", "--json")), &now))
-	for _, key := range []string{"study", "state", "champion", "seats", "trials", "rate_per_hour"} {
+	for _, key := range []string{"study", "state", "champion", "seats", "candidates", "trials", "rate_per_hour"} {
 		if _, ok := now[key]; !ok {
 			t.Errorf("status --json lacks %s", key)
 		}
@@ -102,10 +102,10 @@ func TestCommandsOnARecord(t *testing.T) {
 		"step 00013":                           {"log", "3"},
 		`layers "fall" # apart`:                {"log", "5"},
 		"2.020000":                             {"trials"},
-		"2 keep, 2 discard, 1 crash":           {"status"},
-		"population = 16":                      {"strategies"},
-		"is sound":                             {"check"},
-		"searched in train.py at commit":       {"check"},
+		"5 candidates in 5 runs: 2 kept, 1 discarded, 1 interrupted, 1 failed (1 crashed); ": {"status"},
+		"population = 16":                {"strategies"},
+		"is sound":                       {"check"},
+		"searched in train.py at commit": {"check"},
 	} {
 		if got := s.ok(command...); !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q:\n%s", command, want, got)

@@ -155,7 +155,7 @@ func printStatus(w io.Writer, now supervisor.Status) {
 		}
 	}
 	t := now.Trials
-	line("trials", "%d: %d keep, %d discard, %d crash; %.1f an hour", t.Total, t.Keep, t.Discard, t.Crash, now.Rate)
+	line("tried", "%s; %.1f runs an hour", triedWords(now.Tried, t.Total), now.Rate)
 	line("next", "%s", now.Next)
 }
 

@@ -23,6 +23,7 @@ type Status struct {
 	Claim    *search.Claim `json:"claim,omitempty"`   // what the judge says of the champion, if it can
 	Pruning  *prune.Tally  `json:"pruning,omitempty"` // what came of ending hopeless trials early, if any was
 	Seats    []SeatStatus  `json:"seats"`             // where trials run, also where there is one; empty where no daemon runs
+	Tried    Tried         `json:"candidates"`
 	Trials   TrialCounts   `json:"trials"`
 	Rate     float64       `json:"rate_per_hour"`
 	Next     string        `json:"next"`
@@ -96,6 +97,40 @@ type RunningStatus struct {
 	Curve       [][2]float64  `json:"curve,omitempty"` // share of the budget, loss
 }
 
+// Tried counts the candidates that have a finished run, by what they have come to.
+type Tried struct {
+	Total       int                   `json:"total"`
+	Pending     int                   `json:"pending"` // promising, and to run again
+	Kept        int                   `json:"kept"`
+	Discarded   int                   `json:"discarded"`
+	Refuted     int                   `json:"refuted"`
+	Failed      int                   `json:"failed"`
+	Interrupted int                   `json:"interrupted"`
+	Failures    map[search.Status]int `json:"failures,omitempty"` // of those that failed, by what ended them
+}
+
+func (t *Tried) add(c *search.Candidate) {
+	t.Total++
+	switch c.Standing {
+	case search.StandingPending:
+		t.Pending++
+	case search.StandingKept:
+		t.Kept++
+	case search.StandingDiscarded:
+		t.Discarded++
+	case search.StandingRefuted:
+		t.Refuted++
+	case search.StandingInterrupted:
+		t.Interrupted++
+	default:
+		t.Failed++
+		if t.Failures == nil {
+			t.Failures = map[search.Status]int{}
+		}
+		t.Failures[c.Failure]++
+	}
+}
+
 // TrialCounts counts finished trials.
 type TrialCounts struct {
 	Total   int `json:"total"`
@@ -129,24 +164,31 @@ type Board struct {
 	stands standing
 }
 
-// standing is what is known of the champion after a number of trials.
+// standing is what is known of the candidates and the champion after a number of trials.
 type standing struct {
 	trials int
 	judge  search.Judge
 	level  float64 // its val_bpb, the mean of its runs
 	runs   int
 	start  float64 // the baseline's, in the same way
+	tried  Tried
 	pruned prune.Tally
 	claim  *search.Claim // what the judge says of it, if it can
 }
 
-// standing computes it once for the same trials and judge. There is a champion.
+// standing computes it once for the same trials and judge.
 func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stands.trials != len(done) || b.stands.judge != judge {
 		b.stands = standing{trials: len(done), judge: judge, pruned: prune.Count(done)}
+		for _, c := range search.Candidates(search.History{Done: done}) {
+			b.stands.tried.add(c)
+		}
 		baseline, champion := search.Ends(done)
+		if champion == nil {
+			return b.stands
+		}
 		b.stands.start, _ = baseline.Score()
 		b.stands.level, b.stands.runs = champion.Score()
 		if j, ok := judge.(search.Claimer); ok {
@@ -201,8 +243,9 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 		}
 	}
 	st.Rate = search.PerHour(h.Done)
+	known := b.standing(h.Done, judge)
+	st.Tried = known.tried
 	if champion != nil {
-		known := b.standing(h.Done, judge)
 		st.Claim, st.Study.Baseline = known.claim, known.start
 		if known.pruned.Condemned > 0 {
 			st.Pruning = &known.pruned
