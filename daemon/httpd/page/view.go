@@ -46,6 +46,7 @@ type status struct {
 	Champion *struct {
 		ID          int64   `json:"id"`
 		ValBPB      float64 `json:"val_bpb"`
+		Claim       string  `json:"claim"`
 		Description string  `json:"description"`
 	} `json:"champion"`
 	Seats []struct {
@@ -124,7 +125,7 @@ func (v *view) facts(s *status) {
 		v.BestNote = fmt.Sprintf("trial %d %s", c.ID, short(c.Description))
 		v.Title = v.Best + " · " + v.Tag
 		if s.Study.Baseline > 0 {
-			v.Gain = strings.Replace(fmt.Sprintf("%+.6f", c.ValBPB-s.Study.Baseline), "-", "−", 1)
+			v.Gain = strings.TrimSpace(strings.Replace(fmt.Sprintf("%+.6f %s", c.ValBPB-s.Study.Baseline, c.Claim), "-", "−", 1))
 		}
 	}
 	v.GainNote = "no trial has finished yet"

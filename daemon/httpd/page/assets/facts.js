@@ -43,8 +43,7 @@ function best(s) {
     put("best-note", "no trial has a score yet");
     return;
   }
-  const half = s.claim?.interval;
-  put("best", bpb(c.val_bpb), half ? h("small", {}, ` \u00b1 ${half.toFixed(6)}`) : "");
+  put("best", bpb(c.val_bpb), c.runs > 1 ? h("small", {}, ` mean of ${c.runs} runs`) : "");
   put("best-note", h("a", { href: `#/trial/${c.id}` }, `trial ${c.id}`), " ", say(c.description));
   byId("best").title = s.claim?.words ?? "";
 }
@@ -53,7 +52,7 @@ function gain(s) {
   const from = s?.study?.baseline_val_bpb ?? store.baseline;
   const t = s?.trials ?? { total: 0 };
   const delta = s?.champion && from ? s.champion.val_bpb - from : null;
-  put("gain", delta === null ? "\u2013" : signed(delta), delta ? h("small", {}, ` ${signed((100 * delta) / from, 2)}\u202f%`) : "");
+  put("gain", delta === null ? "\u2013" : signed(delta), delta ? h("small", {}, ` ${signed((100 * delta) / from, 2)}\u202f%`) : "", delta && s.champion.claim ? h("small", {}, ` ${s.champion.claim}`) : "");
   const tried = t.total ? `${plural(t.total, "trial")}: ${whole(t.keep)} kept, ${whole(t.discard)} discarded, ${whole(t.crash)} crashed` : "no trial has finished yet";
   const hourly = s?.gain_per_gpu_hour;
   put("gain-note", dotted(tried, hourly > 0 ? `${hourly.toFixed(6)} a GPU-hour` : ""));
