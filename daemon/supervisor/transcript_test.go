@@ -147,8 +147,23 @@ func (p *play) flush() string {
 	defer p.mu.Unlock()
 	text := p.out.String()
 	p.out.Reset()
-	return p.stable(text)
+	return p.stable(gatesFirst(text))
 }
+
+// gatesFirst puts the opening of a gate before what else happens at that moment:
+// the trial at the gate and its neighbour's end go on side by side.
+func gatesFirst(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	clock := func(line string) string { return line[:strings.IndexByte(line+" ", ' ')] }
+	for i := range lines {
+		for at := i; at > 0 && strings.Contains(lines[at], gateOpens) && clock(lines[at]) == clock(lines[at-1]) && !strings.Contains(lines[at-1], gateOpens); at-- {
+			lines[at], lines[at-1] = lines[at-1], lines[at]
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+const gateOpens = " the gate opens for trial "
 
 var hashes = regexp.MustCompile(`\b([0-9a-f]{40}|[0-9a-f]{7})\b`)
 
@@ -709,7 +724,7 @@ func (s *stage) Run(ctx context.Context, o trainer.Order, observe func(trainer.E
 			return search.Outcome{Status: search.Interrupted, Detail: "ended from outside"}, nil
 		case <-gate:
 			gate = nil
-			s.p.print(fmt.Sprintf("%sthe gate opens for trial %d", s.p.clock(), o.ID))
+			s.p.print(fmt.Sprint(s.p.clock(), gateOpens[1:], o.ID))
 		case a := <-do:
 			if a.event == nil {
 				s.set(o.ID, nil)
