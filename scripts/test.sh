@@ -88,9 +88,11 @@ real() {
   rm -rf "$study/state"
   git -C "$study/workspace" for-each-ref --format='delete %(refname)' refs/heads/autoresearch refs/autoresearch |
     git -C "$study/workspace" update-ref --stdin
-  # No deadline is near: a loaded machine may take its time.
+  # No deadline is near: a loaded machine may take its time. The rule decides every
+  # candidate by its first run, so that each has a row.
   bin/autoresearchd --config "$study/autoresearch.toml" run --trials 3 \
     --set 'trial.budget="20 steps"' --set 'http.listen=""' --set search.strategy='"evolution"' \
+    --set 'judge.rule="greedy"' \
     --set 'watchdog.startup="20m"' --set 'watchdog.compile="20m"' --set 'watchdog.stall="20m"' \
     --set 'watchdog.evaluate="20m"' --set 'watchdog.exit="20m"' --set 'watchdog.total="1h"'
   python3 - "$study/state/results.tsv" <<'EOF'
