@@ -5,7 +5,6 @@
 package mcp
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -227,24 +226,15 @@ func (s Study) get(ctx context.Context, path string, q url.Values, without ...st
 		return "", err
 	}
 	defer done()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Path: api.Prefix + path, RawQuery: q.Encode()}).String(), nil)
+	body, err := api.Get(ctx, h, (&url.URL{Path: api.Prefix + path, RawQuery: q.Encode()}).String())
 	if err != nil {
 		return "", err
 	}
-	a := &answer{header: http.Header{}, code: http.StatusOK}
-	h.ServeHTTP(a, r)
-	if a.code != http.StatusOK {
-		var fault struct{ Error string }
-		if json.Unmarshal(a.body.Bytes(), &fault) != nil || fault.Error == "" {
-			fault.Error = http.StatusText(a.code)
-		}
-		return "", errors.New(fault.Error)
-	}
 	if len(without) == 0 {
-		return a.body.String(), nil
+		return string(body), nil
 	}
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(a.body.Bytes(), &fields); err != nil {
+	if err := json.Unmarshal(body, &fields); err != nil {
 		return "", err
 	}
 	for name := range fields {
@@ -288,14 +278,3 @@ func (s Study) field(ctx context.Context, id, name string) (string, error) {
 	err = json.Unmarshal(fields[name], &text)
 	return text, err
 }
-
-// answer keeps what a handler writes.
-type answer struct {
-	header http.Header
-	code   int
-	body   bytes.Buffer
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) WriteHeader(code int)        { a.code = code }
-func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }

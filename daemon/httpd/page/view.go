@@ -1,9 +1,9 @@
 package page
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"autoresearchd/daemon/httpd/api"
 	"autoresearchd/daemon/trainer"
 )
 
@@ -177,31 +178,9 @@ func short(s string) string {
 
 // ask decodes the API's answer to a path.
 func (p *Page) ask(ctx context.Context, path string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	body, err := api.Get(ctx, p.api, path)
 	if err != nil {
-		return err
+		return errors.New(trainer.Inert(err.Error()))
 	}
-	a := answer{header: http.Header{}, code: http.StatusOK}
-	p.api.ServeHTTP(&a, r)
-	if a.code != http.StatusOK {
-		var said struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(a.body.Bytes(), &said) != nil || said.Error == "" {
-			said.Error = fmt.Sprintf("%s answered %d", path, a.code)
-		}
-		return fmt.Errorf("%s", trainer.Inert(said.Error))
-	}
-	return json.Unmarshal(a.body.Bytes(), into)
+	return json.Unmarshal(body, into)
 }
-
-// answer keeps what a handler writes.
-type answer struct {
-	header http.Header
-	code   int
-	body   bytes.Buffer
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) WriteHeader(code int)        { a.code = code }
-func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
