@@ -70,6 +70,18 @@ func (c *Candidate) Score() (bpb float64, runs int) {
 	return meanOf(chosen), len(chosen)
 }
 
+// Scores are those of which Score is the mean, in the order of decisions.
+func (c *Candidate) Scores() []float64 {
+	if len(c.scored) == 0 {
+		return nil
+	}
+	var out []float64
+	for _, r := range on(c.chosen(), c.scored) {
+		out = append(out, r.bpb)
+	}
+	return out
+}
+
 func (c *Candidate) kept() bool { return c.Standing == StandingKept }
 
 // decide concludes on a candidate, and notes it as decided last.
@@ -154,6 +166,25 @@ func Ends(done []Result) (baseline, champion *Candidate) {
 		}
 	}
 	return nil, nil
+}
+
+// Reign is a champion's time, which begins when a trial ends.
+type Reign struct {
+	From     int64      // that trial
+	Champion *Candidate // as it is known after all trials
+}
+
+// Reigns returns the champions of finished trials in their order.
+func Reigns(done []Result) []Reign {
+	l := newLedger(History{})
+	var out []Reign
+	for i := range done {
+		before := l.champion
+		if l.add(&done[i]); l.champion != before {
+			out = append(out, Reign{done[i].Trial.ID, l.champion})
+		}
+	}
+	return out
 }
 
 // Decided returns the candidates of finished trials that are decided, in the

@@ -32,6 +32,14 @@ type Study struct {
 	Tag      string
 	Baseline float64 // val_bpb; 0: none
 	Trials   []Trial
+	Steps    []Step // of the champions' line; none: it follows the lowest kept score
+}
+
+// Step is where the line goes on at another height.
+type Step struct {
+	ID     int64   // of the trial after whose end it does
+	Hours  float64 // from the study's beginning to that
+	ValBPB float64
 }
 
 // Trial is one mark of the picture: a candidate where it was decided.
@@ -39,8 +47,8 @@ type Trial struct {
 	ID          int64   // of the trial whose end decided it
 	Hours       float64 // from the study's beginning to that trial's end
 	ValBPB      float64
-	Scored      bool    // ValBPB means something
-	Level       float64 // what was known of the champion's val_bpb when it had ended; 0: the lowest kept score
+	Scored      bool // ValBPB means something
+	Below       bool // it lies below the line without being a gain: it is drawn as a tick
 	Verdict     search.Verdict
 	Description string // from anywhere: nothing in it is believed
 }
@@ -219,10 +227,10 @@ func newView(s Study, as Style) *view {
 		}
 		scores = append(scores, t.ValBPB)
 	}
-	for _, t := range trials {
-		if n := len(v.levels); finite(t.Level) && t.Level > 0 && (n == 0 || v.levels[n-1].y != t.Level) {
-			v.levels = append(v.levels, level{v.x(t), t.Level})
-			v.best = t.Level
+	for _, x := range s.Steps {
+		if n := len(v.levels); finite(x.ValBPB) && (n == 0 || v.levels[n-1].y != x.ValBPB) {
+			v.levels = append(v.levels, level{v.x(Trial{ID: x.ID, Hours: x.Hours}), x.ValBPB})
+			v.best = x.ValBPB
 		}
 	}
 	if len(v.levels) == 0 {
@@ -376,6 +384,8 @@ func header(c draw.Canvas, v *view) {
 	entry(finite(v.baseline), stroke(v.baseLine()), 25, fmt.Sprintf("baseline %.6f", v.baseline))
 	entry(len(v.kept) > 0, glyph(v.keptDot(4)), 6, "kept")
 	entry(len(v.discarded) > 0, glyph(v.discardDot(3.2)), 6, "discarded")
+	below := slices.ContainsFunc(v.discarded, func(t Trial) bool { return t.Below })
+	entry(below, func(at vg.Point) { c.StrokeLine2(v.lucky(), at.X-3, at.Y, at.X+3, at.Y) }, 6, "discarded, below by luck")
 	entry(len(v.beyond) > 0, glyph(v.beyondMark(3.4)), 6, plural(len(v.beyond), "score")+" beyond the scale")
 	entry(len(v.crashed) > 0, glyph(v.crashMark(3.4)), 6, plural(len(v.crashed), "candidate")+" without a score")
 }
@@ -388,6 +398,7 @@ func plural(n int, what string) string {
 }
 
 func (p palette) stairLine() draw.LineStyle { return line(p.kept, 1.6) }
+func (p palette) lucky() draw.LineStyle     { return line(p.discarded, 1) }
 func (p palette) baseLine() draw.LineStyle  { return line(p.soft, 0.9, 4, 3) }
 
 func (p palette) keptDot(r vg.Length) draw.GlyphStyle {
@@ -427,7 +438,11 @@ func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 		shrink = vg.Length(max(0.5, math.Sqrt(60/float64(v.total))))
 	}
 	for _, t := range v.discarded {
-		c.DrawGlyphNoClip(v.discardDot(max(1.7, 3.2*shrink)), at(t))
+		if p := at(t); t.Below {
+			c.StrokeLine2(v.lucky(), p.X-3, p.Y, p.X+3, p.Y)
+		} else {
+			c.DrawGlyphNoClip(v.discardDot(max(1.7, 3.2*shrink)), p)
+		}
 	}
 	for _, t := range v.beyond {
 		c.DrawGlyphNoClip(v.beyondMark(max(2, 3.4*shrink)), vg.Point{X: toX(v.x(t)), Y: c.Max.Y - 15})

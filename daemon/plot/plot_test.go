@@ -246,15 +246,14 @@ func TestHoursStart(t *testing.T) {
 func TestLevels(t *testing.T) {
 	s := simulated(3)
 	for i, y := range []float64{0.9979, 0.98, 0.984} {
-		s.Trials[i].Scored, s.Trials[i].ValBPB, s.Trials[i].Verdict, s.Trials[i].Level = true, y, search.Keep, []float64{0.9979, 0.985, 0.985}[i]
+		s.Trials[i].Scored, s.Trials[i].ValBPB, s.Trials[i].Verdict = true, y, search.Keep
+		s.Steps = append(s.Steps, Step{ID: int64(i + 1), ValBPB: []float64{0.9979, 0.985, 0.985}[i]})
 	}
 	v := newView(s, Style{})
 	if len(v.levels) != 2 || v.levels[1] != (level{2, 0.985}) || v.best != 0.985 {
 		t.Errorf("levels %v, best %g", v.levels, v.best)
 	}
-	for i := range s.Trials {
-		s.Trials[i].Level = 0
-	}
+	s.Steps = nil
 	if v = newView(s, Style{}); len(v.levels) != 2 || v.levels[1] != (level{2, 0.98}) || v.best != 0.98 {
 		t.Errorf("levels %v, best %g", v.levels, v.best)
 	}

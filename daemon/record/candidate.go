@@ -72,20 +72,24 @@ func Candidates(all []journal.Record) []Candidate {
 	}
 	out := []Candidate{}
 	for _, c := range search.Candidates(h) {
-		r := first[c.ID]
-		x := Candidate{
-			ID: c.ID, Commit: r.Commit, Parent: c.Parent, Strategy: c.Strategy, Description: c.Description, Constants: changed(r.Trial),
-			Decision: string(c.Standing.Decision()), Verdict: c.Standing, Failure: c.Failure, Reason: c.Reason, Interval: c.Interval, PeakVRAM: c.Peak, Runs: append([]int64{}, c.Runs...),
-		}
-		if x.Decision == "" {
-			x.Decision = string(search.StandingPending)
-		}
-		if bpb, n := c.Score(); n > 0 {
-			x.ValBPB, x.Scores = &bpb, n
-		}
-		out = append(out, x)
+		out = append(out, NewCandidate(c, first[c.ID]))
 	}
 	return out
+}
+
+// NewCandidate is a candidate as it is shown, with the record of its first run.
+func NewCandidate(c *search.Candidate, first journal.Record) Candidate {
+	x := Candidate{
+		ID: c.ID, Commit: first.Commit, Parent: c.Parent, Strategy: c.Strategy, Description: c.Description, Constants: changed(first.Trial),
+		Decision: string(c.Standing.Decision()), Verdict: c.Standing, Failure: c.Failure, Reason: c.Reason, Interval: c.Interval, PeakVRAM: c.Peak, Runs: append([]int64{}, c.Runs...),
+	}
+	if x.Decision == "" {
+		x.Decision = string(search.StandingPending)
+	}
+	if bpb, n := c.Score(); n > 0 {
+		x.ValBPB, x.Scores = &bpb, n
+	}
+	return x
 }
 
 // changed are the constants of a trial that differ from its parent's.

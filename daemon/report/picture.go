@@ -6,6 +6,7 @@ import (
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/plot"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
@@ -14,33 +15,27 @@ import (
 // known now.
 func Picture(study journal.Study, all []journal.Record) plot.Study {
 	p := plot.Study{Tag: study.Tag}
-	hours := map[int64]float64{} // from the study's beginning to a trial's end
-	var begun time.Time
 	var done []search.Result
 	for _, r := range all {
-		if r.Outcome.Status == "" {
+		if r.Outcome.Status != "" {
+			done = append(done, r.Result)
+		}
+	}
+	stairs := record.NewStaircase(done)
+	p.Baseline = stairs.Baseline
+	for _, x := range stairs.Steps {
+		p.Steps = append(p.Steps, plot.Step{ID: x.At, Hours: x.Hours, ValBPB: x.ValBPB})
+	}
+	for _, c := range stairs.Marks {
+		if c.Standing.Decision() == "" {
 			continue
 		}
-		if begun.IsZero() {
-			begun = r.Trial.StartedAt
-		}
-		hours[r.Trial.ID] = ended(r).Sub(begun).Hours()
-		done = append(done, r.Result)
-	}
-	if baseline, _ := search.Ends(done); baseline != nil {
-		p.Baseline, _ = baseline.Score()
-	}
-	level := 0.0
-	for _, c := range search.Decided(done) {
 		bpb, runs := c.Score()
-		if c.Standing == search.StandingKept {
-			level = bpb
-		}
 		if runs == 0 {
 			bpb = 0
 		}
 		p.Trials = append(p.Trials, plot.Trial{
-			ID: c.By, Hours: hours[c.By], ValBPB: bpb, Scored: runs > 0, Level: level, Verdict: c.Standing.Decision(), Description: c.Description,
+			ID: c.At, Hours: c.Hours, ValBPB: bpb, Scored: runs > 0, Below: c.Below, Verdict: c.Standing.Decision(), Description: record.Label(c.Description),
 		})
 	}
 	return p

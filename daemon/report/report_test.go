@@ -25,15 +25,15 @@ var out = flag.String("out", "", "folder that the pages are written into, to loo
 
 var began = time.Date(2026, 11, 23, 21, 0, 0, 0, time.UTC)
 
-// record is a journal in memory.
-type record struct {
+// notes is a journal in memory.
+type notes struct {
 	study journal.Study
 	all   []journal.Record
 }
 
-func (r *record) Study() (journal.Study, bool, error) { return r.study, r.study.Tag != "", nil }
+func (r *notes) Study() (journal.Study, bool, error) { return r.study, r.study.Tag != "", nil }
 
-func (r *record) Trials() ([]journal.Record, error) {
+func (r *notes) Trials() ([]journal.Record, error) {
 	all := append([]journal.Record(nil), r.all...)
 	for i := range all {
 		all[i].Trial.Source, all[i].Outcome.Curve = nil, nil
@@ -41,11 +41,11 @@ func (r *record) Trials() ([]journal.Record, error) {
 	return all, nil
 }
 
-func (r *record) Trial(id int64) (journal.Record, error) { return r.all[id-1], nil }
+func (r *notes) Trial(id int64) (journal.Record, error) { return r.all[id-1], nil }
 
-func (r *record) Source(id int64) ([]byte, error) { return r.all[id-1].Trial.Source, nil }
+func (r *notes) Source(id int64) ([]byte, error) { return r.all[id-1].Trial.Source, nil }
 
-func (r *record) Champion() (journal.Record, bool, error) {
+func (r *notes) Champion() (journal.Record, bool, error) {
 	for i := len(r.all) - 1; i >= 0; i-- {
 		if r.all[i].Decision.Verdict == search.Keep {
 			return r.all[i], true, nil
@@ -55,8 +55,8 @@ func (r *record) Champion() (journal.Record, bool, error) {
 }
 
 // studyOf is a study of n trials, each with something of its own.
-func studyOf(n int, description func(i int) string) *record {
-	r := &record{study: journal.Study{Tag: "nov23", Workspace: "/srv/my work", StartedAt: began, Seed: 42, Budget: search.Budget{Seconds: 300}}}
+func studyOf(n int, description func(i int) string) *notes {
+	r := &notes{study: journal.Study{Tag: "nov23", Workspace: "/srv/my work", StartedAt: began, Seed: 42, Budget: search.Budget{Seconds: 300}}}
 	best, champion := 2.0, int64(0)
 	for i := range n {
 		lr := 0.02 + 0.002*float64(i%17)
@@ -89,7 +89,7 @@ func studyOf(n int, description func(i int) string) *record {
 	return r
 }
 
-func options(t *testing.T, r *record) Options {
+func options(t *testing.T, r *notes) Options {
 	dir := t.TempDir()
 	return Options{
 		Journal: r, Folder: func(id int64) string { return filepath.Join(dir, fmt.Sprint(id)) }, Command: "autoresearchd --config '/srv/a b.toml'", Version: "test", Now: began.Add(12 * time.Hour),
@@ -206,7 +206,7 @@ func TestReport(t *testing.T) {
 	if want := 39 * 340.0; v.Seconds != want || v.Failed != 4 || len(v.Failures) != 1 || v.Failures[0].Count != 4 {
 		t.Errorf("%g s, %d failed, %+v", v.Seconds, v.Failed, v.Failures)
 	}
-	if _, err := gather(t.Context(), Options{Journal: &record{}}); !errors.Is(err, journal.ErrNoStudy) {
+	if _, err := gather(t.Context(), Options{Journal: &notes{}}); !errors.Is(err, journal.ErrNoStudy) {
 		t.Errorf("without a study: %v", err)
 	}
 }
@@ -315,10 +315,14 @@ func TestPicture(t *testing.T) {
 	set(3, 0.93, search.Discard, 0) // promising
 	set(4, 0.97, search.Discard, 4) // luck, at 0.95
 	got := ""
-	for _, m := range Picture(journal.Study{}, r.all).Trials {
-		got += fmt.Sprintf("%d %.2f %.2f %s; ", m.ID, m.ValBPB, m.Level, m.Verdict)
+	p := Picture(journal.Study{}, r.all)
+	for _, m := range p.Trials {
+		got += fmt.Sprintf("%d %.2f %s; ", m.ID, m.ValBPB, m.Verdict)
 	}
-	if want := "1 1.00 1.00 keep; 3 0.94 0.94 keep; 5 0.95 0.94 discard; "; got != want {
+	for _, s := range p.Steps {
+		got += fmt.Sprintf("from %d %.2f; ", s.ID, s.ValBPB)
+	}
+	if want := "1 1.00 keep; 3 0.94 keep; 5 0.95 discard; from 1 1.00; from 3 0.94; "; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

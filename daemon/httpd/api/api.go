@@ -73,6 +73,7 @@ type API struct {
 	curve   championCurve
 	derived documents
 	levels  levels
+	stairs  stairs
 	hub     *hub
 }
 
@@ -90,6 +91,8 @@ func New(o Options) *API {
 	a.hub = newHub(a)
 	for path, answer := range map[string]func(*http.Request) (any, error){
 		"status":      a.status,
+		"candidates":  a.candidates,
+		"search":      a.search,
 		"trials":      a.trials,
 		"trials/{id}": a.trial,
 		"staircase":   a.staircase,

@@ -19,7 +19,6 @@ import (
 	"autoresearchd/daemon/httpd/api/apitest"
 	"autoresearchd/daemon/journal/journaltest"
 	"autoresearchd/daemon/record"
-	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
 
@@ -69,9 +68,28 @@ type list struct {
 	Total  int
 }
 
+// stairs is the staircase as it is answered.
+type stairs struct {
+	Baseline   float64
+	Candidates []struct {
+		ID                                            int64
+		Runs                                          []int64
+		Hours                                         float64
+		ValBPB                                        *float64 `json:"val_bpb"`
+		Against                                       *float64
+		Scores                                        []float64
+		Below                                         bool
+		Verdict, Strategy, Label, Description, Reason string
+	}
+	Steps []struct {
+		At, Candidate int64
+		ValBPB        float64 `json:"val_bpb"`
+	}
+}
+
 func TestETag(t *testing.T) {
 	s, _ := open(t, journaltest.Options{Trials: 12})
-	for _, path := range []string{"status", "trials?limit=3", "trials/5", "trials/4/files/llm-reply-1.txt", "staircase", "lineage", "constants", "strategies", "openapi.json"} {
+	for _, path := range []string{"status", "candidates?limit=3", "search?q=base", "trials?limit=3", "trials/5", "trials/4/files/llm-reply-1.txt", "staircase", "lineage", "constants", "strategies", "openapi.json"} {
 		w := ask(t, s.API, path)
 		tag := w.Header().Get("ETag")
 		if w.Code != http.StatusOK || tag == "" {
@@ -149,8 +167,32 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d trials, want %d", c.query, len(got), len(want))
 		}
 	}
-	if rows := get[struct{ Trials [][]any }](t, s.API, "staircase").Trials; len(rows) != trials {
-		t.Errorf("the staircase has %d trials", len(rows))
+	every := search.Candidates(search.History{Done: s.Loop.History().Done})
+	if rows := get[stairs](t, s.API, "staircase").Candidates; len(rows) != len(every) {
+		t.Errorf("the staircase has %d candidates of %d", len(rows), len(every))
+	}
+	var want, got []int64
+	for _, c := range slices.Backward(every) {
+		if c.Standing == search.StandingKept || c.Standing == search.StandingTampered {
+			want = append(want, c.ID)
+		}
+	}
+	for cursor := ""; ; {
+		p := get[struct {
+			Candidates []record.Candidate
+			Next       *string
+			Total      int
+		}](t, s.API, "candidates?verdict=kept,tampered&limit=7"+cursor)
+		for _, c := range p.Candidates {
+			got = append(got, c.ID)
+		}
+		if p.Next == nil || p.Total != len(want) {
+			break
+		}
+		cursor = "&cursor=" + *p.Next
+	}
+	if len(want) < 8 || !slices.Equal(got, want) {
+		t.Errorf("candidates %v, want %v", got, want)
 	}
 	// A page that begins while trials are added neither repeats nor leaves out.
 	s.Loop.Show(50)
@@ -188,8 +230,11 @@ func TestRefused(t *testing.T) {
 		{"trials?cursor=x", 400, `cursor="x": it must be the "next" of an earlier page`},
 		{"trials?order=up", 400, `order="up": write asc or desc`},
 		{"trials?decision=keep,maybe", 400, `decision="maybe": write keep, discard, crash, or several with commas between`},
+		{"candidates?verdict=keep", 400, `verdict="keep": write pending, kept, discarded, refuted, crashed, tampered, interrupted, or several with commas between`},
+		{"candidates?failure=oom", 400, `failure="oom": write completed, crashed, out of memory, diverged, timed out, pruned, tampered, interrupted, or several with commas between`},
+		{"candidates?decision=keep", 400, `unknown parameter "decision": known are limit, cursor, order, verdict, failure, strategy, q`},
 		{"trials?sort=id", 400, `unknown parameter "sort": known are limit, cursor, order, decision, strategy, q`},
-		{"lineage?all=yes", 400, `all="yes": write all=1 for every trial, or leave it out`},
+		{"lineage?all=yes", 400, `all="yes": write all=1 for every candidate, or leave it out`},
 		{"nothing", 404, "there is no /api/v1/nothing: /api/v1/openapi.json lists what there is"},
 	} {
 		w := ask(t, s.API, c.path)
@@ -224,9 +269,11 @@ func TestHostile(t *testing.T) {
 			}
 		}
 	}
-	for _, row := range get[struct{ Trials [][]any }](t, s.API, "staircase").Trials {
-		if n := utf8.RuneCountInString(row[6].(string)); n > 80 {
-			t.Errorf("trial %v: %d characters", row[0], n)
+	for _, c := range get[stairs](t, s.API, "staircase").Candidates {
+		for _, text := range []string{c.Label, c.Description, c.Reason} {
+			if n := utf8.RuneCountInString(text); n > 100 {
+				t.Errorf("candidate %d: %d characters", c.ID, n)
+			}
 		}
 	}
 }
@@ -236,53 +283,51 @@ func TestFigures(t *testing.T) {
 	s, _ := open(t, journaltest.Options{Trials: 200})
 	done := s.Loop.History().Done
 	levels := search.Levels(done)
-	st := get[struct {
-		Baseline   float64
-		Strategies []string
-		Trials     [][]any
-	}](t, s.API, "staircase")
+	st := get[stairs](t, s.API, "staircase")
 	if st.Baseline != done[0].Outcome.ValBPB {
 		t.Errorf("baseline %g", st.Baseline)
 	}
-	keeps, champion := 0, 0
-	for i, row := range st.Trials {
-		r := done[i]
-		if bpb, ok := r.Score(); ok && row[1] != bpb || !ok && row[1] != nil || row[3] != levels[i] || row[2] != string(r.Decision.Verdict) || st.Strategies[int(row[5].(float64))] != r.Trial.Proposal.Strategy {
-			t.Errorf("row %v of %+v", row, r.Decision)
+	all, reigns := search.Candidates(search.History{Done: done}), search.Reigns(done)
+	kept, champion := 0, reigns[len(reigns)-1].Champion
+	for i, row := range st.Candidates {
+		c := all[i]
+		bpb, n := c.Score()
+		if row.ID != c.ID || row.Verdict != string(c.Standing) || row.Strategy != c.Strategy || !slices.Equal(row.Runs, c.Runs) || (row.ValBPB == nil) != (n == 0) || n > 0 && *row.ValBPB != bpb || n > 1 && !slices.Equal(row.Scores, c.Scores()) {
+			t.Errorf("row %+v of %+v", row, c)
 		}
-		if r.Decision.Verdict == search.Keep {
-			keeps, champion = keeps+1, i
+		if c.Standing == search.StandingKept {
+			kept++
 		}
 	}
-	if h := st.Trials[0][4].(float64); math.Abs(h-336.0/3600) > 1e-6 {
+	for i, x := range st.Steps {
+		if bpb, _ := reigns[i].Champion.Score(); x.At != reigns[i].From || x.Candidate != reigns[i].Champion.ID || x.ValBPB != bpb {
+			t.Errorf("step %+v of %+v", x, reigns[i])
+		}
+	}
+	if h := st.Candidates[0].Hours; math.Abs(h-336.0/3600) > 1e-4 {
 		t.Errorf("the first trial ended after %g hours", h)
 	}
 
 	gain := 0.0
-	trials := 0
+	tried, proposed := 0, 0
 	strategies := get[struct {
 		Strategies []struct {
 			Name                 string
-			Trials, Keeps        int
+			Candidates, Kept     int
 			Gain, Seconds, Share float64
 			Weight               *float64
 		}
 		Models []map[string]any
 	}](t, s.API, "strategies")
 	for _, r := range strategies.Strategies {
-		gain, trials, keeps = gain+r.Gain, trials+r.Trials, keeps-r.Keeps
+		gain, tried, proposed = gain+r.Gain, tried+r.Candidates, proposed+r.Kept
 		if (r.Name == "tpe") != (r.Weight != nil && *r.Weight == 0.3) {
 			t.Errorf("%+v", r)
 		}
 	}
-	want := 0.0
-	for i, r := range done[1:] {
-		if r.Decision.Verdict == search.Keep {
-			want += levels[i] - levels[i+1]
-		}
-	}
-	if math.Abs(gain-want) > 1e-9 || gain < 0.01 || trials != 200 || keeps != 0 {
-		t.Errorf("gains %g of %g, %d trials, %d keeps too few", gain, want, trials, keeps)
+	want := st.Steps[0].ValBPB - st.Steps[len(st.Steps)-1].ValBPB
+	if math.Abs(gain-want) > 1e-9 || gain < 0.01 || tried != len(all) || proposed != kept {
+		t.Errorf("gains %g of %g, %d of %d candidates, %d of %d kept", gain, want, tried, len(all), proposed, kept)
 	}
 	if len(strategies.Models) != 2 || strategies.Models[1]["model"] != journaltest.Model || strategies.Models[1]["requests"] != 60.0 {
 		t.Errorf("models %v", strategies.Models)
@@ -307,18 +352,18 @@ func TestFigures(t *testing.T) {
 	}
 
 	parents := map[float64]bool{0: true}
-	kept := 0
+	shown := 0
 	for _, n := range get[struct{ Nodes []map[string]any }](t, s.API, "lineage").Nodes {
 		if !parents[n["parent"].(float64)] {
 			t.Errorf("node %v comes before its parent", n)
 		}
 		parents[n["id"].(float64)] = true
-		if n["decision"] == "keep" {
-			kept++
+		if n["verdict"] == "kept" {
+			shown++
 		}
 	}
-	if all := get[struct{ Nodes []any }](t, s.API, "lineage?all=1").Nodes; len(all) != 200 || kept != get[struct{ Trials supervisor.TrialCounts }](t, s.API, "status").Trials.Keep {
-		t.Errorf("%d nodes in all, %d kept", len(all), kept)
+	if nodes := get[struct{ Nodes []any }](t, s.API, "lineage?all=1").Nodes; len(nodes) != len(all) || shown != kept {
+		t.Errorf("%d nodes in all, %d kept", len(nodes), shown)
 	}
 
 	type detail struct {
@@ -332,8 +377,8 @@ func TestFigures(t *testing.T) {
 		Children []int64
 		Curve    [][]*float64
 	}
-	d := get[detail](t, s.API, fmt.Sprintf("trials/%d", champion+1))
-	if d.ParentTrial.ID != d.Parent || d.ComparedWith.ID != d.Parent || d.ComparedWith.ValBPB != levels[champion-1] || !strings.Contains(d.Diff, "\n+") || len(d.Curve) < 20 || len(d.Children) == 0 {
+	d := get[detail](t, s.API, fmt.Sprintf("trials/%d", champion.ID))
+	if d.ParentTrial.ID != d.Parent || d.ComparedWith.ID != d.Parent || d.ComparedWith.ValBPB != levels[champion.ID-2] || !strings.Contains(d.Diff, "\n+") || len(d.Curve) < 20 || len(d.Children) == 0 {
 		t.Errorf("the champion's detail: %+v", d)
 	}
 	if d := get[detail](t, s.API, "trials/9"); !strings.Contains(d.Why, "\n\nExpected: about 0.002 lower val_bpb") {

@@ -71,6 +71,8 @@ func TestDescribed(t *testing.T) {
 	d := describe(t)
 	ids := map[string][]string{
 		"/status": {""}, "/staircase": {""}, "/constants": {""}, "/strategies": {""}, "/openapi.json": {""},
+		"/candidates":               {"", "?limit=3&order=asc&verdict=kept", "?failure=out+of+memory", "?verdict=x"},
+		"/search":                   {"", "?q=memory", "?failure=x"},
 		"/trials":                   {"", "?limit=3&order=asc&decision=keep", "?q=nothing+has+this", "?limit=x"},
 		"/lineage":                  {"", "?all=1", "?all=x"},
 		"/trials/{id}/files/{name}": {"4/llm-reply-1.txt", "4/none"},
@@ -151,12 +153,16 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestWords has the description know every state of a seat and every phase.
+// TestWords has the description know every state of a seat, phase, verdict and failure.
 func TestWords(t *testing.T) {
 	schemas := describe(t).doc["components"].(map[string]any)["schemas"].(map[string]any)
-	for at, want := range map[string]any{"Seat state": supervisor.SeatStates, "Running phase": search.Phases} {
-		schema, property, _ := strings.Cut(at, " ")
-		have := schemas[schema].(map[string]any)["properties"].(map[string]any)[property].(map[string]any)["enum"]
+	for at, want := range map[string]any{"Seat state": supervisor.SeatStates, "Running phase": search.Phases, "Verdict": search.Standings, "Failure": search.Statuses[1:]} {
+		schema, property, inside := strings.Cut(at, " ")
+		about := schemas[schema].(map[string]any)
+		if inside {
+			about = about["properties"].(map[string]any)[property].(map[string]any)
+		}
+		have := about["enum"]
 		if fmt.Sprint(have) != fmt.Sprint(want) {
 			t.Errorf("%s is one of %v, described are %v", at, want, have)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"sync"
 
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
@@ -63,6 +64,22 @@ func (l *levels) of(done []search.Result) []float64 {
 		l.kept = search.Levels(done)
 	}
 	return l.kept
+}
+
+// stairs keeps the candidates until there is another trial.
+type stairs struct {
+	mu     sync.Mutex
+	trials int
+	kept   record.Staircase
+}
+
+func (s *stairs) of(done []search.Result) record.Staircase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trials != len(done) {
+		s.trials, s.kept = len(done), record.NewStaircase(done)
+	}
+	return s.kept
 }
 
 // once keeps a value that was found.

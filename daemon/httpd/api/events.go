@@ -107,7 +107,7 @@ func (h *hub) since(known int) []frame {
 	var frames []frame
 	done := h.api.o.Loop.History().Done
 	for at := max(known, len(done)-catchUp); at < len(done); at++ {
-		frames = append(frames, frame{at + 1, fmt.Appendf(nil, "id: %d\nevent: trial\ndata: {\"id\":%d}\n\n", at+1, done[at].Trial.ID)})
+		frames = append(frames, frame{at + 1, fmt.Appendf(nil, "id: %d\nevent: trial\ndata: {\"id\":%d,\"candidate\":%d}\n\n", at+1, done[at].Trial.ID, done[at].Trial.Candidate)})
 	}
 	return frames
 }
@@ -150,7 +150,7 @@ func (h *hub) tell(f frame) {
 // moving is the status event. Curves grow by progress and loss, which are here.
 func (a *API) moving(ctx context.Context) []byte {
 	now := a.o.Loop.Now()
-	m := moving{State: now.State, Waiting: now.Waiting, Seats: seatsOf(now, false), Trials: now.Trials, Rate: now.Rate, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
+	m := moving{State: now.State, Waiting: now.Waiting, Seats: seatsOf(now, false), Tried: now.Tried, Trials: now.Trials, Rate: now.Rate, Next: now.Next, Champion: now.Champion, GPUs: a.readGPUs(ctx)}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil

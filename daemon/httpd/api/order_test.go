@@ -18,7 +18,7 @@ func (o outOfOrder) Now() supervisor.Status     { return supervisor.Status{} }
 func (o outOfOrder) Snapshot() metrics.Snapshot { return metrics.Snapshot{} }
 func (o outOfOrder) History() (h search.History) {
 	for _, id := range o {
-		h.Done = append(h.Done, search.Result{Trial: search.Trial{ID: id}})
+		h.Done = append(h.Done, search.Result{Trial: search.Trial{ID: id, Candidate: id + 10}})
 	}
 	return h
 }
@@ -31,13 +31,13 @@ func TestPagesOfDecisions(t *testing.T) {
 			slices.Reverse(want)
 		}
 		var got []int64
-		q := query{limit: 2, ascending: ascending}
+		p := paging{limit: 2, ascending: ascending}
 		for more := true; more; {
-			var ids []int64
-			if ids, more, _ = q.pick(outOfOrder(order).History().Done); len(ids) == 0 {
+			var page []int64
+			if page, more, _ = pick(p, order, func(id *int64) int64 { return *id }, func(*int64) bool { return true }); len(page) == 0 {
 				break
 			}
-			got, q.after = append(got, ids...), ids[len(ids)-1]
+			got, p.after = append(got, page...), page[len(page)-1]
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("ascending %v: %v, want %v", ascending, got, want)
@@ -51,7 +51,7 @@ func TestEventsOfDecisions(t *testing.T) {
 	for _, f := range h.since(1) {
 		told.Write(f.bytes)
 	}
-	want := "id: 2\nevent: trial\ndata: {\"id\":1}\n\nid: 3\nevent: trial\ndata: {\"id\":2}\n\n"
+	want := "id: 2\nevent: trial\ndata: {\"id\":1,\"candidate\":11}\n\nid: 3\nevent: trial\ndata: {\"id\":2,\"candidate\":12}\n\n"
 	if told.String() != want || h.latest() != 3 {
 		t.Errorf("after the first: %q, want %q; %d in all", told.String(), want, h.latest())
 	}

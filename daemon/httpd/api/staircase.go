@@ -1,52 +1,76 @@
 package api
 
 import (
+	"math"
 	"net/http"
-	"slices"
-	"time"
 	"unicode/utf8"
 
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
-// staircase is one short row a trial: id, val_bpb, decision, level after it,
-// hours, strategy (an index), description.
+// staircase is the study as it is drawn: one short row a candidate, and the
+// champions' line.
 type staircase struct {
 	Baseline   *float64 `json:"baseline"`
-	Strategies []string `json:"strategies"`
-	Trials     [][7]any `json:"trials"`
+	Champion   *int64   `json:"champion"`
+	Candidates []mark   `json:"candidates"`
+	Steps      []step   `json:"steps"`
 }
 
-func (a *API) staircase(r *http.Request) (any, error) {
-	began := a.o.Loop.Now().Study.StartedAt
-	return a.derived.get("staircase", a.o.Loop.History(), func(h search.History) (any, error) { return newStaircase(h, a.levels.of(h.Done), began), nil })
+type mark struct {
+	ID          int64           `json:"id"`
+	Parent      int64           `json:"parent"` // 0: the study's start
+	Runs        []int64         `json:"runs"`
+	At          int64           `json:"at"`
+	Hours       float64         `json:"hours"`
+	ValBPB      *float64        `json:"val_bpb"`
+	Interval    float64         `json:"interval,omitempty"`
+	Scores      []float64       `json:"scores,omitempty"` // where there are several
+	Against     *float64        `json:"against"`
+	Below       bool            `json:"below,omitempty"`
+	Verdict     search.Standing `json:"verdict"`
+	Failure     search.Status   `json:"failure,omitempty"`
+	Strategy    string          `json:"strategy"`
+	Label       string          `json:"label"`
+	Description string          `json:"description,omitempty"` // where the label is another
+	Reason      string          `json:"reason"`
 }
 
-// brief is how many characters of a description go with a point.
-const brief = 80
+type step struct {
+	At        int64   `json:"at"`
+	Hours     float64 `json:"hours"`
+	Candidate int64   `json:"candidate"`
+	ValBPB    float64 `json:"val_bpb"`
+}
 
-func newStaircase(h search.History, levels []float64, began time.Time) staircase {
-	s := staircase{Strategies: []string{}, Trials: make([][7]any, len(h.Done))}
-	for i := range h.Done {
-		r := &h.Done[i]
-		var value, level *float64
-		if bpb, ok := r.Score(); ok {
-			value = &bpb
-			if s.Baseline == nil {
-				s.Baseline = value
-			}
+func (a *API) staircase(*http.Request) (any, error) {
+	return a.derived.get("staircase", a.o.Loop.History(), func(h search.History) (any, error) { return newStaircase(a.stairs.of(h.Done)), nil })
+}
+
+// brief is how many characters of a text go with a row.
+const brief = 100
+
+func newStaircase(all record.Staircase) staircase {
+	s := staircase{Baseline: known(all.Baseline), Candidates: make([]mark, len(all.Marks)), Steps: make([]step, len(all.Steps))}
+	if all.Champion != 0 {
+		s.Champion = &all.Champion
+	}
+	for i, c := range all.Marks {
+		m := mark{
+			ID: c.ID, Parent: c.Parent, Runs: c.Runs, At: c.At, ValBPB: meanOf(c.Candidate), Hours: math.Round(c.Hours*1e4) / 1e4, Interval: c.Interval, Against: c.Against, Below: c.Below, Verdict: c.Standing, Failure: c.Failure,
+			Strategy: clip(c.Strategy, brief), Label: clip(record.Label(c.Description), brief), Description: clip(c.Description, brief), Reason: clip(c.Reason, brief),
 		}
-		if finite(levels[i]) {
-			level = &levels[i]
+		if m.Description == m.Label {
+			m.Description = ""
 		}
-		strategy := slices.Index(s.Strategies, r.Trial.Proposal.Strategy)
-		if strategy < 0 {
-			strategy = len(s.Strategies)
-			s.Strategies = append(s.Strategies, r.Trial.Proposal.Strategy)
+		if scores := c.Scores(); len(scores) > 1 {
+			m.Scores = scores
 		}
-		ended := r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
-		hours := float64(ended.Sub(began).Milliseconds()) / 3.6e6
-		s.Trials[i] = [7]any{r.Trial.ID, value, r.Decision.Verdict, level, hours, strategy, clip(r.Trial.Proposal.Description, brief)}
+		s.Candidates[i] = m
+	}
+	for i, x := range all.Steps {
+		s.Steps[i] = step{x.At, math.Round(x.Hours*1e4) / 1e4, x.Champion, x.ValBPB}
 	}
 	return s
 }

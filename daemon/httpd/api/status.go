@@ -42,7 +42,9 @@ type moving struct {
 	State    string                  `json:"state"`
 	Waiting  string                  `json:"waiting"`
 	Seats    []seat                  `json:"seats"`
+	Tried    supervisor.Tried        `json:"candidates"`
 	Trials   supervisor.TrialCounts  `json:"trials"`
+	Next     string                  `json:"next"`
 	Rate     float64                 `json:"rate_per_hour"`
 	Champion *supervisor.TrialStatus `json:"champion"`
 	GPUs     []gpuReading            `json:"gpus"`

@@ -1,22 +1,25 @@
 package api
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
 
 	"autoresearchd/daemon/modelserver"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
 type strategyRow struct {
-	Name    string   `json:"name"`
-	Trials  int      `json:"trials"`
-	Keeps   int      `json:"keeps"`
-	Gain    float64  `json:"gain"`    // val_bpb that its keeps took off
-	Seconds float64  `json:"seconds"` // its trials on the device
-	Share   float64  `json:"share"`   // of all trials
-	Weight  *float64 `json:"weight"`  // its chance of being asked next, where a portfolio says it
+	Name       string   `json:"name"`
+	Candidates int      `json:"candidates"`
+	Runs       int      `json:"runs"` // of its candidates, whoever had them run again
+	Kept       int      `json:"kept"`
+	Gain       float64  `json:"gain"`    // val_bpb that its champions took off, as it is known now
+	Seconds    float64  `json:"seconds"` // its candidates' runs on the device
+	Share      float64  `json:"share"`   // of all candidates
+	Weight     *float64 `json:"weight"`  // its chance of being asked next, where a portfolio says it
 }
 
 type modelRow struct {
@@ -49,8 +52,8 @@ func modelsOf(sums modelserver.Sums) []modelRow {
 }
 
 func (a *API) strategies(r *http.Request) (any, error) {
-	s, h := a.o.Loop.Snapshot(), a.o.Loop.History()
-	answer := strategiesAnswer{Strategies: strategiesOf(h, a.levels.of(h.Done), s.Weights), Models: []modelRow{}}
+	s, done := a.o.Loop.Snapshot(), a.o.Loop.History().Done
+	answer := strategiesAnswer{Strategies: strategiesOf(done, a.stairs.of(done), s.Weights), Models: []modelRow{}}
 	if s.LLM != nil {
 		answer.MaxCost = known(s.LLM.Cap)
 	}
@@ -65,8 +68,8 @@ func (a *API) strategies(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// strategiesOf counts what each strategy was asked for and what it gained.
-func strategiesOf(h search.History, levels []float64, weights map[string]float64) []strategyRow {
+// strategiesOf counts what each strategy proposed and what came of it.
+func strategiesOf(done []search.Result, stairs record.Staircase, weights map[string]float64) []strategyRow {
 	rows := []strategyRow{}
 	row := func(name string) *strategyRow {
 		at := slices.IndexFunc(rows, func(r strategyRow) bool { return r.Name == name })
@@ -76,32 +79,34 @@ func strategiesOf(h search.History, levels []float64, weights map[string]float64
 		}
 		return &rows[at]
 	}
-	for i := range h.Done {
-		r := &h.Done[i]
-		s := row(r.Trial.Proposal.Strategy)
-		s.Trials++
-		s.Seconds += r.Outcome.WallSeconds
-		if r.Decision.Verdict == search.Keep {
-			s.Keeps++
-			if i > 0 && finite(levels[i-1]) && finite(levels[i]) {
-				s.Gain += levels[i-1] - levels[i]
-			}
+	seconds := map[int64]float64{}
+	for i := range done {
+		seconds[done[i].Trial.ID] = done[i].Outcome.WallSeconds
+	}
+	proposer := map[int64]string{}
+	for _, c := range stairs.Marks {
+		proposer[c.ID] = c.Strategy
+		s := row(c.Strategy)
+		s.Candidates++
+		s.Runs += len(c.Runs)
+		for _, run := range c.Runs {
+			s.Seconds += seconds[run]
+		}
+		if c.Standing == search.StandingKept {
+			s.Kept++
 		}
 	}
+	for i := 1; i < len(stairs.Steps); i++ {
+		row(proposer[stairs.Steps[i].Champion]).Gain += stairs.Steps[i-1].ValBPB - stairs.Steps[i].ValBPB
+	}
 	for i := range rows {
-		rows[i].Share = float64(rows[i].Trials) / float64(len(h.Done))
+		rows[i].Share = float64(rows[i].Candidates) / float64(len(stairs.Marks))
 	}
 	for name, weight := range weights {
 		row(name).Weight = &weight
 	}
 	slices.SortFunc(rows, func(a, b strategyRow) int {
-		if a.Trials != b.Trials {
-			return b.Trials - a.Trials
-		}
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(b.Candidates, a.Candidates), cmp.Compare(a.Name, b.Name))
 	})
 	return rows
 }

@@ -145,7 +145,7 @@ func (l *loop) finish(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for range n {
-		l.done = append(l.done, search.Result{Trial: search.Trial{ID: int64(len(l.done) + 1)}})
+		l.done = append(l.done, search.Result{Trial: search.Trial{ID: int64(len(l.done) + 1), Candidate: 1}})
 	}
 }
 func (l *loop) advance() {
@@ -185,7 +185,7 @@ func TestStream(t *testing.T) {
 		}
 		l.finish(2)
 		for _, s := range []*stream{one, two} {
-			for _, want := range []event{{"4", "trial", `{"id":4}`}, {"5", "trial", `{"id":5}`}} {
+			for _, want := range []event{{"4", "trial", `{"id":4,"candidate":1}`}, {"5", "trial", `{"id":5,"candidate":1}`}} {
 				if e, _ := s.next(); e != want {
 					t.Errorf("%+v, want %+v", e, want)
 				}

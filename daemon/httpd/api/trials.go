@@ -24,45 +24,84 @@ type page struct {
 	Total  int            `json:"total"` // trials that the filter lets through
 }
 
-// query is what /trials is asked for.
+// paging is which part of a list is asked for.
+type paging struct {
+	limit     int
+	after     int64 // the last one of the page before; 0: none
+	ascending bool
+}
+
+// newPaging reads it; names are the other parameters that there are.
+func newPaging(v url.Values, names ...string) (paging, error) {
+	p := paging{limit: usualPage}
+	names = append([]string{"limit", "cursor", "order"}, names...)
+	for name := range v {
+		if !slices.Contains(names, name) {
+			return p, wrong("unknown parameter %.40q: known are %s", name, strings.Join(names, ", "))
+		}
+	}
+	if s := v.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > mostPage {
+			return p, wrong("limit=%.20q: write a number from 1 to %d", s, mostPage)
+		}
+		p.limit = n
+	}
+	if s := v.Get("cursor"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 1 {
+			return p, wrong("cursor=%.20q: it must be the \"next\" of an earlier page", s)
+		}
+		p.after = n
+	}
+	switch order := v.Get("order"); order {
+	case "", "desc":
+	case "asc":
+		p.ascending = true
+	default:
+		return p, wrong("order=%.20q: write asc or desc", order)
+	}
+	return p, nil
+}
+
+// pick returns a page, in its order, whether more follow, and how many there are
+// on all pages. New ones come after those that a cursor has passed when
+// ascending, and are not looked for when descending: nothing is seen twice and
+// nothing left out.
+func pick[T any](p paging, all []T, id func(*T) int64, lets func(*T) bool) (page []T, more bool, total int) {
+	passed := p.after == 0
+	for i := range all {
+		x := &all[i]
+		if !p.ascending {
+			x = &all[len(all)-1-i]
+		}
+		begins := passed
+		passed = passed || id(x) == p.after
+		if !lets(x) {
+			continue
+		}
+		total++
+		if !begins {
+			continue
+		}
+		if len(page) == p.limit {
+			more = true
+			continue
+		}
+		page = append(page, *x)
+	}
+	return page, more, total
+}
+
+// query is which trials are asked for.
 type query struct {
-	limit      int
-	after      int64 // the last trial of the page before; 0: none
-	ascending  bool
 	decisions  []string
 	strategies []string
 	text       string // in lower case
 }
 
 func newQuery(v url.Values) (query, error) {
-	q := query{limit: usualPage, text: strings.ToLower(v.Get("q"))}
-	for name := range v {
-		if !slices.Contains([]string{"limit", "cursor", "order", "decision", "strategy", "q"}, name) {
-			return q, wrong("unknown parameter %.40q: known are limit, cursor, order, decision, strategy, q", name)
-		}
-	}
-	if s := v.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > mostPage {
-			return q, wrong("limit=%.20q: write a number from 1 to %d", s, mostPage)
-		}
-		q.limit = n
-	}
-	if s := v.Get("cursor"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < 1 {
-			return q, wrong("cursor=%.20q: it must be the \"next\" of an earlier page", s)
-		}
-		q.after = n
-	}
-	switch order := v.Get("order"); order {
-	case "", "desc":
-	case "asc":
-		q.ascending = true
-	default:
-		return q, wrong("order=%.20q: write asc or desc", order)
-	}
-	q.decisions, q.strategies = list(v.Get("decision")), list(v.Get("strategy"))
+	q := query{decisions: list(v.Get("decision")), strategies: list(v.Get("strategy")), text: strings.ToLower(v.Get("q"))}
 	for _, d := range q.decisions {
 		if !slices.Contains([]search.Verdict{search.Keep, search.Discard, search.Crash}, search.Verdict(d)) {
 			return q, wrong("decision=%.20q: write keep, discard, crash, or several with commas between", d)
@@ -101,50 +140,30 @@ func (q *query) lets(r *search.Result) bool {
 	return false
 }
 
-// pick returns the ids of a page, in its order, whether more follow, and how
-// many there are on all pages. New trials come after those that a cursor has
-// passed when ascending, and are not looked for when descending: nothing is
-// seen twice and nothing left out.
-func (q *query) pick(done []search.Result) (ids []int64, more bool, total int) {
-	passed := q.after == 0
-	for i := range done {
-		r := &done[i]
-		if !q.ascending {
-			r = &done[len(done)-1-i]
-		}
-		begins := passed
-		passed = passed || r.Trial.ID == q.after
-		if !q.lets(r) {
-			continue
-		}
-		total++
-		if !begins {
-			continue
-		}
-		if len(ids) == q.limit {
-			more = true
-			continue
-		}
-		ids = append(ids, r.Trial.ID)
-	}
-	return ids, more, total
-}
-
 func (a *API) trials(r *http.Request) (any, error) {
-	q, err := newQuery(r.URL.Query())
+	v := r.URL.Query()
+	part, err := newPaging(v, "decision", "strategy", "q")
 	if err != nil {
 		return nil, err
 	}
-	ids, more, total := q.pick(a.o.Loop.History().Done)
-	p := page{Trials: make([]record.Trial, 0, len(ids)), Total: total}
-	if len(ids) == 0 {
+	q, err := newQuery(v)
+	if err != nil {
+		return nil, err
+	}
+	picked, more, total := pick(part, a.o.Loop.History().Done, func(r *search.Result) int64 { return r.Trial.ID }, q.lets)
+	p := page{Trials: make([]record.Trial, 0, len(picked)), Total: total}
+	if len(picked) == 0 {
 		return p, nil
+	}
+	ids := make([]int64, len(picked))
+	for i := range picked {
+		ids[i] = picked[i].Trial.ID
 	}
 	records, err := read(r.Context(), a, func() ([]journal.Record, error) { return a.o.Journal.Some(ids) })
 	if err != nil {
 		return nil, err
 	}
-	if !q.ascending {
+	if !part.ascending {
 		slices.Reverse(records)
 	}
 	for _, rec := range records {
@@ -155,4 +174,11 @@ func (a *API) trials(r *http.Request) (any, error) {
 		p.Next = &next
 	}
 	return p, nil
+}
+
+func scoreOf(r *search.Result) *float64 {
+	if bpb, ok := r.Score(); ok {
+		return &bpb
+	}
+	return nil
 }

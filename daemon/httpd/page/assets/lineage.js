@@ -38,13 +38,13 @@ export function rows(nodes) {
 function item({ node, column, parent, side }) {
   const delta = parent?.val_bpb && node.val_bpb ? node.val_bpb - parent.val_bpb : null;
   const line = !parent ? "" : side ? "side" : "main";
-  const li = h("li", { class: `${line} ${node.decision}` },
+  const li = h("li", { class: `${line} ${node.verdict}` },
     h("i", { class: "knot", "aria-hidden": "true" }),
     h("a", { href: `#/trial/${node.id}`, class: "num" }, String(node.id)),
     h("span", { class: "num" }, bpb(node.val_bpb)),
     h("span", { class: "num dim delta" }, delta === null ? "" : signed(delta)),
     h("span", { class: "dim strategy" }, say(node.strategy)),
-    say(node.description, "div"));
+    say(node.label, "div"));
   li.style.setProperty("--column", Math.min(column, widest));
   return li;
 }

@@ -6,7 +6,6 @@ export const store = {
   status: null, // as /status, kept current by events
   trials: [], // of /staircase, as objects
   baseline: null,
-  strategies: [],
   connected: null, // null before the first attempt
   fault: "", // why there is nothing to show
 };
@@ -24,16 +23,20 @@ function tell(what) {
   for (const fn of [...watchers]) fn(what);
 }
 
-function read(staircase) {
-  const strategies = staircase.strategies ?? [];
-  store.baseline = staircase.baseline;
-  store.strategies = strategies;
-  let before = null;
-  store.trials = (staircase.trials ?? []).map(([id, score, decision, level, hours, strategy, description]) => {
-    const trial = { id, score, decision, level, hours, strategy: strategies[strategy] ?? "", description: description ?? "", before };
-    before = level ?? before;
-    return trial;
-  });
+function read({ baseline, candidates, steps }) {
+  const decisions = { kept: "keep", crashed: "crash", tampered: "crash" };
+  const level = new Map(steps.map((s) => [s.candidate, s.val_bpb]));
+  store.baseline = baseline;
+  store.trials = candidates.map((c) => ({
+    id: c.id,
+    score: c.val_bpb,
+    decision: decisions[c.verdict] ?? "discard",
+    level: level.get(c.id) ?? c.against,
+    hours: c.hours,
+    strategy: c.strategy,
+    description: c.label,
+    before: c.against,
+  }));
 }
 
 // Two changes at once fetch once more, not twice.
