@@ -1,21 +1,29 @@
-// Which view is shown, by the part of the address after "#".
+// Which view is shown, by the address.
 
 import { byId, h } from "./dom.js";
+import { address } from "./query.js";
 
-let leave = () => {};
+let shown = null; // {path, view}
 let turn = 0;
 
-// route shows views: [[pattern, open(match)]…]; open returns {root, end, title}
-// or a promise of it.
+// route shows views: [[pattern, open(match)]…]; open returns {root, end, update}
+// or a promise of it. update(query) takes in what the address asks of the view
+// that is open already; a view without it is opened anew.
 export function route(views) {
   async function go() {
-    const at = location.hash.replace(/^#/, "") || "/";
+    const { path, query } = address();
     const holder = byId("view");
     const mine = ++turn;
-    const [match, open] = views.map(([p, o]) => [p.exec(at), o]).find(([m]) => m) ?? [[at], missing];
+    const at = () => (holder.dataset.at = location.hash.replace(/^#/, "") || "/");
+    if (shown?.path === path && shown.view.update) {
+      shown.view.update(query);
+      at();
+      return;
+    }
+    const [match, open] = views.map(([p, o]) => [p.exec(path), o]).find(([m]) => m) ?? [[path], missing];
     let view;
     try {
-      view = await open(match);
+      view = await open(match, query);
     } catch (e) {
       view = failure(e);
     }
@@ -23,16 +31,17 @@ export function route(views) {
       view.end?.();
       return;
     }
-    leave();
-    leave = view.end ?? (() => {});
+    const same = shown?.path === path;
+    shown?.view.end?.();
+    shown = { path, view };
     holder.replaceChildren(view.root);
-    holder.dataset.at = at;
-    byId("facts").hidden = at !== "/";
+    at();
+    byId("facts").hidden = path !== "/";
     for (const a of document.querySelectorAll("nav a")) {
-      if (a.getAttribute("href") === "#" + at) a.setAttribute("aria-current", "page");
+      if (a.getAttribute("href") === "#" + path) a.setAttribute("aria-current", "page");
       else a.removeAttribute("aria-current");
     }
-    if (mine > 1) {
+    if (mine > 1 && !same) {
       scrollTo(0, 0);
       holder.focus({ preventScroll: true });
     }
