@@ -35,7 +35,7 @@ func (r *Repo) Prove(ctx context.Context, tag string, id int64) error {
 	if err != nil {
 		return err
 	}
-	for _, ref := range []string{trialRef(tag, id), branchRef(tag)} {
+	for _, ref := range []string{TrialRef(tag, id), branchRef(tag)} {
 		sweep := r.foldersOf(ref)
 		// A transaction that is prepared holds the ref's lock with its new value in it.
 		err := r.withLock(ctx, ref, fmt.Sprintf("start\nupdate %s %s\nprepare\nabort\n", ref, head), "update-ref", "--no-deref", "--stdin")
@@ -54,7 +54,7 @@ func (r *Repo) Blocked(ctx context.Context, tag string, id int64) error {
 	if err := CheckTag(tag); err != nil {
 		return err
 	}
-	for _, ref := range []string{branchRef(tag), trialRef(tag, id)} {
+	for _, ref := range []string{branchRef(tag), TrialRef(tag, id)} {
 		for above := path.Dir(ref); above != "refs" && above != "refs/heads"; above = path.Dir(above) {
 			there, err := r.refs(ctx, above)
 			if err != nil {

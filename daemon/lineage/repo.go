@@ -67,9 +67,66 @@ type Repo struct {
 // both, and which of them a checkout writes is a matter of git's configuration.
 // Errors say what to do; ErrNotWorkTree and ErrDirty can be told apart.
 func Open(ctx context.Context, workspace string) (*Repo, error) {
-	fail := func(format string, args ...any) error {
-		return fmt.Errorf("open workspace %s: "+format, append([]any{workspace}, args...)...)
+	fail := func(format string, args ...any) error { return cannotOpen(workspace, format, args...) }
+	r, err := Look(ctx, workspace)
+	if err != nil {
+		return nil, err
 	}
+	notTree := func() error { return notTree(workspace) }
+	head, err := r.Head(ctx)
+	if err != nil {
+		return nil, fail("%w", err)
+	}
+	if head == "" && r.prefix != "" {
+		return nil, notTree()
+	}
+	if head == "" {
+		return nil, fail("has no commit yet: run `git add train.py prepare.py program.md` and `git commit` there")
+	}
+	entries, err := r.tree(ctx, head, false, required...)
+	if err != nil {
+		return nil, fail("%w", err)
+	}
+	if len(entries) == 0 && r.prefix != "" { // a repository around it that knows nothing of it
+		return nil, notTree()
+	}
+	for _, name := range required {
+		i := slices.IndexFunc(entries, func(e entry) bool { return e.path == name })
+		if i < 0 {
+			if _, err := os.Lstat(filepath.Join(r.workspace, name)); err != nil {
+				return nil, fail("%s is missing: add and commit it, or run `autoresearchd init` for a new workspace", name)
+			}
+			return nil, fail("%s is not committed: run `git add %s` and `git commit` there", name, name)
+		}
+		if !entries[i].regular() {
+			return nil, fail("%s is not a regular file in the last commit: commit the file itself", name)
+		}
+		blob, err := r.ReadFile(ctx, head, name)
+		if err != nil {
+			return nil, fail("%w", err)
+		}
+		if bytes.HasPrefix(blob, []byte("version https://git-lfs.github.com/spec/")) {
+			return nil, fail("the last commit holds a Git LFS pointer instead of %s: fetch its content with `git lfs pull`, write `%[2]s -filter` into .gitattributes, run `git add --renormalize %[2]s .gitattributes`, and commit", name)
+		}
+		if err := r.unchanged(ctx, name, entries[i].object, blob); err != nil {
+			return nil, fail("%w", err)
+		}
+	}
+	return r, nil
+}
+
+func cannotOpen(workspace, format string, args ...any) error {
+	return fmt.Errorf("open workspace %s: "+format, append([]any{workspace}, args...)...)
+}
+
+func notTree(workspace string) error {
+	return cannotOpen(workspace, "is %w: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", ErrNotWorkTree)
+}
+
+// Look finds the repository of a workspace, whatever its work tree holds: what
+// git keeps can be read.
+func Look(ctx context.Context, workspace string) (*Repo, error) {
+	fail := func(format string, args ...any) error { return cannotOpen(workspace, format, args...) }
 	info, err := os.Stat(workspace)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -91,53 +148,11 @@ func Open(ctx context.Context, workspace string) (*Repo, error) {
 		return nil, fail("%w", err)
 	}
 	r := &Repo{workspace: abs, installed: installed}
-	notTree := func() error {
-		return fail("is %w: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", ErrNotWorkTree)
-	}
 	switch inside, err := r.find(ctx); {
 	case err != nil:
 		return nil, fail("%w", err)
 	case !inside:
-		return nil, notTree()
-	}
-	head, err := r.Head(ctx)
-	if err != nil {
-		return nil, fail("%w", err)
-	}
-	if head == "" && r.prefix != "" {
-		return nil, notTree()
-	}
-	if head == "" {
-		return nil, fail("has no commit yet: run `git add train.py prepare.py program.md` and `git commit` there")
-	}
-	entries, err := r.tree(ctx, head, false, required...)
-	if err != nil {
-		return nil, fail("%w", err)
-	}
-	if len(entries) == 0 && r.prefix != "" { // a repository around it that knows nothing of it
-		return nil, notTree()
-	}
-	for _, name := range required {
-		i := slices.IndexFunc(entries, func(e entry) bool { return e.path == name })
-		if i < 0 {
-			if _, err := os.Lstat(filepath.Join(abs, name)); err != nil {
-				return nil, fail("%s is missing: add and commit it, or run `autoresearchd init` for a new workspace", name)
-			}
-			return nil, fail("%s is not committed: run `git add %s` and `git commit` there", name, name)
-		}
-		if !entries[i].regular() {
-			return nil, fail("%s is not a regular file in the last commit: commit the file itself", name)
-		}
-		blob, err := r.ReadFile(ctx, head, name)
-		if err != nil {
-			return nil, fail("%w", err)
-		}
-		if bytes.HasPrefix(blob, []byte("version https://git-lfs.github.com/spec/")) {
-			return nil, fail("the last commit holds a Git LFS pointer instead of %s: fetch its content with `git lfs pull`, write `%[2]s -filter` into .gitattributes, run `git add --renormalize %[2]s .gitattributes`, and commit", name)
-		}
-		if err := r.unchanged(ctx, name, entries[i].object, blob); err != nil {
-			return nil, fail("%w", err)
-		}
+		return nil, notTree(workspace)
 	}
 	return r, nil
 }
@@ -202,7 +217,7 @@ func (r *Repo) TrialCommit(ctx context.Context, tag string, id int64) (string, e
 	if err := CheckTag(tag); err != nil {
 		return "", err
 	}
-	return r.resolve(ctx, trialRef(tag, id))
+	return r.resolve(ctx, TrialRef(tag, id))
 }
 
 // CheckedOut reports whether the work tree stands on the branch
@@ -230,7 +245,8 @@ func (r *Repo) headBranch(ctx context.Context) (string, error) {
 
 func branchRef(tag string) string { return "refs/heads/autoresearch/" + tag }
 
-func trialRef(tag string, id int64) string {
+// TrialRef names what keeps a candidate's commit.
+func TrialRef(tag string, id int64) string {
 	return fmt.Sprintf("refs/autoresearch/%s/trial/%d", tag, id)
 }
 
@@ -523,7 +539,7 @@ func (r *Repo) SetTrialRef(ctx context.Context, tag string, id int64, commit, ol
 		return err
 	}
 	trialBefore.Hit()
-	if err := r.move(ctx, trialRef(tag, id), commit, old); err != nil {
+	if err := r.move(ctx, TrialRef(tag, id), commit, old); err != nil {
 		return err
 	}
 	trialAfter.Hit()

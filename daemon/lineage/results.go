@@ -96,6 +96,40 @@ func content(rows []Row) []byte {
 	return all
 }
 
+// Differs says in words how the file at path differs from what rows make of it;
+// "": it does not. It writes nothing.
+func Differs(path string, rows []Row) (string, error) {
+	want := content(rows)
+	have, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "it is missing", nil
+	case err != nil:
+		return "", err
+	case bytes.Equal(have, want):
+		return "", nil
+	case bytes.HasPrefix(want, have):
+		return "it lacks its end: " + counted(bytes.Count(want[len(have):], []byte("\n"))) + " of it", nil
+	}
+	lines := bytes.SplitAfter(want, []byte("\n"))
+	for n, line := range bytes.SplitAfter(have, []byte("\n")) {
+		switch {
+		case n == len(lines)-1:
+			return fmt.Sprintf("%s more than the journal has, from line %d on: %.200q", counted(len(bytes.SplitAfter(have, []byte("\n")))-len(lines)), n+1, line), nil
+		case !bytes.Equal(line, lines[n]):
+			return fmt.Sprintf("line %d is %.200q, and by the journal %.200q", n+1, line, lines[n]), nil
+		}
+	}
+	return "it differs", nil
+}
+
+func counted(rows int) string {
+	if rows == 1 {
+		return "1 line"
+	}
+	return fmt.Sprintf("%d lines", rows)
+}
+
 // Set makes the file hold exactly rows and returns when they are on the disk.
 // New ones at its end are appended. After an error the file is as it was.
 func (r *Results) Set(rows []Row) error {

@@ -103,17 +103,16 @@ func (s *Study) bundle(ctx context.Context, t search.Trial, parent string) error
 	if err := s.o.Repo.Checkout(ctx, s.about.BaseCommit, parent, work, filepath.Join(s.o.Config.Study.State, "files")); err != nil {
 		return Full(err)
 	}
-	constants := map[string]search.Value{}
-	for _, c := range t.Constants {
-		constants[c.Name] = c.Value
+	constants, err := constantsOf(t)
+	if err != nil {
+		return err
 	}
-	files := map[string]any{"constants.json": constants, "environment.json": s.environment(t)}
-	for name, content := range files {
-		data, err := json.MarshalIndent(content, "", "  ")
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o640); err != nil {
+	environment, err := encode(s.environment(t))
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{"constants.json": constants, "environment.json": environment} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o640); err != nil {
 			return Full(fmt.Errorf("write the trial's bundle: %w", err))
 		}
 	}
@@ -126,6 +125,23 @@ func (s *Study) bundle(ctx context.Context, t search.Trial, parent string) error
 		}
 	}
 	return nil
+}
+
+// constantsOf is a bundle's constants.json.
+func constantsOf(t search.Trial) ([]byte, error) {
+	constants := map[string]search.Value{}
+	for _, c := range t.Constants {
+		constants[c.Name] = c.Value
+	}
+	return encode(constants)
+}
+
+func encode(content any) ([]byte, error) {
+	data, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the trial's bundle: %w", err)
+	}
+	return append(data, '\n'), nil
 }
 
 // attach keeps a proposal's files with its trial.

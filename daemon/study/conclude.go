@@ -161,7 +161,7 @@ func (s *Study) commit(ctx context.Context, c *search.Candidate) (string, error)
 
 // verdict is what a candidate's commit says of it.
 func verdict(c *search.Candidate) string {
-	words := fmt.Sprintf("%s: %s\n\ncandidate %d of strategy %s", c.Standing.Decision(), c.Reason, c.ID, c.Strategy)
+	words := says(c)
 	if bpb, runs := c.Score(); runs == 1 {
 		words += fmt.Sprintf(", val_bpb %.6f in one run", bpb)
 	} else if runs > 1 {
@@ -170,10 +170,17 @@ func verdict(c *search.Candidate) string {
 	return words
 }
 
+// says is of a verdict what does not change with later runs.
+func says(c *search.Candidate) string {
+	return fmt.Sprintf("%s: %s\n\ncandidate %d of strategy %s", c.Standing.Decision(), c.Reason, c.ID, c.Strategy)
+}
+
 // rows are those of results.tsv, one a candidate, after what is done.
-func (s *Study) rows(done []search.Result) []lineage.Row {
+func (s *Study) rows(done []search.Result) []lineage.Row { return s.rowsOf(search.Decided(done)) }
+
+func (s *Study) rowsOf(decided []*search.Candidate) []lineage.Row {
 	var rows []lineage.Row
-	for _, c := range search.Decided(done) {
+	for _, c := range decided {
 		rows = append(rows, lineage.NewRow(s.commits[c.ID], c))
 	}
 	return rows

@@ -118,9 +118,6 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 	}
 	var committed []search.Result
 	for _, r := range records {
-		if r.Commit != "" {
-			s.commits[r.Trial.Candidate] = r.Commit
-		}
 		if !r.Stage.Reached(search.StageCommitted) {
 			continue // Resume finishes it
 		}
@@ -167,7 +164,7 @@ func Read(r *journal.Reader) (*Study, error) {
 	return s, nil
 }
 
-// read takes the flags out of a journal, and returns its trials.
+// read takes flags and commits out of a journal, and returns its trials.
 func (s *Study) read(from interface {
 	Flag(journal.Flag) (bool, error)
 	Trials() ([]journal.Record, error)
@@ -179,7 +176,13 @@ func (s *Study) read(from interface {
 		}
 		s.flags[f] = on
 	}
-	return from.Trials()
+	records, err := from.Trials()
+	for _, r := range records {
+		if r.Commit != "" {
+			s.commits[r.Trial.Candidate] = r.Commit
+		}
+	}
+	return records, err
 }
 
 // Empty reports whether no trial was ever begun.

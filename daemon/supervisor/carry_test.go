@@ -3,13 +3,16 @@ package supervisor
 import (
 	"compress/gzip"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/study"
+	"autoresearchd/search"
 )
 
 // carry puts a study in place of which the last program that knew of trials only
@@ -58,11 +61,23 @@ func (p *play) carry(string) error {
 		return err
 	}
 	defer r.Close()
+	about, _, err := r.Study()
+	if err != nil {
+		return err
+	}
 	return r.Replay(func(rec journal.Record) error {
-		dir := study.Folder(state, rec.Trial.ID)
-		err := os.MkdirAll(dir, 0o755)
-		for name, content := range map[string][]byte{"train.py": rec.Trial.Source, "constants.json": []byte("{}"), "environment.json": []byte("{}")} {
-			err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), content, 0o644))
+		dir, constants := study.Folder(state, rec.Trial.ID), map[string]search.Value{}
+		for _, c := range rec.Trial.Constants {
+			constants[c.Name] = c.Value
+		}
+		text, err := json.MarshalIndent(constants, "", "  ")
+		if err != nil {
+			return err
+		}
+		environment := fmt.Sprintf(`{"base_commit": %q, "seed": %d}`, about.BaseCommit, rec.Trial.Seed)
+		err = os.MkdirAll(dir, 0o755)
+		for name, content := range map[string]string{"train.py": string(rec.Trial.Source), "constants.json": string(text) + "\n", "environment.json": environment} {
+			err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
 		}
 		return err
 	})

@@ -254,6 +254,9 @@ func (w *witness) look(t *testing.T) {
 	}
 	must(t, err)
 	defer r.Close()
+	if _, begun, err := r.Study(); err == nil && begun {
+		agree(t, w.dir, "results.tsv")
+	}
 	records, err := r.Trials()
 	must(t, err)
 	if len(records) < len(w.seen) {

@@ -262,9 +262,9 @@ func verify(t *testing.T, dir string) []journal.Record {
 	r, err := journal.OpenReader(state)
 	must(t, err)
 	defer r.Close()
-	study, ok, err := r.Study()
-	if err != nil || !ok || study.Tag != tag || study.Workspace != work {
-		t.Fatalf("study: %+v %v %v", study, ok, err)
+	about, ok, err := r.Study()
+	if err != nil || !ok || about.Tag != tag || about.Workspace != work {
+		t.Fatalf("study: %+v %v %v", about, ok, err)
 	}
 	var records []journal.Record
 	must(t, r.Replay(func(rec journal.Record) error {
@@ -277,6 +277,7 @@ func verify(t *testing.T, dir string) []journal.Record {
 	}
 	judge, err := search.LookupJudge(rule)
 	must(t, err)
+	agree(t, dir, "")
 	want := lineage.ResultsHeader
 	refs := map[string]string{}
 	folders := []string{}
@@ -302,7 +303,7 @@ func verify(t *testing.T, dir string) []journal.Record {
 			refs["refs/heads/autoresearch/"+tag] = rec.Commit
 		}
 		folders = append(folders, strconv.FormatInt(id, 10))
-		verifyTrial(t, state, work, study, rec)
+		verifyTrial(t, state, work, about, rec)
 	}
 	of := search.CandidatesOf(h)
 	for _, rec := range records {
@@ -316,7 +317,7 @@ func verify(t *testing.T, dir string) []journal.Record {
 		want += lineage.NewRow(commit, c).String()
 		says := git(t, work, "log", "-1", "--format=%B", commit)
 		carried := strings.Contains(says, fmt.Sprintf("\n\ntrial %d, strategy", c.ID)) // by an older program, as it began
-		if commit != study.BaseCommit && !carried && !strings.Contains(says, "\n"+string(c.Standing.Decision())+": "+lineage.Escape(c.Reason)) {
+		if commit != about.BaseCommit && !carried && !strings.Contains(says, "\n"+string(c.Standing.Decision())+": "+lineage.Escape(c.Reason)) {
 			t.Errorf("candidate %d is %s, %s; its commit says\n%s", c.ID, c.Standing, c.Reason, says)
 		}
 	}
@@ -351,6 +352,24 @@ func verify(t *testing.T, dir string) []journal.Record {
 		t.Errorf("folders of trials: %v, want %v", present, folders)
 	}
 	return records
+}
+
+// agree wants the parts of a record to agree, but for one that the next start
+// makes agree.
+func agree(t *testing.T, dir, but string) {
+	t.Helper()
+	p, err := study.Verify(t.Context(), filepath.Join(dir, "state"), func(ctx context.Context, st journal.Study) (*lineage.Repo, error) {
+		return lineage.Look(ctx, st.Workspace)
+	})
+	must(t, err)
+	for _, d := range p.Disagreements {
+		if d.Check != but {
+			t.Errorf("%s: %s: %s", d.Check, d.Where, d.What)
+		}
+	}
+	for _, note := range p.Notes {
+		t.Error(note)
+	}
 }
 
 func verifyTrial(t *testing.T, state, work string, about journal.Study, rec journal.Record) {
