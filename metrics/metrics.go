@@ -32,30 +32,37 @@ type Source interface {
 // Snapshot is what the owner knows at one moment. Nil pointers, zero times and
 // empty strings are what it does not know; they are left out of the page.
 type Snapshot struct {
-	ValBPB         *float64 // bits per byte of the last scored trial
-	BestValBPB     *float64 // of the champion
-	BaselineValBPB *float64
-	DecisionValBPB map[search.Verdict]float64 // of the last scored trial with each decision
+	ValBPB         *float64                   // bits per byte of the last scored trial
+	BestValBPB     *float64                   // of the champion, the mean of its runs
+	BaselineValBPB *float64                   // the mean of its runs
+	Claim          *Claim                     // nil: the judge claims nothing
+	DecisionValBPB map[search.Verdict]float64 // of the last candidate with each decision, the mean of its runs
 	Trials         []TrialCount               // finished trials by status and strategy, each pair once
 	Strategies     []string                   // that may propose, whether they have or not
-	Decisions      map[search.Verdict]int64
-	Keeps          map[string]int64   // kept trials by strategy
-	Weights        map[string]float64 // chance of each strategy to be the next that a portfolio asks
-	Tokens         int64              // training tokens consumed by all trials
-	WallSeconds    float64            // of all trials
-	LastTrial      time.Time          // when a trial last ended
-	LastKeep       time.Time          // when a trial was last kept
-	Duty           *float64           // 0 to 1: counted training time over wall time
-	ActiveSince    time.Time          // since when trials are to run; zero while the study is paused or over
-	Budget         time.Duration      // counted training time of a trial; 0: the budget is in steps
-	Limit          time.Duration      // wall time that the watchdog leaves a trial; 0: none
-	Champion       string             // commit
-	ConfigReload   time.Time          // when the configuration was last put in force
-	ReloadFailed   bool               // the last try to put another one in force failed
-	Seats          []Seat             // where trials run
-	SeatStates     []string           // every state that a seat can be in
+	Decisions      map[search.Verdict]int64   // on candidates, when they were made
+	Keeps          map[string]int64           // kept candidates by strategy
+	Weights        map[string]float64         // chance of each strategy to be the next that a portfolio asks
+	Tokens         int64                      // training tokens consumed by all trials
+	WallSeconds    float64                    // of all trials
+	LastTrial      time.Time                  // when a trial last ended
+	LastKeep       time.Time                  // when a candidate was last kept
+	Duty           *float64                   // 0 to 1: counted training time over wall time
+	ActiveSince    time.Time                  // since when trials are to run; zero while the study is paused or over
+	Budget         time.Duration              // counted training time of a trial; 0: the budget is in steps
+	Limit          time.Duration              // wall time that the watchdog leaves a trial; 0: none
+	Champion       string                     // commit
+	ConfigReload   time.Time                  // when the configuration was last put in force
+	ReloadFailed   bool                       // the last try to put another one in force failed
+	Seats          []Seat                     // where trials run
+	SeatStates     []string                   // every state that a seat can be in
 	Quarantined    map[int]bool
 	LLM            *LLM // nil: not known
+}
+
+// Claim is what the judge says of the champion.
+type Claim struct {
+	Gain, Low, High float64 // of the last confirmed gain over the baseline, in bits per byte, and its 95 % interval; 0: none is confirmed
+	Confirmed       bool    // whether the champion's is
 }
 
 // TrialCount is a number of finished trials.
@@ -264,12 +271,16 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	valBPB         = desc(name.ValBPB, "Validation score of the last scored trial, in bits per byte.")
-	bestValBPB     = desc(name.BestValBPB, "Validation score of the champion, in bits per byte.")
-	baseline       = desc(name.BaselineValBPB, "Validation score of the baseline, in bits per byte.")
-	decisionValBPB = desc(name.DecisionValBPB, "Validation score of the last scored trial with this decision, in bits per byte.", "decision")
-	trials         = desc(name.Trials, "Finished trials.", "status", "strategy")
-	decisions      = desc(name.Decisions, "Decisions on finished trials.", "decision")
-	keeps          = desc(name.StrategyKeeps, "Trials that were kept, by the strategy that proposed them.", "strategy")
+	bestValBPB     = desc(name.BestValBPB, "Validation score of the champion, the mean of its runs, in bits per byte.")
+	baseline       = desc(name.BaselineValBPB, "Validation score of the baseline, the mean of its runs, in bits per byte.")
+	decisionValBPB = desc(name.DecisionValBPB, "Validation score of the last candidate with this decision, the mean of its runs, in bits per byte.", "decision")
+	claimedGain    = desc(name.ClaimedGain, "Bits per byte below the baseline that the study claims: the gain of the last candidate whose gain is confirmed; 0 while none is.")
+	claimedLow     = desc(name.ClaimedGainLow, "Lower end of the claimed gain's 95 % interval, in bits per byte.")
+	claimedHigh    = desc(name.ClaimedGainHigh, "Upper end of the claimed gain's 95 % interval, in bits per byte.")
+	confirmed      = desc(name.Confirmed, "Whether the champion's gain is confirmed on paired seeds.")
+	trials         = desc(name.Trials, "Finished runs of candidates.", "status", "strategy")
+	decisions      = desc(name.Decisions, "Candidates that were decided; one that is kept after all counts again.", "decision")
+	keeps          = desc(name.StrategyKeeps, "Candidates that were kept, by the strategy that proposed them.", "strategy")
 	weight         = desc(name.Weight, "Chance of a strategy to be the next that the portfolio asks.", "strategy")
 	running        = desc(name.TrialRunning, "Whether a trial is running on the seat.", "seat")
 	seatState      = desc(name.SeatState, "Whether the seat is in this state.", "seat", "state")
@@ -286,7 +297,7 @@ var (
 	trialBudget    = desc(name.TrialBudget, "Counted training time that a trial has; absent where the budget is in steps.")
 	trialLimit     = desc(name.TrialLimit, "Wall time after which the watchdog ends a trial.")
 	lastTrial      = desc(name.LastTrial, "When a trial last ended.")
-	lastKeep       = desc(name.LastKeep, "When a trial was last kept.")
+	lastKeep       = desc(name.LastKeep, "When a candidate was last kept.")
 	duty           = desc(name.Duty, "Counted training time over wall time.")
 	activeSince    = desc(name.ActiveSince, "Since when trials are to run; absent while the study is paused or over.")
 	reloadTime     = desc(name.ReloadTime, "When the configuration was last put in force.")
@@ -317,7 +328,7 @@ type state struct {
 
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		valBPB, bestValBPB, baseline, decisionValBPB, trials, decisions, keeps, weight, running, seatState, phaseInfo, progress, trainLoss, throughput, mfu, trialGPU,
+		valBPB, bestValBPB, baseline, decisionValBPB, claimedGain, claimedLow, claimedHigh, confirmed, trials, decisions, keeps, weight, running, seatState, phaseInfo, progress, trainLoss, throughput, mfu, trialGPU,
 		tokens, wallSeconds, peakVRAM, trialStart, trialBudget, trialLimit, lastTrial, lastKeep, duty, activeSince, reloadTime, reloadOK, champion,
 		gpuUsed, gpuTotal, gpuUtilization, gpuPower, gpuTemperature, gpuInfo, gpuQuarantined,
 		llmEnabled, llmFailures, llmStudy, llmCap,
@@ -367,6 +378,12 @@ func (s *state) record(ch chan<- prometheus.Metric, snap Snapshot) {
 	some(ch, valBPB, snap.ValBPB)
 	some(ch, bestValBPB, snap.BestValBPB)
 	some(ch, baseline, snap.BaselineValBPB)
+	if c := snap.Claim; c != nil {
+		gauge(ch, claimedGain, c.Gain)
+		gauge(ch, claimedLow, c.Low)
+		gauge(ch, claimedHigh, c.High)
+		gauge(ch, confirmed, oneIf(c.Confirmed))
+	}
 	for verdict, bpb := range snap.DecisionValBPB {
 		gauge(ch, decisionValBPB, bpb, string(verdict))
 	}

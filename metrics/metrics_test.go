@@ -46,6 +46,7 @@ func (f fakeGPUs) Sample(context.Context) []gpu.Sample { return f.samples }
 
 var full = Snapshot{
 	ValBPB: Some(0.9981), BestValBPB: Some(0.9932), BaselineValBPB: Some(0.9979),
+	Claim: &Claim{Gain: 0.0047, Low: 0.0041, High: 0.0053, Confirmed: true},
 	Trials: []TrialCount{
 		{search.Completed, "evolution", 41}, {search.Completed, "baseline", 1}, {search.OutOfMemory, "evolution", 3},
 		{search.Crashed, "a\"b\\c\n\xff", 1},

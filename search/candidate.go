@@ -87,6 +87,7 @@ func (c *Candidate) kept() bool { return c.Standing == StandingKept }
 // decide concludes on a candidate, and notes it as decided last.
 func (l *ledger) decide(c *Candidate, s Standing, by int64, reason string) {
 	c.Standing, c.By, c.Reason = s, by, reason
+	l.rulings = append(l.rulings, Ruling{c, s, by})
 	l.decided = append(slices.DeleteFunc(l.decided, func(d *Candidate) bool { return d == c }), c)
 	l.waiting = slices.DeleteFunc(l.waiting, func(d *Candidate) bool { return d == c })
 }
@@ -138,7 +139,7 @@ func (l *ledger) overtake(by int64) {
 	for _, c := range slices.Clone(l.waiting) {
 		theirs := on(c.chosen(), l.champion.scored)
 		if own := c.scored[0].bpb; len(theirs) > 0 && own >= meanOf(theirs) {
-			l.decide(c, StandingDiscarded, by, fmt.Sprintf("val_bpb %.6f is not below trial %d's %.6f, so it does not run again", own, l.champion.ID, meanOf(theirs)))
+			l.decide(c, StandingDiscarded, by, fmt.Sprintf("val_bpb %.6f is not below candidate %d's %.6f, so it does not run again", own, l.champion.ID, meanOf(theirs)))
 		}
 	}
 }
@@ -191,11 +192,22 @@ func Reigns(done []Result) []Reign {
 // order in which they were.
 func Decided(done []Result) []*Candidate { return newLedger(History{Done: done}).decided }
 
-// Settled returns the candidates that the end of a trial decides, after those
-// that are done.
-func Settled(done []Result, r Result) []*Candidate {
-	all := Decided(append(done[:len(done):len(done)], r))
-	return slices.DeleteFunc(all, func(c *Candidate) bool { return c.By != r.Trial.ID })
+// Ruling is that a candidate was decided, which happens a second time to one
+// that is kept after all.
+type Ruling struct {
+	*Candidate          // as it stands now
+	As         Standing // what was decided
+	Trial      int64    // whose end decided it
+}
+
+// Rulings returns all of a history's finished trials, in their order.
+func Rulings(done []Result) []Ruling { return newLedger(History{Done: done}).rulings }
+
+// Ended returns what the end of a trial means after those that are done: whose
+// run it was, and the candidates that it decides, as they then stand.
+func Ended(done []Result, r Result) (of *Candidate, settled []*Candidate) {
+	l := newLedger(History{Done: append(done[:len(done):len(done)], r)})
+	return l.of[r.Trial.ID], slices.DeleteFunc(l.decided, func(c *Candidate) bool { return c.By != r.Trial.ID })
 }
 
 // CandidateOf returns the id of the candidate that a trial about to begin is a

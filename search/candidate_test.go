@@ -3,6 +3,7 @@ package search_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,27 @@ func TestCandidates(t *testing.T) {
 	}
 	if s.h.Champion.ID != 19 {
 		t.Errorf("the champion is trial %d", s.h.Champion.ID)
+	}
+	rulings := func(n int) (out []string) {
+		for _, r := range search.Rulings(s.h.Done[:n]) {
+			out = append(out, fmt.Sprintf("%d %s by %d", r.ID, r.As, r.Trial))
+		}
+		return out
+	}
+	all := rulings(len(s.h.Done))
+	if got := strings.Join(all[len(all)-3:], ", "); len(all) != 14 || got != "19 discarded by 20, 20 kept by 20, 19 kept by 21" && got != "20 kept by 20, 19 discarded by 20, 19 kept by 21" {
+		t.Errorf("%d rulings, the last %s", len(all), got)
+	}
+	for n := range s.h.Done { // what was counted stays
+		if got := rulings(n); !slices.Equal(got, all[:len(got)]) {
+			t.Errorf("after %d trials %q", n, got)
+		}
+	}
+	if of, settled := search.Ended(s.h.Done[:19], s.h.Done[19]); of.ID != 20 || len(settled) != 2 {
+		t.Errorf("trial 20 settled\n%s", listed(settled))
+	}
+	if of, settled := search.Ended(s.h.Done[:5], s.h.Done[5]); of.ID != 6 || len(settled) != 0 || of.Standing != search.StandingPending {
+		t.Errorf("trial 6 settled\n%s", listed(settled))
 	}
 	if all := search.Candidates(search.History{Done: s.h.Done[:6]}); all[5].Standing != search.StandingPending {
 		t.Errorf("before its second run: %+v", all[5])

@@ -26,7 +26,9 @@ type Claim struct {
 	Gain     float64 `json:"gain"`   // mean of Over's unbiased runs less the champion's
 	Needed   float64 `json:"needed"` // what Gain must exceed; 0: unknown yet
 	Claimed  bool    `json:"claimed"`
-	Proven   int64   `json:"proven"` // the last trial that is claimed, else the first
+	Proven   int64   `json:"proven"`         // the last candidate that is claimed, else the first
+	Total    float64 `json:"total_gain"`     // what Proven gains over the first: what the study claims in all; 0 while that is nothing
+	Within   float64 `json:"total_interval"` // half of Total's 95 % interval
 	Words    string  `json:"words"`
 }
 
@@ -119,6 +121,7 @@ func (confirmed) Claim(h History) Claim {
 	if beyond(fair, theirs, sigma, freedom) {
 		out.Claimed, out.Proven = true, c.ID
 	}
+	out.Total, out.Within = l.total(l.named[out.Proven], sigma, freedom)
 	switch {
 	case out.Claimed:
 		out.Words = fmt.Sprintf("%s: %s below %s, where luck would be %.6f", out.Short(), difference(out.Gain), rival, out.Needed)
@@ -129,6 +132,17 @@ func (confirmed) Claim(h History) Claim {
 	}
 	out.Words += estimate
 	return out
+}
+
+// total is what a candidate gains over the first champion by the unbiased runs of
+// both, and half of its 95 % interval.
+func (l *ledger) total(c *Candidate, sigma, freedom float64) (gain, within float64) {
+	first := l.champions[0]
+	own, theirs := on(c.chosen(), c.fair()), on(c.chosen(), first.fair())
+	if c == first || len(own) == 0 || len(theirs) == 0 {
+		return 0, 0
+	}
+	return meanOf(theirs) - meanOf(own), StudentT(0.975, freedom) * sigma * math.Sqrt(1/float64(len(own))+1/float64(len(theirs)))
 }
 
 // Short says whether the champion's gain is confirmed, for the place beside a

@@ -64,9 +64,9 @@ func (confirmed) Judge(h History, r Result) Decision {
 	runs := append(on(r.Trial.Kind, p.scored), run{bpb: bpb})
 	now := meanOf(runs)
 	if p == c {
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, trial %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.ID, now)}
+		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, candidate %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.ID, now)}
 	}
-	words := fmt.Sprintf("val_bpb %.6f is run %d of trial %d, whose mean of %.6f is ", bpb, len(runs), p.ID, now)
+	words := fmt.Sprintf("val_bpb %.6f is run %d of candidate %d, whose mean of %.6f is ", bpb, len(runs), p.ID, now)
 	switch {
 	case now >= mean:
 		words += difference(now-mean) + " above " + theirs
@@ -162,7 +162,7 @@ func (l *ledger) claimant() (*Candidate, string) {
 	own, theirs := l.commonRuns(c, c.chosen()), l.commonRuns(over, c.chosen())
 	if l.final() {
 		if theirs < own {
-			return over, fmt.Sprintf("the final comparison with trial %d", c.ID)
+			return over, fmt.Sprintf("the final comparison with candidate %d", c.ID)
 		}
 		return c, "the final comparison"
 	}
@@ -170,7 +170,7 @@ func (l *ledger) claimant() (*Candidate, string) {
 		return nil, ""
 	}
 	if own >= claimRuns && theirs < own {
-		return over, fmt.Sprintf("to compare with the champion, trial %d", c.ID)
+		return over, fmt.Sprintf("to compare with the champion, candidate %d", c.ID)
 	}
 	return c, fmt.Sprintf("the champion for %d trials, to know it without luck", l.trials-c.since)
 }

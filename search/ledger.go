@@ -23,6 +23,7 @@ type ledger struct {
 	all       []*Candidate     // in the order of their first runs
 	begun     []*Candidate     // whose first run is pending
 	decided   []*Candidate     // in the order in which they were
+	rulings   []Ruling         // that decided them
 	waiting   []*Candidate     // promising, for their second run
 	champions []*Candidate     // in the order in which they were kept, each once
 	champion  *Candidate       // nil: none

@@ -71,9 +71,11 @@ func runOf(c record.Candidate, id int64) int {
 	return len(c.Runs) + 1
 }
 
-// triedWords counts candidates, and says of those that failed what ended them.
-func triedWords(n supervisor.Tried, runs int) string {
-	words := fmt.Sprintf("%s in %s: %d kept, %d discarded", count(n.Total, "candidate"), count(runs, "run"), n.Kept, n.Discarded)
+// tried counts candidates in their runs, and says of those that failed what
+// ended them.
+func tried(now supervisor.Status) string {
+	n := now.Tried
+	words := fmt.Sprintf("%s in %s: %d kept, %d discarded", count(n.Total, "candidate"), count(now.Runs, "run"), n.Kept, n.Discarded)
 	for _, more := range []struct {
 		n    int
 		what string

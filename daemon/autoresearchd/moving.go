@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/record"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
 	"autoresearchd/search"
@@ -17,8 +19,10 @@ import (
 type view struct {
 	now    supervisor.Status
 	budget search.Budget
-	scores []float64        // of the last trials, NaN without one
-	recent []journal.Record // the last trials
+	scores []float64               // of the last candidates that were decided, NaN without one
+	recent []journal.Record        // the last trials, to know how long phases take
+	rows   []record.Candidate      // the last candidates
+	spent  map[int64]time.Duration // on all runs of each candidate
 }
 
 const (
@@ -26,20 +30,56 @@ const (
 	mostRecent = 10
 )
 
-// add takes in a trial that has ended.
+// read takes in a whole record.
+func (v *view) read(all []journal.Record) {
+	v.scores, v.recent, v.spent = nil, nil, nil
+	for _, r := range all {
+		v.add(r)
+	}
+	v.rows = record.Candidates(all)
+	for _, c := range v.rows {
+		if c.Verdict.Decision() != "" {
+			v.score(c.ValBPB)
+		}
+	}
+	v.rows = v.rows[max(0, len(v.rows)-mostRecent):]
+}
+
+// end takes in a trial that has ended.
+func (v *view) end(e study.Ending) {
+	v.add(e.Record)
+	for _, c := range e.Settled {
+		if bpb, runs := c.Score(); runs > 0 {
+			v.score(&bpb)
+		} else {
+			v.score(nil)
+		}
+	}
+}
+
+func (v *view) score(bpb *float64) {
+	score := math.NaN()
+	if bpb != nil {
+		score = *bpb
+	}
+	v.scores = append(v.scores, score)
+	v.scores = v.scores[max(0, len(v.scores)-mostScores):]
+}
+
 func (v *view) add(r journal.Record) {
 	if r.Outcome.Status == "" {
 		return
 	}
-	score, ok := r.Score()
-	if !ok {
-		score = math.NaN()
+	if v.spent == nil {
+		v.spent = map[int64]time.Duration{}
 	}
-	v.scores = append(v.scores, score)
+	v.spent[r.Trial.Candidate] += seconds(r.Outcome.WallSeconds)
 	v.recent = append(v.recent, r)
-	v.scores = v.scores[max(0, len(v.scores)-mostScores):]
 	v.recent = v.recent[max(0, len(v.recent)-mostRecent):]
 }
+
+// took is how long all runs of a candidate took.
+func (v *view) took(id int64) time.Duration { return v.spent[id] }
 
 // left estimates how long a running trial still takes: what is left of its
 // phase, and the later ones as they went in the last trials.
@@ -137,13 +177,13 @@ func (v *view) trial(t *terminal.Terminal, width int, seat supervisor.SeatStatus
 	if r.TokPerSec > 0 {
 		rest = append(rest, terminal.Text("  %.0fk tok/s", r.TokPerSec/1000))
 	}
-	out := []terminal.Line{append(head, tail...).Join(width, rest...), append(label("  what"), terminal.Span{Text: foreign(r.Description)})}
+	out := []terminal.Line{append(head, tail...).Join(width, rest...), append(label("  what"), terminal.Span{Text: runWords(r) + foreign(r.Description)})}
 	if r.Loss > 0 {
 		curve := resample(r.Curve, min(60, max(8, width-labels-8)))
 		out = append(out, append(label("  loss"), terminal.Span{Text: t.Spark(curve), Style: terminal.Blue}, terminal.Span{Text: fmt.Sprintf(" %.3f", r.Loss)}))
 	}
 	if n := seat.Next; n != nil {
-		out = append(out, append(label("  next"), terminal.Text("trial %d gets ready beside it (%s): %s", n.ID, n.Phase, foreign(n.Description))...))
+		out = append(out, append(label("  next"), terminal.Text("trial %d gets ready beside it (%s): %s%s", n.ID, n.Phase, runWords(n), foreign(n.Description))...))
 	}
 	return out
 }
@@ -153,21 +193,20 @@ func (v *view) study(t *terminal.Terminal, width int) []terminal.Line {
 	now := v.now
 	var out []terminal.Line
 	if c := now.Champion; c != nil {
-		best := terminal.Line{{Text: fmt.Sprintf("%.6f", c.ValBPB), Style: terminal.Green}}
-		parts := []terminal.Line{terminal.Text(" by trial %d", c.ID)}
-		if gain := now.Study.Baseline - c.ValBPB; gain > 0 {
-			parts = append(parts, terminal.Text(", %.6f below the baseline", gain))
+		best := append(label("best"), terminal.Span{Text: fmt.Sprintf("%.6f", c.ValBPB), Style: terminal.Green})
+		for _, gain := range []string{gainWords(now), strings.SplitN(gainWords(now), " (", 2)[0]} { // whole, or as much as a narrow window takes
+			if more := terminal.Text(", %s", gain); gain != "" && best.Width()+more.Width() <= width {
+				best = append(best, more...)
+				break
+			}
 		}
-		parts = append(parts, terminal.Text(": %s", foreign(c.Description)))
-		out = append(out, append(label("best"), best...).Join(width, parts...))
+		out = append(out, append(best, terminal.Text("; candidate %d: %s", c.ID, foreign(c.Description))...))
 		if n := len(v.scores); n > 1 {
 			n = min(n, width-labels)
 			out = append(out, append(label("scores"), terminal.Span{Text: t.Spark(v.scores[len(v.scores)-n:])}))
 		}
 	}
-	n := now.Trials
-	return append(out, append(label("trials"), terminal.Text("%d", n.Total)...).Join(width,
-		terminal.Text(": %d keep", n.Keep), terminal.Text(", %d discard", n.Discard), terminal.Text(", %d crash", n.Crash), terminal.Text("; %.1f an hour", now.Rate)))
+	return append(out, append(label("tried"), terminal.Text("%s", tried(now))...).Join(width, terminal.Text("; %.1f runs an hour", now.Rate)))
 }
 
 // resample draws a curve, which is shares of the budget with losses, in so many
@@ -246,7 +285,7 @@ func (v *view) seat(t *terminal.Terminal, width, names int, s supervisor.SeatSta
 	if n := s.Next; n != nil {
 		rest = append(rest, terminal.Text("  then %d (%s)", n.ID, n.Phase))
 	}
-	return append(line.Join(width, rest...), terminal.Span{Text: "  " + foreign(r.Description), Style: terminal.Dim})
+	return append(line.Join(width, rest...), terminal.Span{Text: "  " + runWords(r) + foreign(r.Description), Style: terminal.Dim})
 }
 
 // countSeats says what so many seats do.
@@ -266,14 +305,13 @@ func countSeats(seats []supervisor.SeatStatus) string {
 
 // sentence is the state of a study in one line.
 func sentence(now supervisor.Status) string {
-	t := now.Trials
-	text := fmt.Sprintf("%d trials: %d keep, %d discard, %d crash", t.Total, t.Keep, t.Discard, t.Crash)
+	text := tried(now)
 	switch running := now.Running(); {
 	case len(now.Seats) > 1 && len(running) > 0:
 		text = countSeats(now.Seats) + "; " + text
 	case len(running) > 0:
 		r := running[0]
-		text = fmt.Sprintf("trial %d in %s, %.0f%%; %s", r.ID, r.Phase, 100*r.Progress, text)
+		text = fmt.Sprintf("trial %d%s in %s, %.0f%%; %s", r.ID, aside(r), r.Phase, 100*r.Progress, text)
 	case now.Waiting != "": // systemd cuts a line that is longer than a page
 		text = fmt.Sprintf("%.1000s; %s", terminal.Inert(now.Waiting), text)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/config"
-	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
 	"autoresearchd/daemon/webhook"
@@ -43,33 +43,32 @@ func (n *notices) configure(c config.Notify) {
 
 func (n *notices) send(event, state, format string, args ...any) {
 	now := n.study()
-	t := now.Trials
+	t := now.Tried
 	out := webhook.Notice{
-		Event: event, Time: time.Now().UTC(), Host: n.host, Study: now.Study.Tag, State: terminal.Inert(state), Baseline: now.Study.Baseline,
-		Trials: webhook.Trials{Total: t.Total, Keep: t.Keep, Discard: t.Discard, Crash: t.Crash},
-		Text:   terminal.Inert(fmt.Sprintf("%s on %s: %s", now.Study.Tag, n.host, fmt.Sprintf(format, args...))),
+		Event: event, Time: time.Now().UTC(), Host: n.host, Study: now.Study.Tag, State: terminal.Inert(state), Baseline: now.Study.Baseline, Runs: now.Runs,
+		Candidates: webhook.Candidates{Total: t.Total, Kept: t.Kept, Discarded: t.Discarded + t.Refuted, Failed: t.Failed, Pending: t.Pending + t.Interrupted},
+		Text:       terminal.Inert(fmt.Sprintf("%s on %s: %s", now.Study.Tag, n.host, fmt.Sprintf(format, args...))),
 	}
 	if c := now.Champion; c != nil {
-		out.Champion = &webhook.Champion{ID: c.ID, Commit: c.Commit, ValBPB: c.ValBPB, Gain: now.Study.Baseline - c.ValBPB, Description: foreign(c.Description)}
-		if now.Claim != nil {
-			out.Champion.Claim = now.Claim.Words
-		}
+		out.Champion = &webhook.Champion{ID: c.ID, Commit: c.Commit, ValBPB: c.ValBPB, Runs: c.Runs, Gain: now.Study.Baseline - c.ValBPB, Claim: c.Claim, Description: foreign(c.Description)}
 	}
 	n.hook.Send(out)
 }
 
 // finished looks at a trial that has ended. The first champion, which nothing
 // was better than, is no news.
-func (n *notices) finished(r journal.Record) {
+func (n *notices) finished(e study.Ending) {
 	n.mu.Lock()
 	n.ran, n.ended = true, false
-	if _, ok := r.Score(); ok {
+	if _, ok := e.Score(); ok {
 		n.scored, n.stalled = time.Now(), false
 	}
 	n.mu.Unlock()
 	now := n.study()
-	if c := now.Champion; c != nil && r.Decision.Verdict == search.Keep && c.ID == r.Trial.Candidate && now.Trials.Keep > 1 {
-		n.send("champion", now.State, "new champion, val_bpb %.6f by trial %d, %.6f below the baseline: %s", c.ValBPB, c.ID, now.Study.Baseline-c.ValBPB, foreign(c.Description))
+	for _, c := range e.Settled {
+		if c.Standing == search.StandingKept && now.Champion != nil && now.Champion.ID == c.ID && now.Tried.Kept > 1 {
+			n.send("champion", now.State, "new champion, %s", championWords(now))
+		}
 	}
 }
 
@@ -104,8 +103,8 @@ func (n *notices) over(why string) {
 	}
 	now := n.study()
 	words := sentence(now)
-	if c := now.Champion; c != nil {
-		words += fmt.Sprintf("; best val_bpb %.6f by trial %d", c.ValBPB, c.ID)
+	if now.Champion != nil {
+		words += "; best " + championWords(now)
 	}
 	told := why
 	if why == "ended" {

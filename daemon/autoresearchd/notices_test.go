@@ -14,6 +14,7 @@ import (
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/webhook"
 	"autoresearchd/search"
@@ -78,10 +79,10 @@ func TestNotices(t *testing.T) {
 	if len(got) != 3 || got[0].Event != "end" || got[1].Event != "champion" || got[2].Event != "end" {
 		t.Fatalf("told %+v", got)
 	}
-	if c := got[1].Champion; c == nil || c.ID != 3 || c.ValBPB != 2.02 || !strings.Contains(got[1].Text, "new champion, val_bpb 2.020000 by trial 3, 0.010000 below the baseline: suggested: MATRIX_LR 0.04 -> 0.05") {
+	if c := got[1].Champion; c == nil || c.ID != 3 || c.ValBPB != 2.02 || !strings.Contains(got[1].Text, "new champion, val_bpb 2.020000, one run of candidate 3 (suggested: MATRIX_LR 0.04 -> 0.05); gain 0.010000") {
 		t.Errorf("told %+v", got[1])
 	}
-	if !strings.Contains(got[2].Text, "done: the trials that were asked for have run; 3 trials: 2 keep, 1 discard, 0 crash; best val_bpb 2.020000 by trial 3") {
+	if !strings.Contains(got[2].Text, "done: the trials that were asked for have run; 3 candidates in 3 runs: 2 kept, 0 discarded, 1 interrupted; best val_bpb 2.020000, one run of candidate 3 (suggested: MATRIX_LR 0.04 -> 0.05); gain 0.010000") {
 		t.Errorf("told %q", got[2].Text)
 	}
 
@@ -96,7 +97,7 @@ func TestNotices(t *testing.T) {
 	if code := d.end(); code != 0 {
 		t.Fatalf("ended with %d", code)
 	}
-	if got := r.texts(t); len(got) != 4 || got[3].Event != "" || !strings.Contains(got[3].Text, "the daemon was stopped; 4 trials") {
+	if got := r.texts(t); len(got) != 4 || got[3].Event != "" || !strings.Contains(got[3].Text, "the daemon was stopped; 4 candidates in 4 runs") {
 		t.Errorf("told %+v", got[3:])
 	}
 	for d.said[len(d.said)-1] != "" {
@@ -122,7 +123,7 @@ func TestStall(t *testing.T) {
 		return supervisor.Status{State: "waiting 10m: 6 in a row failed\x1b[2J"}
 	}
 	begin := time.Now()
-	scored := journal.Record{}
+	scored := study.Ending{}
 	scored.Outcome.Status, scored.Outcome.ValBPB = search.Completed, 1
 	n.look(begin.Add(29*time.Minute), begin)
 	n.look(begin.Add(time.Hour), time.Time{}) // paused
@@ -130,7 +131,7 @@ func TestStall(t *testing.T) {
 	n.look(begin.Add(45*time.Minute), begin) // it was told
 	n.finished(scored)                       // just now
 	n.look(begin.Add(29*time.Minute), begin)
-	n.finished(journal.Record{Result: search.Result{Outcome: search.Outcome{Status: search.Crashed}}})
+	n.finished(study.Ending{Record: journal.Record{Result: search.Result{Outcome: search.Outcome{Status: search.Crashed}}}})
 	n.look(begin.Add(40*time.Minute), begin)
 	hook.Close(t.Context())
 	got := r.texts(t)

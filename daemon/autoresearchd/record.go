@@ -154,8 +154,7 @@ func printStatus(w io.Writer, now supervisor.Status) {
 			line("", "trial %d gets ready beside it, %s: %s", r.ID, r.Phase, foreign(r.Description))
 		}
 	}
-	t := now.Trials
-	line("tried", "%s; %.1f runs an hour", triedWords(now.Tried, t.Total), now.Rate)
+	line("tried", "%s; %.1f runs an hour", tried(now), now.Rate)
 	line("next", "%s", now.Next)
 }
 
@@ -202,7 +201,13 @@ func (g *globals) trialsCommand() *cobra.Command {
 			}
 			lines := trialTable(all, width)
 			if !runs {
-				lines = candidateTable(all, of, width)
+				var chosen []record.Candidate
+				took := map[int64]time.Duration{}
+				for _, row := range all {
+					chosen = append(chosen, of[row.Trial.ID])
+					took[row.Trial.ID] = seconds(row.Outcome.WallSeconds)
+				}
+				lines = candidateTable(chosen, func(id int64) time.Duration { return took[id] }, width)
 			}
 			w := bufio.NewWriter(cmd.OutOrStdout())
 			for _, line := range lines {
@@ -216,16 +221,18 @@ func (g *globals) trialsCommand() *cobra.Command {
 }
 
 // candidateTable is the record in columns, a row a candidate, for a window of
-// this width (0: no window).
-func candidateTable(rows []journal.Record, of map[int64]record.Candidate, width int) []terminal.Line {
+// this width (0: no window); took is how long all runs of one took.
+func candidateTable(all []record.Candidate, took func(id int64) time.Duration, width int) []terminal.Line {
 	columns := []terminal.Column{
 		{Title: "ID", Right: true}, {Title: "COMMIT", Drop: 1}, {Title: "VAL_BPB", Right: true}, {Title: "RUNS", Right: true, Drop: 4}, {Title: "VERDICT"},
 		{Title: "VRAM", Right: true, Drop: 3}, {Title: "TIME", Right: true, Drop: 5}, {Title: "STRATEGY", Drop: 2}, {Title: "DESCRIPTION"},
 	}
 	var lines []terminal.Line
-	for _, r := range rows {
-		c := of[r.Trial.ID]
-		score, vram, verdict := "--", "--", verdictOf(c)
+	for _, c := range all {
+		score, vram, verdict := "--", "--", string(c.Verdict)
+		if c.Failure != "" && c.Verdict.Decision() != "" {
+			verdict = string(c.Failure)
+		}
 		if c.ValBPB != nil {
 			score = fmt.Sprintf("%.6f", *c.ValBPB)
 		}
@@ -235,10 +242,10 @@ func candidateTable(rows []journal.Record, of map[int64]record.Candidate, width 
 		if len(c.Runs) == 0 {
 			verdict = "running"
 		}
-		colour := colourOf(r)
+		colour := colourOfStanding(c.Verdict)
 		lines = append(lines, terminal.Line{
 			{Text: strconv.FormatInt(c.ID, 10)}, {Text: fmt.Sprintf("%.7s", c.Commit), Style: terminal.Dim}, {Text: score, Style: colour}, {Text: strconv.Itoa(len(c.Runs))}, {Text: verdict, Style: colour},
-			{Text: vram}, {Text: ago(seconds(r.Outcome.WallSeconds))}, {Text: terminal.Cut(foreign(c.Strategy), 20)}, {Text: terminal.Cut(foreign(c.Description), 100)},
+			{Text: vram}, {Text: ago(took(c.ID))}, {Text: terminal.Cut(foreign(c.Strategy), 20)}, {Text: terminal.Cut(foreign(c.Description), 100)},
 		})
 	}
 	return terminal.Table(columns, lines, width, 24)

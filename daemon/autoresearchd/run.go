@@ -207,7 +207,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		Devices: devices, Fit: fitness(c, devices, gpus),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
-		Finished: func(r journal.Record) { screen.finished(r); notices.finished(r) }, Over: notices.over,
+		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,
 	})
 	if err != nil {
 		return err

@@ -12,13 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
 	"autoresearchd/search"
 )
 
-// screen shows a run to the person who started it: one line for each finished
-// trial and, on a terminal, a few lines below them that move.
+// screen shows a run to the person who started it: a line for each candidate that
+// is decided, one for each run that decides none, and, on a terminal, a few lines
+// below them that move.
 type screen struct {
 	*terminal.Terminal
 	out   *os.File
@@ -68,9 +70,7 @@ func (s *screen) begin(v *supervisor.Supervisor, past []journal.Record, budget s
 	defer s.mu.Unlock()
 	s.v = v
 	s.view.budget = budget
-	for _, r := range past {
-		s.view.add(r)
-	}
+	s.view.read(past)
 	if now.Champion != nil {
 		s.best = now.Champion.ValBPB
 	}
@@ -81,14 +81,18 @@ func (s *screen) begin(v *supervisor.Supervisor, past []journal.Record, budget s
 		fmt.Fprintf(s.out, "page: %s\n", pageAt(address))
 	}
 	fmt.Fprintf(s.out, "study %s on %s, strategy %s\n", now.Study.Tag, device, now.Study.Strategy)
-	if now.Trials.Total > 0 {
-		fmt.Fprintf(s.out, "going on after %d trials; ", now.Trials.Total)
-		if now.Champion != nil {
-			fmt.Fprintf(s.out, "best val_bpb %.6f\n", s.best)
-		} else {
-			fmt.Fprintln(s.out, "none has a score yet")
-		}
+	switch {
+	case now.Runs == 0:
+	case now.Champion == nil:
+		s.say("going on after %s; none has a score yet", tried(now))
+	default:
+		s.say("going on after %s; best %s", tried(now), championWords(now))
 	}
+}
+
+// say prints a line, broken between words on a terminal.
+func (s *screen) say(format string, args ...any) {
+	fmt.Fprintln(s.out, fold(s.out, fmt.Sprintf(format, args...), "  "))
 }
 
 // pageAt is where a browser on this machine finds the page of a server that
@@ -104,30 +108,33 @@ func pageAt(address string) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// finished prints a trial's line.
-func (s *screen) finished(r journal.Record) {
+// finished prints what the end of a trial came to.
+func (s *screen) finished(e study.Ending) {
 	s.mu.Lock()
 	v := s.v
 	s.mu.Unlock()
-	best := 0.0
+	var now supervisor.Status
 	if v != nil {
-		if c := v.Now().Champion; c != nil {
-			best = c.ValBPB
-		}
+		now = v.Now()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.view.add(r)
-	width := 0
+	s.view.end(e)
+	n := notable{best: s.best, now: now, took: s.view.took}
 	if s.Live {
-		width, _ = s.Size()
+		n.width, _ = s.Size()
 	}
-	line := trialLine(r, s.best, width)
-	if s.best = best; s.mute {
+	lines := endLines(e, n)
+	if now.Champion != nil {
+		s.best = now.Champion.ValBPB
+	}
+	if s.mute {
 		return
 	}
 	s.block.Clear()
-	_ = s.Print(line) // who does not watch any more misses nothing
+	for _, line := range lines {
+		_ = s.Print(line) // who does not watch any more misses nothing
+	}
 	s.block.Draw(s.lines)
 }
 
@@ -154,17 +161,13 @@ func (s *screen) end(v *supervisor.Supervisor, stopped bool) {
 	if s.mute {
 		return
 	}
+	if now.Champion != nil {
+		s.say("%s", tried(now))
+		s.say("best %s", championWords(now))
+	}
 	if stopped {
-		defer fmt.Fprintln(s.out, "the study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on")
+		s.say("the study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on")
 	}
-	if now.Champion == nil {
-		return
-	}
-	fmt.Fprintf(s.out, "%s; best val_bpb %.6f by trial %d (%s)", sentence(now), now.Champion.ValBPB, now.Champion.ID, terminal.Inert(now.Champion.Description))
-	if gain := now.Study.Baseline - now.Champion.ValBPB; gain > 0 {
-		fmt.Fprintf(s.out, ", %.6f below the baseline", gain)
-	}
-	fmt.Fprintln(s.out)
 }
 
 // colourOf tells trials apart by what was decided.
@@ -178,32 +181,6 @@ func colourOf(r journal.Record) terminal.Style {
 		return terminal.Red
 	}
 	return terminal.Dim
-}
-
-// trialLine says how a trial ended, for a window of this width (0: no window);
-// best is the champion's val_bpb before it, 0 for none.
-func trialLine(r journal.Record, best float64, width int) terminal.Line {
-	bpb, scored := r.Score()
-	score, delta, word, why := "      --", "         ", string(r.Outcome.Status), r.Outcome.Detail
-	if scored {
-		score, word, why = fmt.Sprintf("%8.6f", bpb), string(r.Decision.Verdict), ""
-		if best > 0 {
-			delta = fmt.Sprintf("%+9.6f", bpb-best)
-		}
-	}
-	took, what := ago(seconds(r.Outcome.WallSeconds)), foreign(r.Trial.Proposal.Description)
-	line := terminal.Line{
-		{Text: fmt.Sprintf("trial %-4d %s %s  ", r.Trial.ID, score, delta)},
-		{Text: fmt.Sprintf("%-13s", word), Style: colourOf(r)},
-		{Text: fmt.Sprintf(" %6s  %s", took, what)},
-	}
-	if width > 0 && width < 72 { // room for what was tried before all else
-		line = terminal.Line{{Text: fmt.Sprintf("trial %d %s ", r.Trial.ID, score)}, {Text: word, Style: colourOf(r)}, {Text: fmt.Sprintf(" %s  %s", took, what)}}
-	}
-	if why = foreign(lastLine(why)); why != "" {
-		line = append(line, terminal.Span{Text: "  " + why, Style: terminal.Dim})
-	}
-	return line
 }
 
 // foreign makes text from outside fit for a line.

@@ -17,32 +17,44 @@ import (
 	"autoresearchd/daemon/httpd/api/apitest"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/journal/journaltest"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/terminal"
 	"autoresearchd/search"
 )
 
-// watchedStudy is what a screen shows in the middle of a trial.
-func watchedStudy() *view {
-	v := &view{budget: search.Budget{Seconds: 300}}
-	for i, score := range []float64{0.9979, 0.9891, math.NaN(), 0.9934, 0.9841, 1.42, 0.9862} {
-		r := journal.Record{Commit: "abcdef0123"}
-		r.Trial.ID, r.Trial.Proposal.Strategy, r.Trial.Proposal.Description = int64(i+1), "tpe", journaltest.Hostile[i]
+// watched is the record of a study in the middle of its eighth trial: trials 4
+// and 6 are two runs of one candidate, and trial 7 runs again.
+func watched() []journal.Record {
+	var all []journal.Record
+	for i, score := range []float64{0.9979, 0.9991, math.NaN(), 0.9834, 1.42, 0.9848, 0.9839} {
+		r := journal.Record{Commit: "abcdef0123", Decided: int64(i + 1), Stage: search.StageDone}
+		r.Trial = search.Trial{ID: int64(i + 1), Candidate: int64(i + 1), Seed: 42}
+		r.Trial.Proposal = search.Proposal{Strategy: "tpe", Description: journaltest.Hostile[i], Parent: int64(min(i, 1))}
 		r.Outcome.WallSeconds, r.Outcome.PeakVRAM = 352, 44<<30
 		r.Outcome.Status, r.Outcome.ValBPB, r.Decision.Verdict = search.Completed, score, search.Discard
 		r.Outcome.Phases = map[search.Phase]float64{search.Startup: 12, search.Compile: 10, search.Train: 304, search.Evaluate: 24, search.Exit: 2}
-		if i == 0 || i == 1 || i == 4 {
+		switch i {
+		case 0:
 			r.Decision.Verdict = search.Keep
+		case 2:
+			r.Outcome.Status, r.Outcome.Detail, r.Decision.Verdict = search.OutOfMemory, "Traceback\nCUDA out of memory", search.Crash
+		case 5:
+			r.Trial.Candidate, r.Trial.Proposal, r.Decision.Verdict = 4, search.Proposal{Strategy: search.Confirm, Description: journaltest.Hostile[3], Parent: 4}, search.Keep
 		}
-		if math.IsNaN(score) {
-			r.Outcome.Status, r.Decision.Verdict = search.OutOfMemory, search.Crash
-		}
-		v.add(r)
+		all = append(all, r)
 	}
-	now := supervisor.Status{State: "running", Rate: 10.2, Trials: supervisor.TrialCounts{Total: 7, Keep: 3, Discard: 3, Crash: 1}}
+	return all
+}
+
+// watchedStudy is what a screen shows of it.
+func watchedStudy() *view {
+	v := &view{budget: search.Budget{Seconds: 300}}
+	v.read(watched())
+	now := supervisor.Status{State: "running", Rate: 10.2, Runs: 7, Tried: supervisor.Tried{Total: 6, Kept: 2, Discarded: 2, Pending: 1, Failed: 1, Failures: map[search.Status]int{search.OutOfMemory: 1}}}
 	now.Study.Tag, now.Study.Baseline, now.Study.Strategy = "nov23", 0.9979, "portfolio"
-	now.Champion = &supervisor.TrialStatus{ID: 5, ValBPB: 0.9841, Description: "MATRIX_LR 0.04 -> 0.052"}
-	r := &supervisor.RunningStatus{ID: 8, Phase: search.Train, PhaseSeconds: 208, Seconds: 230, Progress: 0.65, Step: 390,
+	now.Champion = &supervisor.TrialStatus{ID: 4, ValBPB: 0.9841, Runs: 2, Claim: "unconfirmed (0 of 3 paired seeds)", Description: "MATRIX_LR 0.04 -> 0.052"}
+	r := &supervisor.RunningStatus{ID: 8, Candidate: 7, Run: 2, Phase: search.Train, PhaseSeconds: 208, Seconds: 230, Progress: 0.65, Step: 390,
 		TokPerSec: 1.659e6, Description: "学习率 0.6 -> 0.72\x1b[2J\u202e, and more words than a narrow window has room for"}
 	for step := range 40 {
 		r.Loss = 2.5 + 6/float64(step+1)
@@ -66,9 +78,10 @@ func TestScreen(t *testing.T) {
 					continue // one picture of an idle study is enough
 				}
 				text += strings.Repeat("-", width) + "\n"
-				lines := append(v.lines(out, width, 24), trialTable(v.recent, width-1)...)
-				for _, r := range v.recent[:4] {
-					lines = append(lines, trialLine(r, 0.99, width).Cut(width-1))
+				lines := append(v.lines(out, width, 24), candidateTable(v.rows, v.took, width-1)...)
+				lines = append(lines, ends(v, width)...)
+				for i := range lines {
+					lines[i] = lines[i].Cut(width - 1)
 				}
 				for _, l := range lines {
 					if l.Width() >= width {
@@ -80,6 +93,31 @@ func TestScreen(t *testing.T) {
 		}
 	}
 	golden(t, "screen.txt", text)
+}
+
+// ends are the lines that the ends of the study's trials left behind.
+func ends(v *view, width int) []terminal.Line {
+	var done []search.Result
+	var out []terminal.Line
+	n := notable{now: v.now, took: v.took, width: width}
+	for _, r := range watched() {
+		e := study.Ending{Record: r}
+		e.Of, e.Settled = search.Ended(done, r.Result)
+		done = append(done, r.Result)
+		out = append(out, endLines(e, n)...)
+		n.best = 0.9979
+	}
+	return out
+}
+
+// TestLinesInAPipe has a line say all there is to say, however long it is.
+func TestLinesInAPipe(t *testing.T) {
+	t.Parallel()
+	text := ""
+	for _, l := range ends(watchedStudy(), 0) {
+		text += strings.TrimRight((&terminal.Terminal{}).Render(l), " ") + "\n"
+	}
+	golden(t, "lines.txt", text)
 }
 
 // TestScreenOfSeats shows several seats in windows of several sizes, and one whose
@@ -268,7 +306,7 @@ func TestNoTerminal(t *testing.T) {
 	must(t, cmd.Start())
 	got, err := bufio.NewReader(r).ReadString('\n')
 	must(t, err)
-	if !strings.HasPrefix(got, "40 trials: ") || !strings.HasSuffix(got, "; not running\n") {
+	if !strings.HasPrefix(got, "38 candidates in 40 runs: ") || !strings.HasSuffix(got, "; not running\n") {
 		t.Errorf("said %q", got)
 	}
 	must(t, cmd.Process.Signal(syscall.SIGTERM))

@@ -400,7 +400,7 @@ func TestEachEndOnce(t *testing.T) {
 		must(t, cmd.Run())
 		said := s.read("journal")
 		want := map[bool]int{true: 0, false: 2}[stream != "1:2"]
-		if n := strings.Count(said, "\ntrial ") + strings.Count(said, "\x00trial "); n != want || strings.Count(said, `msg="trial ends"`) != 2 {
+		if n := strings.Count(said, "\ncandidate ") + strings.Count(said, "\x00candidate "); n != want || strings.Count(said, `msg="trial ends"`) != 2 {
 			t.Errorf("with JOURNAL_STREAM=%s\n%s", stream, said)
 		}
 	}
@@ -415,7 +415,7 @@ func TestNoScoreYet(t *testing.T) {
 	s.commit()
 	s.ok("run", "--trials", "1")
 	out, said, code := s.cli("run", "--trials", "1")
-	if code != 0 || !strings.Contains(out, "going on after 1 trials; none has a score yet") || strings.Contains(out+said, "0.000000") || strings.Contains(said, "val_bpb=0 ") {
+	if code != 0 || !strings.Contains(out, "going on after 1 candidate in 1 run: 0 kept, 0 discarded, 1 failed (1 crashed); none has a score yet") || strings.Contains(out+said, "0.000000") || strings.Contains(said, "val_bpb=0 ") {
 		t.Errorf("%d\n%s\n%s", code, out, said)
 	}
 }

@@ -48,16 +48,13 @@ func watchStatus(ctx context.Context, state string, out *os.File) error {
 			now.State, now.Seats = "cannot be asked: "+err.Error(), nil
 		}
 		v.now = now
-		if now.Trials.Total != counted {
+		if now.Runs != counted {
 			all, err := r.Trials()
 			if err != nil {
 				return err
 			}
-			v.scores, v.recent = nil, nil
-			for _, rec := range all[max(0, len(all)-mostScores):] {
-				v.add(rec)
-			}
-			counted = now.Trials.Total
+			v.read(all)
+			counted = now.Runs
 		}
 		if t.Live {
 			block.Draw(v.watched(t))
@@ -74,7 +71,7 @@ func watchStatus(ctx context.Context, state string, out *os.File) error {
 	}
 }
 
-// watched are the moving lines with a headline above and the last trials below,
+// watched are the moving lines with a headline above and the last candidates below,
 // as many as the window has room for.
 func (v *view) watched(t *terminal.Terminal) []terminal.Line {
 	width, height := t.Size()
@@ -83,25 +80,24 @@ func (v *view) watched(t *terminal.Terminal) []terminal.Line {
 		out[0] = out[0][:1]
 	}
 	out = append(out, v.lines(t, width, height-1)...)
-	if room := min(height-1-len(out)-1, mostRecent, len(v.recent)); room > 0 {
-		out = append(out, trialTable(v.recent[len(v.recent)-room:], width-1)...)
+	if room := min(height-1-len(out)-1, len(v.rows)); room > 0 {
+		out = append(out, candidateTable(v.rows[len(v.rows)-room:], v.took, width-1)...)
 	}
 	return out
 }
 
 // watchLine is what is said where nothing can move: what changes slowly.
 func watchLine(now supervisor.Status) string {
-	n := now.Trials
-	line := fmt.Sprintf("%d trials: %d keep, %d discard, %d crash", n.Total, n.Keep, n.Discard, n.Crash)
+	line := tried(now)
 	if c := now.Champion; c != nil {
-		line += fmt.Sprintf("; best %.6f by trial %d", c.ValBPB, c.ID)
+		line += fmt.Sprintf("; best %.6f by candidate %d", c.ValBPB, c.ID)
 	}
 	switch running := now.Running(); {
 	case len(now.Seats) > 1:
 		return line + "; " + countSeats(now.Seats)
 	case len(running) > 0:
 		r := running[0]
-		return line + fmt.Sprintf("; trial %d: %s (%s)", r.ID, r.Phase, foreign(r.Description))
+		return line + fmt.Sprintf("; trial %d%s: %s (%s)", r.ID, aside(r), r.Phase, foreign(r.Description))
 	}
 	return line + "; " + foreign(now.State)
 }

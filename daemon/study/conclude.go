@@ -80,8 +80,9 @@ func (s *Study) finish(ctx context.Context) (journal.Record, error) {
 func (s *Study) finishing(ctx context.Context, r *journal.Record) error {
 	id := r.Trial.ID
 	done := s.History().Done
+	of, settled := search.Ended(done, r.Result)
 	if !r.Stage.Reached(search.StageCommitted) {
-		commits, err := s.settle(ctx, r, search.Settled(done, r.Result))
+		commits, err := s.settle(ctx, r, settled)
 		if err != nil {
 			return err
 		}
@@ -109,12 +110,31 @@ func (s *Study) finishing(ctx context.Context, r *journal.Record) error {
 	}
 	r.Stage = search.StageDone
 	s.note(*r)
+	s.log(*r, of, settled)
+	return nil
+}
+
+// log says how a trial ended, how its candidate stands since, and what else its
+// end decided.
+func (s *Study) log(r journal.Record, of *search.Candidate, settled []*search.Candidate) {
 	var score any = "none"
 	if bpb, ok := r.Score(); ok {
 		score = bpb
 	}
-	s.o.Log.Info("trial ends", "trial", id, "status", r.Outcome.Status, "val_bpb", score, "decision", r.Decision.Verdict, "reason", r.Decision.Reason)
-	return nil
+	s.o.Log.Info("trial ends", append([]any{"trial", r.Trial.ID, "status", r.Outcome.Status, "val_bpb", score, "candidate", of.ID}, stands(of, r.Decision.Reason)...)...)
+	for _, c := range settled {
+		if c != of {
+			s.o.Log.Info("another candidate is decided", append([]any{"candidate", c.ID}, stands(c, c.Reason)...)...)
+		}
+	}
+}
+
+func stands(c *search.Candidate, reason string) []any {
+	words := []any{"verdict", c.Standing}
+	if mean, runs := c.Score(); runs > 0 {
+		words = append(words, "mean", fmt.Sprintf("%.6f", mean), "runs", runs)
+	}
+	return append(words, "reason", reason)
 }
 
 // settle gives the candidates that a trial's end decides their commits and refs,

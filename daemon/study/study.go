@@ -214,6 +214,27 @@ func (s *Study) History() search.History {
 	return h
 }
 
+// Ending is the end of a trial, and what it meant.
+type Ending struct {
+	journal.Record
+	Of      *search.Candidate   // whose run it was
+	Settled []*search.Candidate // by it, as they then stood
+}
+
+// Ending looks at a trial that is done.
+func (s *Study) Ending(r journal.Record) Ending {
+	done := s.History().Done
+	for i := range slices.Backward(done) {
+		if done[i].Trial.ID == r.Trial.ID {
+			done = done[:i]
+			break
+		}
+	}
+	e := Ending{Record: r}
+	e.Of, e.Settled = search.Ended(done, r.Result)
+	return e
+}
+
 // Champion returns the record of the champion's first run, nil while there is none.
 func (s *Study) Champion() *journal.Record {
 	s.mu.Lock()

@@ -149,7 +149,8 @@ func (v *verifier) read() error {
 		if r.Stage.Reached(search.StageCommitted) {
 			committed = append(committed, r.Result)
 		} else {
-			for _, c := range search.Settled(done, r.Result) {
+			_, settled := search.Ended(done, r.Result)
+			for _, c := range settled {
 				v.unsure[c.ID] = true
 			}
 		}

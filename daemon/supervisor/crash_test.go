@@ -64,7 +64,7 @@ func childStudy(dir string) error {
 	}
 	var s *Supervisor
 	fault := error(nil)
-	suggest := func(journal.Record) {
+	suggest := func(study.Ending) {
 		all, err := j.Suggestions()
 		if err == nil && len(all) == 0 && s.study.Champion() != nil {
 			_, err = s.Suggest(ctx, map[string]search.Value{"DEPTH": search.IntValue(9)})

@@ -13,6 +13,7 @@ import (
 
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -178,7 +179,7 @@ func (d *director) Run(_ context.Context, o trainer.Order, _ func(trainer.Event)
 }
 
 // finished is told that a trial is decided.
-func (d *director) finished(r journal.Record) {
+func (d *director) finished(r study.Ending) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.scored = d.scored || r.Decision.Verdict == search.Keep

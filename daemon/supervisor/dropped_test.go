@@ -8,6 +8,7 @@ import (
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -42,7 +43,7 @@ func TestDroppedWhileItsTurnCame(t *testing.T) {
 	var s *Supervisor
 	tr := &dropping{swift: swift{state: c.Study.State, journal: j}}
 	suggested, said := false, ""
-	finished := func(journal.Record) {
+	finished := func(study.Ending) {
 		if !suggested && s.study.Champion() != nil {
 			suggested = true
 			_, err := s.Suggest(ctx, map[string]search.Value{"DEPTH": search.IntValue(9)})

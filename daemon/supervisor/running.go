@@ -87,11 +87,24 @@ func (r *running) left(done []search.Result) *float64 {
 // The supervisor's mu is held.
 func (r *running) status(done []search.Result, points int) *RunningStatus {
 	return &RunningStatus{
-		ID: r.trial.ID, Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
+		ID: r.trial.ID, Candidate: r.trial.Candidate, Run: r.run(done), Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
 		PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
 		Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec, MFU: r.progress.MFU / 100,
 		Budget: r.trial.Budget, SecondsLeft: r.left(done), Curve: thinned(r.curve, points),
 	}
+}
+
+// run is which run of its candidate it is, after those that are done.
+func (r *running) run(done []search.Result) int {
+	n := 1
+	if r.trial.ID != r.trial.Candidate {
+		for i := range done {
+			if done[i].Trial.Candidate == r.trial.Candidate {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // thinned is a copy of a curve with the first and the last of its points, and

@@ -28,33 +28,41 @@ func (t *tally) add(r search.Result) {
 	t.n++
 	if t.counts == nil {
 		t.counts, t.peaks = map[metrics.TrialCount]int64{}, map[string]float64{}
-		m.Decisions, m.DecisionValBPB, m.Keeps = map[search.Verdict]int64{}, map[search.Verdict]float64{}, map[string]int64{}
 	}
 	t.counts[metrics.TrialCount{Status: r.Outcome.Status, Strategy: r.Trial.Proposal.Strategy}]++
-	m.Decisions[r.Decision.Verdict]++
 	m.Tokens += r.Outcome.Tokens
 	m.WallSeconds += r.Outcome.WallSeconds
 	m.LastTrial = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second)))
 	if bpb, ok := r.Score(); ok {
 		m.ValBPB = metrics.Some(bpb)
-		m.DecisionValBPB[r.Decision.Verdict] = bpb
-		if m.BaselineValBPB == nil {
-			m.BaselineValBPB = m.ValBPB
-		}
 	}
 	if r.Outcome.PeakVRAM > 0 {
 		t.peaks[r.Trial.Device] = float64(r.Outcome.PeakVRAM)
 	}
 	if r.Decision.Verdict == search.Keep {
 		m.LastKeep = m.LastTrial
-		m.Keeps[r.Trial.Proposal.Strategy]++
+	}
+}
+
+// rule takes in how candidates were decided. What counts only ever rises: one
+// that is kept after it was discarded has been decided twice.
+func (k *standing) rule(done []search.Result) {
+	k.decisions, k.keeps, k.scores = map[search.Verdict]int64{}, map[string]int64{}, map[search.Verdict]float64{}
+	for _, r := range search.Rulings(done) {
+		decision := r.As.Decision()
+		k.decisions[decision]++
+		if decision == search.Keep {
+			k.keeps[r.Strategy]++
+		}
+		if bpb, runs := r.Score(); runs > 0 {
+			k.scores[decision] = bpb
+		}
 	}
 }
 
 // snapshot returns the sums, which the caller may keep and change.
 func (t *tally) snapshot() metrics.Snapshot {
 	m := t.sum
-	m.Decisions, m.DecisionValBPB, m.Keeps = maps.Clone(m.Decisions), maps.Clone(m.DecisionValBPB), maps.Clone(m.Keeps)
 	for key, n := range t.counts {
 		key.Count = n
 		m.Trials = append(m.Trials, key)
@@ -79,9 +87,13 @@ func (b *Board) snapshot(c *config.Config, judge search.Judge) metrics.Snapshot 
 	for _, model := range c.LLM.Models {
 		m.LLM.Models = append(m.LLM.Models, model.Name)
 	}
+	known := b.standing(done, judge)
+	m.Decisions, m.Keeps, m.DecisionValBPB = known.decisions, known.keeps, known.scores
 	if champion != nil {
-		known := b.standing(done, judge)
 		m.BestValBPB, m.BaselineValBPB, m.Champion = metrics.Some(known.level), metrics.Some(known.start), champion.Commit
+		if c := known.claim; c != nil {
+			m.Claim = &metrics.Claim{Gain: c.Total, Low: c.Total - c.Within, High: c.Total + c.Within, Confirmed: c.Claimed}
+		}
 	}
 	return m
 }

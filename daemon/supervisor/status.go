@@ -24,6 +24,7 @@ type Status struct {
 	Pruning  *prune.Tally  `json:"pruning,omitempty"` // what came of ending hopeless trials early, if any was
 	Seats    []SeatStatus  `json:"seats"`             // where trials run, also where there is one; empty where no daemon runs
 	Tried    Tried         `json:"candidates"`
+	Runs     int           `json:"runs"` // that are over
 	Trials   TrialCounts   `json:"trials"`
 	Rate     float64       `json:"rate_per_hour"`
 	Next     string        `json:"next"`
@@ -81,6 +82,8 @@ var SeatStates = []SeatState{SeatIdle, SeatRunning, SeatWaiting, SeatQuarantined
 // script printed them.
 type RunningStatus struct {
 	ID           int64        `json:"id"`
+	Candidate    int64        `json:"candidate"`
+	Run          int          `json:"run"` // which of its candidate's it is, from 1
 	Strategy     string       `json:"strategy"`
 	Description  string       `json:"description"`
 	Phase        search.Phase `json:"phase"`
@@ -174,6 +177,11 @@ type standing struct {
 	tried  Tried
 	pruned prune.Tally
 	claim  *search.Claim // what the judge says of it, if it can
+
+	// What was decided, as a scrape reads it; never changed.
+	decisions map[search.Verdict]int64
+	keeps     map[string]int64           // by strategy
+	scores    map[search.Verdict]float64 // of the last candidate with each decision
 }
 
 // standing computes it once for the same trials and judge.
@@ -185,6 +193,7 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 		for _, c := range search.Candidates(search.History{Done: done}) {
 			b.stands.tried.add(c)
 		}
+		b.stands.rule(done)
 		baseline, champion := search.Ends(done)
 		if champion == nil {
 			return b.stands
@@ -231,6 +240,7 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 	case champion == nil:
 		st.Next = "the baseline"
 	}
+	st.Runs = len(h.Done)
 	for _, r := range h.Done {
 		st.Trials.Total++
 		switch r.Decision.Verdict {

@@ -42,7 +42,7 @@ type Options struct {
 	Trials   int                                                                 // end after so many more trials; 0: never
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again
 	Progress func()                                                              // called as the loop moves on
-	Finished func(r journal.Record)                                              // called when a trial is recorded
+	Finished func(study.Ending)                                                  // called when a trial is recorded
 	Over     func(why string)                                                    // called once when trials are no longer to run; nil: nobody asks
 	Model    func(c *config.Config) (search.Model, error)                        // the model server of a configuration; nil: none
 	Start    func(ctx context.Context, c search.Command) (search.Process, error) // starts programs for strategies; nil: none
@@ -77,7 +77,7 @@ func New(o Options) (*Supervisor, error) {
 		o.Progress = func() {}
 	}
 	if o.Finished == nil {
-		o.Finished = func(journal.Record) {}
+		o.Finished = func(study.Ending) {}
 	}
 	s := &Supervisor{o: o, study: o.Study, pruner: pruner{study: o.Study}, board: Board{study: o.Study}, wake: make(chan struct{}), moved: make(chan struct{}), began: -1, started: time.Now()}
 	for _, d := range o.Devices {
@@ -135,7 +135,7 @@ func (s *Supervisor) resume(ctx context.Context) error {
 	_, judge := s.proposer.rules()
 	finished, err := s.study.Resume(ctx, "the daemon ended while it ran", judge)
 	for _, r := range finished {
-		s.o.Finished(r)
+		s.o.Finished(s.study.Ending(r))
 	}
 	if err != nil || !s.o.Config.Study.Baseline.Recorded {
 		return err
@@ -149,7 +149,7 @@ func (s *Supervisor) resume(ctx context.Context) error {
 	}
 	r, err := s.study.Conclude(ctx, t.ID, s.study.RecordedOutcome(), judge)
 	if err == nil {
-		s.o.Finished(r)
+		s.o.Finished(s.study.Ending(r))
 	}
 	return err
 }
@@ -209,7 +209,7 @@ func (s *Supervisor) concluded(r journal.Record) {
 	close(s.moved)
 	s.moved = make(chan struct{})
 	s.mu.Unlock()
-	s.o.Finished(r)
+	s.o.Finished(s.study.Ending(r))
 	s.proposer.learn()
 }
 

@@ -26,35 +26,36 @@ import (
 
 // Notice is what is sent, as JSON; for Slack only its text.
 type Notice struct {
-	Event    string    `json:"event"` // "champion", "stall" or "end"
-	Time     time.Time `json:"time"`
-	Host     string    `json:"host"`
-	Study    string    `json:"study"`
-	Text     string    `json:"text"` // one line for people
-	State    string    `json:"state,omitempty"`
-	Champion *Champion `json:"champion,omitempty"`
-	Baseline float64   `json:"baseline_val_bpb,omitempty"`
-	Trials   Trials    `json:"trials"`
+	Event      string     `json:"event"` // "champion", "stall" or "end"
+	Time       time.Time  `json:"time"`
+	Host       string     `json:"host"`
+	Study      string     `json:"study"`
+	Text       string     `json:"text"` // one line for people
+	State      string     `json:"state,omitempty"`
+	Champion   *Champion  `json:"champion,omitempty"`
+	Baseline   float64    `json:"baseline_val_bpb,omitempty"` // the mean of its runs
+	Candidates Candidates `json:"candidates"`
+	Runs       int        `json:"runs"` // that are over
 }
 
-// Champion is the best trial. Gain is by how much it is below the baseline, in
-// bits per byte.
+// Champion is the best candidate.
 type Champion struct {
 	ID          int64   `json:"id"`
 	Commit      string  `json:"commit"`
-	ValBPB      float64 `json:"val_bpb"`
-	Gain        float64 `json:"gain"`
+	ValBPB      float64 `json:"val_bpb"` // the mean of its runs
+	Runs        int     `json:"runs"`    // of which it is the mean
+	Gain        float64 `json:"gain"`    // below the baseline, in bits per byte
+	Claim       string  `json:"claim"`   // "confirmed", or "unconfirmed (1 of 3 paired seeds)"; "": the judge claims nothing
 	Description string  `json:"description"`
-	Strategy    string  `json:"strategy,omitempty"`
-	Claim       string  `json:"claim,omitempty"` // what the judge says of it
 }
 
-// Trials counts finished trials.
-type Trials struct {
-	Total   int `json:"total"`
-	Keep    int `json:"keep"`
-	Discard int `json:"discard"`
-	Crash   int `json:"crash"`
+// Candidates counts them by what they have come to.
+type Candidates struct {
+	Total     int `json:"total"`
+	Kept      int `json:"kept"`
+	Discarded int `json:"discarded"` // those that were refuted among them
+	Failed    int `json:"failed"`
+	Pending   int `json:"pending"` // and those that were only interrupted
 }
 
 const (

@@ -99,7 +99,7 @@ func to(address string) config.Notify {
 
 const secret = "/T0/B0/s3cr3t?key=k3y"
 
-var notice = Notice{Event: "champion", Study: "nov23", Host: "gpu1", Text: "nov23: val_bpb 0.973412 <@everyone> & more", Champion: &Champion{ID: 31, ValBPB: 0.973412}, Trials: Trials{Total: 57, Keep: 4}}
+var notice = Notice{Event: "champion", Study: "nov23", Host: "gpu1", Text: "nov23: val_bpb 0.973412 <@everyone> & more", Champion: &Champion{ID: 31, ValBPB: 0.973412}, Candidates: Candidates{Total: 57, Kept: 4}}
 
 func TestFormats(t *testing.T) {
 	s := serve(t, status(204))
@@ -121,7 +121,7 @@ func TestFormats(t *testing.T) {
 	l.end()
 	got := s.got()
 	var n Notice
-	if err := json.Unmarshal([]byte(got[0]), &n); err != nil || n.Text != notice.Text || n.Champion.ID != 31 || n.Trials.Total != 57 {
+	if err := json.Unmarshal([]byte(got[0]), &n); err != nil || n.Text != notice.Text || n.Champion.ID != 31 || n.Candidates.Total != 57 {
 		t.Errorf("got %s: %v", got[0], err)
 	}
 	var text struct{ Text string }

@@ -9,6 +9,11 @@ const (
 	BaselineValBPB = "autoresearch_baseline_val_bpb"
 	DecisionValBPB = "autoresearch_decision_val_bpb" // {decision}
 
+	ClaimedGain     = "autoresearch_claimed_gain_bpb"
+	ClaimedGainLow  = "autoresearch_claimed_gain_bpb_low"
+	ClaimedGainHigh = "autoresearch_claimed_gain_bpb_high"
+	Confirmed       = "autoresearch_champion_confirmed"
+
 	Trials        = "autoresearch_trials_total"    // {status,strategy}
 	Decisions     = "autoresearch_decisions_total" // {decision}
 	StrategyKeeps = "autoresearch_strategy_keeps_total"
@@ -65,7 +70,7 @@ const (
 
 // All lists them.
 var All = []string{
-	ValBPB, BestValBPB, BaselineValBPB, DecisionValBPB,
+	ValBPB, BestValBPB, BaselineValBPB, DecisionValBPB, ClaimedGain, ClaimedGainLow, ClaimedGainHigh, Confirmed,
 	Trials, Decisions, StrategyKeeps, Tokens, WallSeconds, LastTrial, LastKeep, Duty, ActiveSince, TrialBudget, TrialLimit,
 	SeatState, TrialRunning, TrialPhase, TrialStart, TrialProgress, TrainLoss, Throughput, MFU, TrialPeakVRAM, TrialGPU,
 	PhaseSeconds, Kills, KillSeconds, AskSeconds, JournalWrites, Weight, Champion, Build, DiskFree, DiskSize, ReloadOK, ReloadTime,

@@ -232,9 +232,9 @@ sh "systemctl start autoresearchd" || true
 becomes "a trial without a score" "journalctl -u autoresearchd --no-pager -o cat" "trial ends"
 silent "0.000000" "val_bpb=0 "
 unmark no-score
-becomes "a trial with one" "journalctl -u autoresearchd --no-pager -o cat" "decision=keep" 60
+becomes "a trial with one" "journalctl -u autoresearchd --no-pager -o cat" "verdict=kept" 60
 stopped
-ends 0 "the lines" "journalctl -u autoresearchd --no-pager -o cat | grep -E '(msg=\"trial ends\"|^trial )' | grep -cE '^trial ' | grep -qx 0"
+ends 0 "the lines" "journalctl -u autoresearchd --no-pager -o cat | grep -cE '^(trial|candidate) [0-9]' | grep -qx 0"
 ends 0 "the journal" "journalctl -u autoresearchd --no-pager -o cat | grep -o 'trial ends\" trial=[0-9]*' | sort | uniq -d | wc -l | grep -qx 0"
 
 step "a configuration that is refused at start"

@@ -79,7 +79,7 @@ func rebaseValues(p *search.Proposal, h search.History) error {
 	for name, v := range p.Values {
 		at := slices.IndexFunc(to, func(c search.Constant) bool { return c.Name == name })
 		if at < 0 || to[at].Value.Kind() != v.Kind() {
-			return fmt.Errorf("its constant %s is not in the champion, trial %d, that came in the meantime", name, h.Champion.ID)
+			return fmt.Errorf("its constant %s is not in the champion, candidate %d, that came in the meantime", name, h.Champion.ID)
 		}
 		to[at].Value = v
 	}

@@ -31,7 +31,7 @@ Edit train.py in this folder so that you expect it to score lower, and end.
 
 What is here:
 
-- train.py: the champion, trial %d, whose score is to be beaten.
+- train.py: the champion, candidate %d, whose score is to be beaten.
 %s
 Where program.md speaks of a loop, of running, of commits or of results.tsv,
 the study does that; yours is this one edit. What stands after "|" in these

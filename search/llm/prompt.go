@@ -96,7 +96,7 @@ func (s *strategy) prompt(h search.History, t task, model string) search.Prompt 
 		head.WriteString("## program.md, the study's instructions\n\n" + verbatim("program.md", short(program, size/5)) + "\n")
 	}
 	if t.crash == nil {
-		fmt.Fprintf(&head, "## train.py of the champion, trial %d%s\n\n%s\n", h.Champion.ID, score(h, h.Champion.ID), verbatim("train.py", short(t.base, size/2)))
+		fmt.Fprintf(&head, "## train.py of the champion, candidate %d%s\n\n%s\n", h.Champion.ID, score(h, h.Champion.ID), verbatim("train.py", short(t.base, size/2)))
 		if rows := ranges(h); len(rows) > 0 {
 			head.WriteString("## Constants that may be changed, with their values (a tuple is set whole)\n\n" + strings.Join(rows, "\n") + "\n\n")
 		}

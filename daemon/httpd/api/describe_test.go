@@ -88,7 +88,7 @@ func TestDescribed(t *testing.T) {
 			s, _ := open(t, o)
 			s.Loop.Edit(func(now *supervisor.Status) {
 				left := 12.5
-				trial := supervisor.RunningStatus{ID: 46, Strategy: "tpe", Description: journaltest.Hostile[0], Phase: search.Train, PhaseSeconds: 3, Seconds: 9, Progress: 0.5, Step: 400,
+				trial := supervisor.RunningStatus{ID: 46, Candidate: 46, Run: 1, Strategy: "tpe", Description: journaltest.Hostile[0], Phase: search.Train, PhaseSeconds: 3, Seconds: 9, Progress: 0.5, Step: 400,
 					Loss: 3.25, TokPerSec: 1.6e6, Budget: search.Budget{Seconds: 300}, SecondsLeft: &left, Curve: [][2]float64{{0.1, 5}, {0.5, 3.25}}}
 				ready := trial
 				ready.ID, ready.Phase, ready.SecondsLeft, ready.Curve = 47, search.Startup, nil, nil

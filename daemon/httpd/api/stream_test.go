@@ -132,7 +132,7 @@ func (l *loop) Now() supervisor.Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return supervisor.Status{State: "running", Trials: supervisor.TrialCounts{Total: len(l.done)}, Seats: []supervisor.SeatStatus{{Name: "cpu", Device: "cpu", State: supervisor.SeatRunning,
-		Trial: &supervisor.RunningStatus{ID: 9, Step: l.step, Curve: [][2]float64{{0.1, 3}}}}}}
+		Trial: &supervisor.RunningStatus{ID: 9, Candidate: 9, Run: 1, Step: l.step, Curve: [][2]float64{{0.1, 3}}}}}}
 }
 func (l *loop) History() search.History {
 	l.mu.Lock()

@@ -113,7 +113,7 @@ func (l *Loop) History() search.History {
 func (l *Loop) Now() supervisor.Status {
 	now := l.Board.Now()
 	done := l.History().Done
-	now.Trials = supervisor.TrialCounts{Total: len(done)}
+	now.Runs, now.Trials = len(done), supervisor.TrialCounts{Total: len(done)}
 	for _, r := range done {
 		switch r.Decision.Verdict {
 		case search.Keep:

@@ -42,7 +42,7 @@ func Seats(n int, first int64, seconds float64) []supervisor.SeatStatus {
 		if at > budget {
 			left := budget + evaluation - at
 			s.Trial.Phase, s.Trial.PhaseSeconds, s.Trial.SecondsLeft, s.Trial.TokPerSec, s.Trial.MFU = search.Evaluate, at-budget, &left, 0, 0
-			s.Next = &supervisor.RunningStatus{ID: first + int64(n+i), Strategy: "gp", Description: "EMBEDDING_LR 0.6 -> 0.72", Phase: search.Compile, PhaseSeconds: 3, Seconds: 8, Budget: search.Budget{Seconds: budget}}
+			s.Next = &supervisor.RunningStatus{ID: first + int64(n+i), Candidate: first + int64(n+i), Run: 1, Strategy: "gp", Description: "EMBEDDING_LR 0.6 -> 0.72", Phase: search.Compile, PhaseSeconds: 3, Seconds: 8, Budget: search.Budget{Seconds: budget}}
 		}
 	}
 	return seats
@@ -55,7 +55,7 @@ func training(id int64, at, budget float64, points int) *supervisor.RunningStatu
 	loss := func(at float64) float64 { return level + 6*math.Exp(-9*at/budget) + 0.6*math.Exp(-1.5*at/budget) }
 	left := budget - at
 	r := &supervisor.RunningStatus{
-		ID: id, Strategy: "tpe", Description: "MATRIX_LR 0.04 -> 0.052, DEPTH 8 -> 9", Phase: search.Train, PhaseSeconds: at, Seconds: at + 12,
+		ID: id, Candidate: id, Run: 1, Strategy: "tpe", Description: "MATRIX_LR 0.04 -> 0.052, DEPTH 8 -> 9", Phase: search.Train, PhaseSeconds: at, Seconds: at + 12,
 		Progress: at / budget, Step: int(3 * at), Loss: loss(at), TokPerSec: 1.659e6, MFU: 0.398, Budget: search.Budget{Seconds: budget}, SecondsLeft: &left,
 	}
 	for i := range points {
