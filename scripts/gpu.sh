@@ -39,6 +39,9 @@ PYTHON=${PYTHON:-$(command -v python3)}
 WORK=${WORK:-/tmp/autoresearchd-gpu}
 BUDGET=${BUDGET:-30s}
 UPSTREAM=${UPSTREAM:-}
+# Bytecode is kept, as beside packages of one's own: where their folder is read-only, imports compile all of it each time.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX=${PYTHONPYCACHEPREFIX:-$WORK/bytecode}
 export AUTORESEARCH_CACHE=${AUTORESEARCH_CACHE:-$HOME/.cache/autoresearch}
 bin=$root/bin/autoresearchd
 mkdir -p "$WORK"

@@ -28,6 +28,18 @@ if torch.cuda.is_available():  # seconds that a CPU has no use for; a trial that
     import torch._inductor.compile_fx
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+    try:  # what the first compilation imports, in torch 2.11 to 2.15
+        import torch._inductor.codegen.cuda_combined_scheduling
+        import torch._inductor.codegen.halide
+        import torch._inductor.codegen.pallas
+        import torch._inductor.codegen.wrapper_fxir
+        import torch._inductor.fx_passes.quantization
+        import torch.distributed.tensor.experimental
+        import torch.export._trace
+        import torch.fx.experimental.validator
+    except ImportError:
+        pass
+
 import prepare
 from prepare import MAX_SEQ_LEN, TIME_BUDGET, UNCOUNTED_STEPS, evaluate_bpb, make_dataloader
 

@@ -132,11 +132,13 @@ open(os.path.join(os.path.dirname(__file__), "times"), "a").write("x")
 func TestStandbyImportsForPrepare(t *testing.T) {
 	library(t, map[string]string{"slow": "print('slow')", "other": "print('other')\nclass cuda: is_available = lambda: True\n"})
 	for script, want := range map[string]string{
-		"import other\nfrom prepare import STEP_BUDGET\nprint('begins')":                         "other\nslow\nbegins\n",
-		"import other\nx = 1\nprint('begins')\nimport prepare":                                   "other\nbegins\nslow\n",
-		"import prepare\nprint('begins')\nimport other":                                          "slow\nbegins\nother\n",
-		"import other as torch\nif torch.cuda.is_available():\n    import slow\nprint('begins')": "other\nslow\nbegins\n",
-		"import other as prepared\nprint('begins')\nimport prepare as pre":                       "other\nbegins\nslow\n",
+		"import other\nfrom prepare import STEP_BUDGET\nprint('begins')":                               "other\nslow\nbegins\n",
+		"import other\nx = 1\nprint('begins')\nimport prepare":                                         "other\nbegins\nslow\n",
+		"import prepare\nprint('begins')\nimport other":                                                "slow\nbegins\nother\n",
+		"import other as torch\nif torch.cuda.is_available():\n    import slow\nprint('begins')":       "other\nslow\nbegins\n",
+		"import other\ntry:\n    import slow, missing\nexcept ImportError:\n    pass\nprint('begins')": "other\nslow\nbegins\n",
+		"import other\ntry:\n    print('begins')\n    import slow\nexcept ImportError:\n    pass":      "other\nbegins\nslow\n",
+		"import other as prepared\nprint('begins')\nimport prepare as pre":                             "other\nbegins\nslow\n",
 	} {
 		p := newProcess(t, options(t))
 		source, err := os.ReadFile("testdata/work/prepare.py")

@@ -105,7 +105,7 @@ def _leading(tree, beside):
         match node:
             case ast.Expr(value=ast.Constant(value=str())) | ast.ImportFrom(module="__future__"):
                 continue
-            case ast.Import() | ast.ImportFrom() if _elsewhere(node, local):
+            case ast.Import() | ast.ImportFrom() | ast.Try() if _elsewhere(node, local):
                 pass
             case ast.If(test=test, body=body, orelse=[]) if ast.unparse(test) == "torch.cuda.is_available()" and all(
                 _elsewhere(each, local) for each in body
@@ -128,8 +128,15 @@ def _leading(tree, beside):
 
 
 def _elsewhere(node, local):
-    """Whether a statement imports, and nothing that lies beside train.py."""
+    """Whether a statement imports, perhaps what may be missing, and nothing that lies beside train.py."""
     match node:
+        case ast.Try(
+            body=body,
+            handlers=[ast.ExceptHandler(type=ast.Name(id="ImportError"), body=[ast.Pass()])],
+            orelse=[],
+            finalbody=[],
+        ):
+            return all(_elsewhere(each, local) for each in body)
         case ast.Import(names=names):
             return not any(name.name.split(".")[0] in local for name in names)
         case ast.ImportFrom(module=str(module), level=0):
