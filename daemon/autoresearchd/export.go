@@ -151,11 +151,15 @@ func (g *globals) exportCommand() *cobra.Command {
 	c := &cobra.Command{Use: "export", Short: "export the record as CSV, JSON Lines, MLflow or TensorBoard", Args: cobra.NoArgs,
 		Long: `Export the record for other tools:
 
-  csv          a row for each finished trial, every constant in a column of its own
-  jsonl        an object a line, as in "trials --runs --json", with all constants and the training curve
-  mlflow       an MLflow file store (a folder): each trial a run with its parameters, metrics and
-               train.py. MLflow 3.17 opens it with MLFLOW_ALLOW_FILE_STORE=true
-  tensorboard  event files (a folder): scores over trials, and the training loss of what was kept`,
+  csv          a row for each run, with its candidate's verdict and mean, and
+               every constant in a column of its own
+  jsonl        an object a line, as in "trials --runs --json", with all
+               constants, the training curve, and the candidate as "of"
+  mlflow       an MLflow file store (a folder): each run with its parameters,
+               metrics, train.py, and its candidate's verdict and mean. MLflow
+               3.17 opens it with MLFLOW_ALLOW_FILE_STORE=true
+  tensorboard  event files (a folder): scores of runs and candidates, and the
+               training loss of what was kept`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, state, err := g.reader()
 			if err != nil {
@@ -166,22 +170,27 @@ func (g *globals) exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			folder := map[string]func(string, journal.Study, export.Replay) error{"mlflow": export.MLflow, "tensorboard": export.TensorBoard}[format]
+			all, err := r.Trials()
+			if err != nil {
+				return err
+			}
+			candidates := record.Candidates(all)
+			folder := map[string]func(string, journal.Study, []record.Candidate, export.Replay) error{"mlflow": export.MLflow, "tensorboard": export.TensorBoard}[format]
 			switch {
 			case format == "csv":
-				all, err := r.Trials()
-				if err != nil {
-					return err
-				}
 				return save(cmd, or(out, standardOut), func(w io.Writer) error { return export.CSV(w, all) })
 			case format == "jsonl":
+				of := map[int64]record.Candidate{}
+				for _, c := range candidates {
+					of[c.ID] = c
+				}
 				return save(cmd, or(out, standardOut), func(w io.Writer) error {
 					e := json.NewEncoder(w)
 					return r.Replay(func(rec journal.Record) error {
 						if rec.Outcome.Status == "" {
 							return nil
 						}
-						return e.Encode(exportedJSON(rec))
+						return e.Encode(exportedJSON(rec, of[rec.Trial.Candidate]))
 					})
 				})
 			case folder == nil:
@@ -190,7 +199,7 @@ func (g *globals) exportCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--format %s writes a folder: name it with -o", format)}
 			}
 			out = or(out, filepath.Join(state, map[string]string{"mlflow": "mlruns", "tensorboard": "tensorboard"}[format]))
-			if err := folder(out, study, r.Replay); err != nil {
+			if err := folder(out, study, candidates, r.Replay); err != nil {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), out)
@@ -216,13 +225,13 @@ func or(s, otherwise string) string {
 
 // exported is a line of `export --format jsonl`.
 type exported struct {
-	record.Trial
+	shown
 	All   map[string]search.Value `json:"all_constants"`
 	Curve []search.Point          `json:"curve,omitempty"`
 }
 
-func exportedJSON(r journal.Record) exported {
-	e := exported{Trial: record.New(r), All: map[string]search.Value{}}
+func exportedJSON(r journal.Record, of record.Candidate) exported {
+	e := exported{shown: shown{record.New(r), of}, All: map[string]search.Value{}}
 	for _, p := range r.Outcome.Curve {
 		if !math.IsNaN(p.Loss) && !math.IsInf(p.Loss, 0) { // JSON has no word for these
 			e.Curve = append(e.Curve, p)

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"image/png"
 	"io"
 	"os"
@@ -30,7 +31,10 @@ print(json.dumps({
     "params": best.data.params, "description": best.data.tags["mlflow.note.content"],
     "loss": [m.value for m in store.get_metric_history(best.info.run_id, "train_loss")],
     "runs": sorted(events.Runs()), "scores": [[e.step, round(e.value, 5)] for e in events.Scalars("study", "val_bpb")],
-    "steps": [e.step for e in events.Scalars("trial-0003", "train_loss")],
+    "steps": [e.step for e in events.Scalars("candidate-0003/trial-0003", "train_loss")],
+    "of": [best.data.tags["candidate"], best.data.tags["verdict"], best.data.metrics["candidate_val_bpb"]],
+    "kept": [[e.step, round(e.value, 5)] for e in events.Scalars("study", "candidates/kept")],
+    "level": [round(e.value, 5) for e in events.Scalars("study", "best_val_bpb")],
 }))
 `
 
@@ -48,12 +52,17 @@ func TestExport(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(s.ok("export", "--format", "jsonl")), "\n")
 	var third struct {
 		ID     int64
-		ValBPB float64        `json:"val_bpb"`
-		All    map[string]any `json:"all_constants"`
-		Curve  []struct{ Loss float64 }
+		ValBPB float64 `json:"val_bpb"`
+		Of     struct {
+			Verdict string
+			ValBPB  float64 `json:"val_bpb"`
+			Runs    []int64
+		}
+		All   map[string]any `json:"all_constants"`
+		Curve []struct{ Loss float64 }
 	}
 	must(t, json.Unmarshal([]byte(lines[2]), &third))
-	if len(lines) != 5 || third.ID != 3 || third.ValBPB != 2.02 || third.All["MATRIX_LR"] != 0.05 || third.All["DEPTH"] != 4.0 || len(third.Curve) == 0 || third.Curve[0].Loss != 2.5 {
+	if len(lines) != 5 || third.ID != 3 || third.ValBPB != 2.02 || third.Of.Verdict != "kept" || third.Of.ValBPB != 2.02 || len(third.Of.Runs) != 1 || third.All["MATRIX_LR"] != 0.05 || third.All["DEPTH"] != 4.0 || len(third.Curve) == 0 || third.Curve[0].Loss != 2.5 {
 		t.Errorf("lines %q", lines)
 	}
 
@@ -76,14 +85,20 @@ func TestExport(t *testing.T) {
 		Loss                          []float64
 		Scores                        [][2]float64
 		Steps                         []int
+		Of                            []any
+		Kept                          [][2]float64
+		Level                         []float64
 	}
 	must(t, json.Unmarshal(said.Bytes(), &read))
 	if read.Experiment != "autoresearch/test" || strings.Join(read.States, " ") != "FAILED FINISHED FINISHED FINISHED KILLED" || read.Best != "trial 3" || read.Score != 2.02 ||
 		read.Params["MATRIX_LR"] != "0.05" || read.Description != "suggested: MATRIX_LR 0.04 -> 0.05" || len(read.Loss) != len(third.Curve) {
 		t.Errorf("MLflow reads %s", said.String())
 	}
-	if strings.Join(read.Runs, " ") != "study trial-0001 trial-0003" || len(read.Scores) != 3 || read.Scores[1] != [2]float64{3, 2.02} || len(read.Steps) != len(third.Curve) {
+	if strings.Join(read.Runs, " ") != "candidate-0001/trial-0001 candidate-0003/trial-0003 study" || len(read.Scores) != 3 || read.Scores[1] != [2]float64{3, 2.02} || len(read.Steps) != len(third.Curve) {
 		t.Errorf("TensorBoard reads %s", said.String())
+	}
+	if fmt.Sprint(read.Of, read.Kept, read.Level) != "[3 kept 2.02] [[1 2.03] [3 2.02]] [2.03 2.03 2.02 2.02 2.02]" {
+		t.Errorf("of candidates they read %v", said.String())
 	}
 
 	for want, args := range map[string][]string{

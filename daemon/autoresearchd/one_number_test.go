@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,15 +66,19 @@ func TestOneNumber(t *testing.T) {
 	defer r.Close()
 	board, err := supervisor.Read(r)
 	must(t, err)
-	if m := board.Snapshot(); *m.BestValBPB != c.ValBPB || *m.BaselineValBPB != now.Study.Baseline || m.Champion != c.Commit {
+	if m := board.Snapshot(); *m.BestValBPB != c.ValBPB || *m.BaselineValBPB != now.Study.Baseline || m.Champion != c.Commit || m.Claim == nil || m.Claim.Confirmed || m.Claim.Gain != 0 {
 		t.Errorf("a scrape reads %v, %v, %s", *m.BestValBPB, *m.BaselineValBPB, m.Champion)
 	}
 	rows, err := csv.NewReader(strings.NewReader(s.read("t.csv"))).ReadAll()
 	must(t, err)
 	sum, n := 0.0, 0
+	mean, verdict := slices.Index(rows[0], "candidate_val_bpb"), slices.Index(rows[0], "verdict")
 	for _, row := range rows[1:] {
 		if bpb, err := strconv.ParseFloat(row[10], 64); err == nil && row[1] == fmt.Sprint(c.ID) {
 			sum, n = sum+bpb, n+1
+			if row[mean] != strconv.FormatFloat(c.ValBPB, 'g', -1, 64) || row[verdict] != "kept" {
+				t.Errorf("run %s is exported with a mean of %s, %s", row[0], row[mean], row[verdict])
+			}
 		}
 	}
 	if rows[0][1] != "candidate" || rows[0][10] != "val_bpb" || n != c.Runs || math.Abs(sum/float64(n)-c.ValBPB) > 1e-9 {

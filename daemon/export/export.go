@@ -16,12 +16,24 @@ import (
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
-// CSV writes a row for each finished trial: what was proposed, what came of it,
-// and every constant in a column of its own. What is unknown stays empty.
+// byRun finds the candidate that a trial is a run of.
+func byRun(candidates []record.Candidate) func(journal.Record) record.Candidate {
+	of := map[int64]record.Candidate{}
+	for _, c := range candidates {
+		of[c.ID] = c
+	}
+	return func(r journal.Record) record.Candidate { return of[r.Trial.Candidate] }
+}
+
+// CSV writes a row for each finished trial: what was proposed, what came of it
+// and of its candidate, and every constant in a column of its own. What is
+// unknown stays empty.
 func CSV(w io.Writer, trials []journal.Record) error {
+	of := byRun(record.Candidates(trials))
 	names := map[string]bool{}
 	for _, r := range trials {
 		for _, c := range r.Trial.Constants {
@@ -36,6 +48,7 @@ func CSV(w io.Writer, trials []journal.Record) error {
 	head := []string{
 		"id", "candidate", "parent", "commit", "strategy", "description", "decision", "reason", "status", "detail", "val_bpb", "seed", "device", "started_at",
 		"training_seconds", "wall_seconds", "num_steps", "tokens", "peak_vram_bytes", "script_peak_vram_bytes", "exit_code",
+		"verdict", "candidate_val_bpb", "candidate_interval", "candidate_runs",
 	}
 	for _, p := range search.Phases {
 		head = append(head, string(p)+"_seconds")
@@ -57,6 +70,11 @@ func CSV(w io.Writer, trials []journal.Record) error {
 			string(r.Decision.Verdict), cell(r.Decision.Reason), string(o.Status), cell(o.Detail), score(r), strconv.FormatUint(t.Seed, 10), t.Device, stamp(t.StartedAt),
 			number(o.TrainingSeconds), number(o.WallSeconds), strconv.Itoa(o.Steps), strconv.FormatInt(o.Tokens, 10),
 			strconv.FormatInt(o.PeakVRAM, 10), strconv.FormatInt(o.ScriptPeakVRAM, 10), strconv.Itoa(o.ExitCode),
+		}
+		c := of(r)
+		row = append(row, string(c.Verdict), "", "", strconv.Itoa(len(c.Runs)))
+		if c.ValBPB != nil {
+			row[len(row)-3], row[len(row)-2] = number(*c.ValBPB), number(c.Interval)
 		}
 		for _, p := range search.Phases {
 			seconds, ok := o.Phases[p]

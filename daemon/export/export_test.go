@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
@@ -25,13 +26,14 @@ var began = time.Date(2026, 11, 23, 21, 0, 0, 0, time.UTC)
 
 var study = journal.Study{Tag: "nov23", Workspace: "/srv/work", StartedAt: began, Budget: search.Budget{Seconds: 300}}
 
-// records are a baseline, a crash, a kept trial and one that still runs.
+// records are a baseline, a crash, a kept trial and one that still runs, which is
+// its second run.
 func records() []journal.Record {
 	var all []journal.Record
 	for i, status := range []search.Status{search.Completed, search.OutOfMemory, search.Completed, ""} {
-		r := journal.Record{Commit: strings.Repeat("ab", 20)}
+		r := journal.Record{Commit: strings.Repeat("ab", 20), Decided: int64(i + 1)}
 		r.Trial = search.Trial{
-			ID: int64(i + 1), Seed: 42, Device: "cuda:0", StartedAt: began.Add(time.Duration(i) * 6 * time.Minute), Source: []byte("MATRIX_LR = 0.04\n"),
+			ID: int64(i + 1), Candidate: int64(min(i+1, 3)), Seed: 42, Device: "cuda:0", StartedAt: began.Add(time.Duration(i) * 6 * time.Minute), Source: []byte("MATRIX_LR = 0.04\n"),
 			Constants: []search.Constant{{Name: "MATRIX_LR", Value: search.FloatValue(0.04 + 0.01*float64(i))}, {Name: "PATTERN", Value: search.StringValue("=SSSL")}},
 			Proposal:  search.Proposal{Strategy: "tpe", Description: "idea", Parent: int64(min(i, 1))},
 		}
@@ -46,7 +48,7 @@ func records() []journal.Record {
 		case search.OutOfMemory:
 			r.Decision.Verdict = search.Crash
 		case "":
-			r.Outcome, r.Decision = search.Outcome{}, search.Decision{}
+			r.Outcome, r.Decision, r.Decided = search.Outcome{}, search.Decision{}, 0
 		}
 		all = append(all, r)
 	}
@@ -95,12 +97,13 @@ func TestCSV(t *testing.T) {
 	for key, want := range map[string]string{
 		"id": "3", "val_bpb": "0.9779", "decision": "keep", "constant_MATRIX_LR": "0.06", "constant_NEW": "(1, 0.5)", "constant_PATTERN": "'=SSSL", "train_seconds": "300",
 		"compile_seconds": "", "peak_vram_bytes": "51539607552", "started_at": "2026-11-23T21:12:00Z", "seed": "42", "status": "completed",
+		"candidate": "3", "verdict": "kept", "candidate_val_bpb": "0.9779", "candidate_runs": "1",
 	} {
 		if got := rows[2][key]; got != want {
 			t.Errorf("%s: %q, want %q", key, got, want)
 		}
 	}
-	if rows[1]["val_bpb"] != "" || rows[0]["constant_NEW"] != "" || rows[1]["status"] != "out of memory" {
+	if rows[1]["val_bpb"] != "" || rows[0]["constant_NEW"] != "" || rows[1]["status"] != "out of memory" || rows[1]["verdict"] != "crashed" || rows[1]["candidate_val_bpb"] != "" {
 		t.Errorf("rows %v", rows[:2])
 	}
 }
@@ -218,22 +221,25 @@ func files(t *testing.T, dir string) []string {
 func TestTensorBoard(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tb")
 	for range 2 { // a second time replaces the first
-		if err := TensorBoard(dir, study, replay(records())); err != nil {
+		if err := TensorBoard(dir, study, record.Candidates(records()), replay(records())); err != nil {
 			t.Fatal(err)
 		}
 	}
 	names := files(t, dir)
-	if len(names) != 3 || !strings.HasPrefix(names[0], "study/events.out.tfevents.") || !strings.HasPrefix(names[2], "trial-0003/") {
+	if len(names) != 3 || !strings.HasPrefix(names[2], "study/events.out.tfevents.") || !strings.HasPrefix(names[1], "candidate-0003/trial-0003/") {
 		t.Fatalf("files %q", names)
 	}
-	whole := readEvents(t, filepath.Join(dir, names[0]))
+	whole := readEvents(t, filepath.Join(dir, names[2]))
 	near := func(got [][2]float64, want ...[2]float64) bool {
 		return slices.EqualFunc(got, want, func(a, b [2]float64) bool { return a[0] == b[0] && math.Abs(a[1]-b[1]) < 1e-6*math.Max(1, b[1]) })
 	}
 	if !near(whole["val_bpb"], [2]float64{1, 0.9979}, [2]float64{3, 0.9779}) || !near(whole["best_val_bpb"], [2]float64{1, 0.9979}, [2]float64{2, 0.9979}, [2]float64{3, 0.9779}) || len(whole["wall_seconds"]) != 3 {
 		t.Errorf("scalars %v", whole)
 	}
-	one := readEvents(t, filepath.Join(dir, names[2]))
+	if !near(whole["candidate"], [2]float64{1, 1}, [2]float64{2, 2}, [2]float64{3, 3}) || !near(whole["candidates/kept"], [2]float64{1, 0.9979}, [2]float64{3, 0.9779}) {
+		t.Errorf("candidates %v", whole)
+	}
+	one := readEvents(t, filepath.Join(dir, names[1]))
 	if !near(one["train_loss"], [2]float64{0, 5}, [2]float64{10, 4}, [2]float64{20, 3}, [2]float64{30, 2}, [2]float64{40, 1}) {
 		t.Errorf("curve %v", one)
 	}
@@ -246,7 +252,7 @@ func TestMLflow(t *testing.T) {
 	all[2].Trial.Constants = append(all[2].Trial.Constants, search.Constant{Name: "../../../escape", Value: search.IntValue(1)})
 	var first []string
 	for range 2 {
-		if err := MLflow(dir, study, replay(all)); err != nil {
+		if err := MLflow(dir, study, record.Candidates(all), replay(all)); err != nil {
 			t.Fatal(err)
 		}
 		names := files(t, dir)
@@ -270,6 +276,12 @@ func TestMLflow(t *testing.T) {
 	}
 	if got := read("metrics/val_bpb"); len(got) != 2 || got[0] != "1795467930000 0.9979 0\n" || got[1] != "1795468650000 0.9779 0\n" {
 		t.Errorf("scores %q", got)
+	}
+	if got := append(read("tags/verdict"), read("tags/candidate")...); strings.Join(got, " ") != "crashed kept kept 1 2 3" {
+		t.Errorf("verdicts and candidates %q", got)
+	}
+	if got := read("metrics/candidate_val_bpb"); len(got) != 2 || !strings.Contains(got[1], " 0.9779 ") {
+		t.Errorf("means %q", got)
 	}
 	if got := read("metrics/train_loss"); len(got) != 2 || strings.Count(got[0], "\n") != 5 {
 		t.Errorf("curves %q", got)

@@ -14,6 +14,7 @@ import (
 
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
@@ -22,20 +23,21 @@ import (
 type Replay func(each func(journal.Record) error) error
 
 // MLflow writes the study as an experiment of an MLflow file store, the folder
-// that is called mlruns by default, and each finished trial as a run of it.
+// that is called mlruns by default, and each finished trial as a run of it, with
+// its candidate's verdict and mean.
 // Other experiments there stay; the same study written again replaces itself.
 //
 // The layout is that of MLflow 1 to 3. MLflow 3.17 opens it with
 // MLFLOW_ALLOW_FILE_STORE=true, and `mlflow migrate-filestore` takes it into a
 // database.
-func MLflow(dir string, study journal.Study, replay Replay) error {
+func MLflow(dir string, study journal.Study, candidates []record.Candidate, replay Replay) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s %s %d", study.Tag, study.Workspace, study.StartedAt.UnixNano())
-	m := &mlflow{study: study, experiment: strconv.FormatUint(h.Sum64()>>4, 10)}
+	m := &mlflow{study: study, of: byRun(candidates), experiment: strconv.FormatUint(h.Sum64()>>4, 10)}
 	m.dir = filepath.Join(dir, m.experiment)
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return fmt.Errorf("write for MLflow: %w", err)
@@ -56,6 +58,7 @@ func MLflow(dir string, study journal.Study, replay Replay) error {
 
 type mlflow struct {
 	study      journal.Study
+	of         func(journal.Record) record.Candidate
 	dir        string // of the experiment, absolute
 	experiment string
 }
@@ -110,9 +113,10 @@ func (m *mlflow) run(r journal.Record) error {
 		}
 	}
 	put("params", "seed", strconv.FormatUint(t.Seed, 10))
+	c := m.of(r)
 	for name, text := range map[string]string{
 		"mlflow.runName": name, "mlflow.note.content": t.Proposal.Description, "mlflow.source.git.commit": r.Commit, "mlflow.source.name": "train.py", "mlflow.source.type": "LOCAL",
-		"strategy": t.Proposal.Strategy, "parent": strconv.FormatInt(t.Proposal.Parent, 10), "device": t.Device,
+		"candidate": strconv.FormatInt(t.Candidate, 10), "verdict": string(c.Verdict), "strategy": t.Proposal.Strategy, "parent": strconv.FormatInt(t.Proposal.Parent, 10), "device": t.Device,
 		"status": string(o.Status), "decision": string(r.Decision.Verdict), "reason": r.Decision.Reason,
 	} {
 		put("tags", name, clip(lineage.Escape(text), 5000))
@@ -120,6 +124,10 @@ func (m *mlflow) run(r journal.Record) error {
 	metric := func(name string, value float64) { put("metrics", name, fmt.Sprintf("%d %s 0\n", end, number(value))) }
 	if bpb, ok := r.Score(); ok {
 		metric("val_bpb", bpb)
+	}
+	if c.ValBPB != nil {
+		metric("candidate_val_bpb", *c.ValBPB)
+		metric("candidate_interval", c.Interval)
 	}
 	metric("training_seconds", o.TrainingSeconds)
 	metric("wall_seconds", o.WallSeconds)

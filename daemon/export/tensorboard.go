@@ -13,38 +13,43 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
-// TensorBoard writes the study as event files below dir: the run "study" has
-// the scores, times and memory of the trials over their numbers, and each kept
-// trial is a run of its own with its training loss over its steps. The same
-// study written again replaces itself.
-func TensorBoard(dir string, study journal.Study, replay Replay) error {
+// TensorBoard writes the study as event files below dir. The run "study" has the
+// scores, times and memory of the trials over their numbers, with whose runs they
+// are; the means of the candidates over theirs, a tag a verdict; and the
+// champion's mean as it was known after each trial. Each run of a kept candidate
+// is a run of its own with its training loss over its steps. The same study
+// written again replaces itself.
+func TensorBoard(dir string, study journal.Study, candidates []record.Candidate, replay Replay) error {
 	whole := &events{}
 	whole.begin(study.StartedAt)
-	best := math.NaN()
+	of := byRun(candidates)
+	var done []search.Result
+	var ends []time.Time
 	err := replay(func(r journal.Record) error {
 		if r.Outcome.Status == "" {
 			return nil
 		}
-		at, step := ended(r), r.Trial.ID
-		kept := r.Decision.Verdict == search.Keep
+		at, step, c := ended(r), r.Trial.ID, of(r)
+		whole.scalar(at, step, "candidate", float64(c.ID))
 		if bpb, ok := r.Score(); ok {
 			whole.scalar(at, step, "val_bpb", bpb)
-			if kept && !(bpb >= best) {
-				best = bpb
-			}
 		}
-		if !math.IsNaN(best) {
-			whole.scalar(at, step, "best_val_bpb", best)
+		if last := len(c.Runs) - 1; last >= 0 && c.Runs[last] == r.Trial.ID && c.ValBPB != nil {
+			whole.scalar(at, c.ID, "candidates/"+string(c.Verdict), *c.ValBPB)
 		}
 		whole.scalar(at, step, "wall_seconds", r.Outcome.WallSeconds)
 		whole.scalar(at, step, "tokens", float64(r.Outcome.Tokens))
 		if r.Outcome.PeakVRAM > 0 {
 			whole.scalar(at, step, "peak_vram_bytes", float64(r.Outcome.PeakVRAM))
 		}
-		if !kept || len(r.Outcome.Curve) == 0 {
+		light := r.Result
+		light.Trial.Source, light.Outcome.Curve = nil, nil
+		done, ends = append(done, light), append(ends, at)
+		if c.Verdict != search.StandingKept || len(r.Outcome.Curve) == 0 {
 			return nil
 		}
 		one := &events{}
@@ -52,8 +57,13 @@ func TensorBoard(dir string, study journal.Study, replay Replay) error {
 		for _, p := range r.Outcome.Curve {
 			one.scalar(r.Trial.StartedAt.Add(time.Duration(p.Seconds*float64(time.Second))), int64(p.Step), "train_loss", p.Loss)
 		}
-		return one.save(filepath.Join(dir, fmt.Sprintf("trial-%04d", r.Trial.ID)), r.Trial.StartedAt)
+		return one.save(filepath.Join(dir, fmt.Sprintf("candidate-%04d", c.ID), fmt.Sprintf("trial-%04d", r.Trial.ID)), r.Trial.StartedAt)
 	})
+	for i, level := range search.Levels(done) {
+		if !math.IsNaN(level) {
+			whole.scalar(ends[i], done[i].Trial.ID, "best_val_bpb", level)
+		}
+	}
 	if err == nil {
 		err = whole.save(filepath.Join(dir, "study"), study.StartedAt)
 	}
