@@ -44,12 +44,14 @@ const narrow = 72
 // again, or that was decided before.
 func runLine(e study.Ending, n notable) terminal.Line {
 	came := fmt.Sprintf("%s: %s", e.Outcome.Status, foreign(lastLine(e.Outcome.Detail)))
-	if bpb, ok := e.Score(); ok {
-		came = fmt.Sprintf("%.6f", bpb) + n.against(bpb, " (%+.6f)")
-	}
 	since := string(e.Of.Standing)
-	if mean, runs := e.Of.Score(); e.Of.By != 0 && runs > 1 {
-		since = fmt.Sprintf("mean now %.6f", mean)
+	if bpb, ok := e.Score(); ok {
+		came = fmt.Sprintf("%.6f", bpb)
+		if mean, runs := e.Of.Score(); e.Of.By != 0 && runs > 1 {
+			since = fmt.Sprintf("mean now %.6f", mean)
+		} else {
+			came += n.against(bpb, " (%+.6f)")
+		}
 	}
 	id := fmt.Sprintf("%-8d", e.Trial.ID)
 	if n.width > 0 && n.width < narrow {
@@ -98,7 +100,7 @@ func (n notable) decided(c *search.Candidate, detail string) []terminal.Line {
 		{Text: fmt.Sprintf("%-13s", word), Style: colour},
 		{Text: fmt.Sprintf(" %6s  %s", took, what)},
 	}
-	indent := 15
+	indent := 4
 	if n.width > 0 && n.width < narrow {
 		line = terminal.Line{{Text: fmt.Sprintf("candidate %d %s ", c.ID, score)}, {Text: word, Style: colour}, {Text: fmt.Sprintf(" %s  %s", took, what)}}
 		indent = 2

@@ -66,7 +66,7 @@ func TestPrometheus(t *testing.T) {
 	settings := "\n[search]\nstrategy = \"portfolio\"\n[http]\nlisten = \"127.0.0.1:0\"\n"
 	s.configure(settings)
 	s.hold()
-	d := s.start()
+	d := s.start("--set", "judge.rule=confirm")
 	daemon := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
 	golden := httptest.NewServer(http.FileServer(http.Dir("../../metrics/testdata")))
 	defer golden.Close()
