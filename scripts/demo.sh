@@ -33,8 +33,8 @@ the picture:   demo/state/progress.png
 the table:     $results
 
 next:
-  $daemon --config $config show best     what the best trial is, and how it went
-  $daemon --config $config diff best     what it changed
+  $daemon --config $config best          what the champion changes, in all, and how to have it
+  $daemon --config $config show best     how its trial went
   $daemon --config $config report        all of it as one page
   $daemon --config $config run           go on until Ctrl-C, with the page at http://127.0.0.1:9797/; make demo adds $trials trials
   $daemon init DIR --profile hopper --corpus hub   the same on one H100 or H200

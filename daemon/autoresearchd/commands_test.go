@@ -79,13 +79,23 @@ func TestCommandsOnARecord(t *testing.T) {
 
 	var now map[string]any
 	must(t, json.Unmarshal([]byte(s.ok("status", "--json")), &now))
-	for _, key := range []string{"study", "state", "champion", "seats", "candidates", "trials", "rate_per_hour"} {
+	for _, key := range []string{"study", "state", "champion", "seats", "candidates", "runs", "rate_per_hour"} {
 		if _, ok := now[key]; !ok {
 			t.Errorf("status --json lacks %s", key)
 		}
 	}
-	if best := now["champion"].(map[string]any); best["id"] != 3.0 {
+	best := now["champion"].(map[string]any)
+	if best["id"] != 3.0 || best["val_bpb"] != 2.02 || best["runs"] != 1.0 {
 		t.Errorf("the champion is %v", best)
+	}
+	if _, ok := best["claim"].(string); !ok {
+		t.Errorf("the champion has no claim: %v", best)
+	}
+	if runs := now["runs"]; runs != 5.0 {
+		t.Errorf("status --json counts %v runs", runs)
+	}
+	if tried := now["candidates"].(map[string]any); tried["total"] != 5.0 || tried["kept"] != 2.0 {
+		t.Errorf("status --json counts %v candidates", tried)
 	}
 
 	commit := rows[2]["commit"].(string)

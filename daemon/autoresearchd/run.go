@@ -292,8 +292,12 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	notifier.Ready()
 	err = s.Run(ctx)
 	screen.end(s, errors.Is(err, supervisor.ErrEnded))
-	if s.Now().Champion != nil {
+	switch baseline, champion := search.Ends(s.History().Done); {
+	case champion == nil:
+	case champion == baseline:
 		d.next = "show best"
+	default:
+		d.next = "best"
 	}
 	if errors.Is(err, trainer.ErrRestart) && ctx.Err() != nil {
 		err = nil // it was to end in any case, and the trial ends with it

@@ -27,6 +27,7 @@ var wanted = map[string]struct{ what, give, most, example string }{
 	"diff":      {"a trial", aTrial, "one trial or two", "diff best"},
 	"log":       {"a trial", aTrial, "one trial", "log best"},
 	"reproduce": {"a trial", aTrial, "one trial", "reproduce best"},
+	"ablate":    {"a candidate", aTrial, "one candidate", "ablate best"},
 	"cancel":    {"a trial", "a number or a device", "one trial or device", "cancel 12"},
 	"suggest":   {"an idea", "words in quotes", "one idea", `suggest "a longer warmdown"`},
 	"init":      {"a folder", "where the study is to lie", "one folder", "init demo"},

@@ -43,6 +43,12 @@ func TestUsage(t *testing.T) {
 		{"reproduce", "reproduce needs a trial: a number, a commit or \"best\", as in `autoresearchd reproduce best`"},
 		{"show 1 2", "show takes one trial, and got 2: 1 2"},
 		{"diff 1 2 3", "diff takes one trial or two, and got 3: 1 2 3"},
+		{"best now", "best takes no arguments, and got \"now\": see `autoresearchd best --help`"},
+		{"best --apply", "--apply needs a value: best --apply DIR"},
+		{"best --aply x", "best has no flag --aply: did you mean --apply?"},
+		{"finalize all", "finalize takes no arguments, and got \"all\": see `autoresearchd finalize --help`"},
+		{"finalise", "there is no command \"finalise\": did you mean `autoresearchd finalize`?"},
+		{"ablate 1 2", "ablate takes one candidate, and got 2: 1 2"},
 		{"init", "init needs a folder: where the study is to lie, as in `autoresearchd init demo`"},
 		{"import", "import needs a folder: the work tree of the study, as in `autoresearchd import .`"},
 		{"status now", "status takes no arguments, and got \"now\": see `autoresearchd status --help`"},
@@ -221,14 +227,17 @@ func TestCompletion(t *testing.T) {
 		{"log |1", "12 11 10 1 :36"},
 		{"diff 3 |b", "best :36"},
 		{"show 3 |", ":36"},
+		{"ablate |1", "12 11 10 1 :36"},
+		{"best --apply |", ":16"},
+		{"abl|", "ablate :4"},
 		{"reproduce |12", "12 :36"},
 		{"trials --sort |", "id peak_vram_bytes val_bpb wall_seconds :4"},
 		{"sta|", "status :4"},
 	} {
 		before, last, _ := strings.Cut(c.words, "|")
 		words := append(strings.Fields(before), last)
-		if before == "sta" {
-			words = []string{"sta"}
+		if len(words) == 2 && last == "" && !strings.Contains(c.words, " ") {
+			words = words[:1] // the command itself
 		}
 		if got := strings.Join(ask(words...), " "); got != c.want {
 			t.Errorf("%s: %s, want %s", c.words, got, c.want)

@@ -144,3 +144,11 @@ func (c *Client) Drop(ctx context.Context, id int64) (string, error) {
 	err := c.call(ctx, http.MethodPost, fmt.Sprintf("/v1/drop?id=%d", id), nil, &r)
 	return r.Message, err
 }
+
+// Ablate suggests a candidate without each of its kept changes and returns what
+// is new of that, a line each.
+func (c *Client) Ablate(ctx context.Context, candidate int64) (string, error) {
+	var r reply
+	err := c.call(ctx, http.MethodPost, fmt.Sprintf("/v1/ablate?id=%d", candidate), nil, &r)
+	return r.Message, err
+}

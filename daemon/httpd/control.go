@@ -45,6 +45,9 @@ type Controller interface {
 	Suggest(ctx context.Context, values map[string]search.Value) (string, error)
 	// SuggestText takes an idea in words.
 	SuggestText(ctx context.Context, text string) (string, error)
+	// Ablate suggests a candidate without each of its kept changes, and returns
+	// what is new of that, a line each.
+	Ablate(ctx context.Context, candidate int64) (string, error)
 	// Drop takes back a suggestion that no trial has taken and returns which.
 	Drop(ctx context.Context, id int64) (string, error)
 }
@@ -138,19 +141,21 @@ func control(c Controller) http.Handler {
 		}
 		answer(w, http.StatusOK, reply{Message: message})
 	})
-	mux.HandleFunc("POST /v1/drop", func(w http.ResponseWriter, r *http.Request) {
-		id, err := strconv.ParseInt(r.FormValue("id"), 10, 64)
-		if err != nil {
-			answer(w, http.StatusBadRequest, reply{Error: "a suggestion is named by its number"})
-			return
-		}
-		message, err := c.Drop(r.Context(), id)
-		if err != nil {
-			answer(w, http.StatusConflict, reply{Error: err.Error()})
-			return
-		}
-		answer(w, http.StatusOK, reply{Message: message})
-	})
+	for name, verb := range map[string]func(context.Context, int64) (string, error){"drop": c.Drop, "ablate": c.Ablate} {
+		mux.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
+			id, err := strconv.ParseInt(r.FormValue("id"), 10, 64)
+			if err != nil {
+				answer(w, http.StatusBadRequest, reply{Error: "what is meant is named by its number"})
+				return
+			}
+			message, err := verb(r.Context(), id)
+			if err != nil {
+				answer(w, http.StatusConflict, reply{Error: err.Error()})
+				return
+			}
+			answer(w, http.StatusOK, reply{Message: message})
+		})
+	}
 	mux.HandleFunc("POST /v1/suggest", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Set  map[string]search.Value `json:"set"`

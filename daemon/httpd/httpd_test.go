@@ -150,6 +150,10 @@ func (f *fake) Drop(_ context.Context, id int64) (string, error) {
 	return fmt.Sprintf("dropped: suggestion %d", id), f.err
 }
 
+func (f *fake) Ablate(_ context.Context, id int64) (string, error) {
+	return fmt.Sprintf("without #%d: DEPTH 4 -> 6", id), f.err
+}
+
 // stateDir is short enough for a socket's path.
 func stateDir(t *testing.T) string {
 	t.Helper()
@@ -202,6 +206,9 @@ func TestControl(t *testing.T) {
 		t.Errorf("%s, %v, got %q", message, err, f.text)
 	}
 	if message, err := c.Drop(t.Context(), 7); err != nil || message != "dropped: suggestion 7" {
+		t.Errorf("%s, %v", message, err)
+	}
+	if message, err := c.Ablate(t.Context(), 7); err != nil || message != "without #7: DEPTH 4 -> 6" {
 		t.Errorf("%s, %v", message, err)
 	}
 	f.err = errors.New("no trial is running")

@@ -116,7 +116,10 @@ CREATE INDEX trial_keep ON trial (decided_no) WHERE verdict = 'keep';
 `}, {sql: `
 ALTER TABLE trial ADD COLUMN candidate INTEGER REFERENCES trial (id);
 CREATE INDEX trial_candidate ON trial (candidate);
-`, fill: nameCandidates}}
+`, fill: nameCandidates}, {sql: `
+ALTER TABLE suggestion ADD COLUMN parent INTEGER REFERENCES trial (id);
+ALTER TABLE suggestion ADD COLUMN source BLOB;
+`}}
 
 // nameCandidates finds out whose run each trial of a journal is that knew of
 // trials only. A candidate's commit is the one that was kept, and it starts from
@@ -640,16 +643,22 @@ func (j *Journal) SetFlag(f Flag, on bool) error {
 	})
 }
 
-// Suggest queues a suggestion (its Kind, Text, Values and At) and returns its id.
+// Suggest queues a suggestion (all but its ID and Trial) and returns its id.
 func (j *Journal) Suggest(g Suggestion) (int64, error) {
 	values, err := json.Marshal(g.Values)
 	if err != nil {
 		return 0, fmt.Errorf("store the suggestion: %w", err)
 	}
+	var source []byte
+	if g.Source != nil {
+		if source, err = pack(g.Source); err != nil {
+			return 0, fmt.Errorf("store the suggestion: %w", err)
+		}
+	}
 	var id int64
 	err = j.write(suggestStep, "store the suggestion", func(tx *sql.Tx) error {
-		result, err := tx.Exec("INSERT INTO suggestion (kind, text, vals, at) VALUES (?, ?, ?, ?)",
-			g.Kind, g.Text, string(values), g.At.UTC().Format(time.RFC3339Nano))
+		result, err := tx.Exec("INSERT INTO suggestion (kind, text, vals, at, parent, source) VALUES (?, ?, ?, ?, nullif(?, 0), ?)",
+			g.Kind, g.Text, string(values), g.At.UTC().Format(time.RFC3339Nano), g.Parent, source)
 		if err != nil {
 			return err
 		}

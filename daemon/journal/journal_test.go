@@ -225,8 +225,11 @@ func TestSuggestionsAreTakenOnce(t *testing.T) {
 	if _, found, err = j.NextSuggestion(); found || err != nil {
 		t.Errorf("one is left: %v", err)
 	}
-	third, err := j.Suggest(Suggestion{Kind: "text", Text: "deeper", At: epoch})
+	third, err := j.Suggest(Suggestion{Kind: "text", Text: "deeper", Parent: 1, Source: []byte("x = 1\n"), At: epoch})
 	must(t, err)
+	if g, _, err = j.NextSuggestion(); err != nil || g.Parent != 1 || string(g.Source) != "x = 1\n" {
+		t.Errorf("with a train.py: %+v %v", g, err)
+	}
 	if _, err := j.Drop(second); fmt.Sprint(err) != "suggestion 2 was taken by trial 2" {
 		t.Errorf("drop what was taken: %v", err)
 	}
@@ -393,7 +396,7 @@ func TestRefusals(t *testing.T) {
 		{file, "open state directory " + file + ": it is not a directory: set [study] state or --state to a directory"},
 		{file + "/below", "open state directory " + file + "/below: a part of the path is a file: set [study] state or --state to a directory"},
 		{foreign, "open journal " + foreign + "/journal.db: " + foreign + "/journal.db is the database of another program: set [study] state or --state to another directory"},
-		{newer, "open journal " + newer + "/journal.db: it was written by a newer autoresearchd (its version is 99, this program knows 2): install that one again, or use another state directory"},
+		{newer, "open journal " + newer + "/journal.db: it was written by a newer autoresearchd (its version is 99, this program knows 3): install that one again, or use another state directory"},
 		{directory, "open journal " + directory + "/journal.db: it is not a regular file: move it away"},
 	} {
 		for range 2 { // a refusal leaves no lock behind

@@ -51,9 +51,11 @@ type Record struct {
 // Suggestion is a human's idea for a coming proposal.
 type Suggestion struct {
 	ID     int64
-	Kind   string                  // the caller's word: "text", "values"
+	Kind   string                  // the caller's word: "text", "values", "ablation"
 	Text   string                  // in words
 	Values map[string]search.Value // constants to set, by name
+	Parent int64                   // the trial that it changes; 0: the champion of its day
+	Source []byte                  // a whole train.py; nil: it has none, or a trial has taken it
 	At     time.Time
 	Trial  int64 // the trial that took it; 0: waiting
 }
@@ -365,7 +367,7 @@ func (s *store) Suggestions() ([]Suggestion, error) {
 	var all []Suggestion
 	err := s.read("list suggestions", func(db *sql.DB) error {
 		all = nil
-		rows, err := db.Query("SELECT id, kind, text, vals, at, coalesce(trial, 0) FROM suggestion ORDER BY id")
+		rows, err := db.Query("SELECT id, kind, text, vals, at, coalesce(trial, 0), coalesce(parent, 0), iif(trial IS NULL, source, NULL) FROM suggestion ORDER BY id")
 		if err != nil {
 			return err
 		}
@@ -373,8 +375,14 @@ func (s *store) Suggestions() ([]Suggestion, error) {
 		for rows.Next() {
 			var g Suggestion
 			var values, at string
-			if err := rows.Scan(&g.ID, &g.Kind, &g.Text, &values, &at, &g.Trial); err != nil {
+			var source []byte
+			if err := rows.Scan(&g.ID, &g.Kind, &g.Text, &values, &at, &g.Trial, &g.Parent, &source); err != nil {
 				return err
+			}
+			if source != nil {
+				if g.Source, err = unpack(source); err != nil {
+					return err
+				}
 			}
 			if err := json.Unmarshal([]byte(values), &g.Values); err != nil {
 				return err

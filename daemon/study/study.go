@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/change"
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -286,12 +287,15 @@ func (s *Study) Suggest(g journal.Suggestion) error {
 // Drop takes back a suggestion that no trial has taken.
 func (s *Study) Drop(id int64) (journal.Suggestion, error) { return s.o.Journal.Drop(id) }
 
-// Waiting returns the suggestions of a kind that no trial has taken, the oldest
-// first.
-func (s *Study) Waiting(kind string) ([]journal.Suggestion, error) {
+// Waiting returns the suggestions of these kinds that no trial has taken, the
+// oldest first.
+func (s *Study) Waiting(kinds ...string) ([]journal.Suggestion, error) {
 	all, err := s.o.Journal.Suggestions()
-	return slices.DeleteFunc(all, func(g journal.Suggestion) bool { return g.Kind != kind || g.Trial != 0 }), err
+	return slices.DeleteFunc(all, func(g journal.Suggestion) bool { return !slices.Contains(kinds, g.Kind) || g.Trial != 0 }), err
 }
+
+// Changes are those of the candidates that were kept, as the record has them now.
+func (s *Study) Changes() (*change.Study, error) { return change.Read(s.o.Journal) }
 
 // Source returns the train.py of a trial; 0 is the study's own start.
 func (s *Study) Source(ctx context.Context, id int64) ([]byte, error) {

@@ -106,6 +106,23 @@ func (s *Supervisor) Suggest(ctx context.Context, values map[string]search.Value
 	return said, nil
 }
 
+// Ablate queues a candidate's kept changes, each taken back once, and says in
+// words what was queued.
+func (s *Supervisor) Ablate(ctx context.Context, candidate int64) (string, error) {
+	changes, err := s.study.Changes()
+	if err != nil {
+		return "", err
+	}
+	if c := changes.Candidate(candidate); c == nil || changes.Baseline == nil {
+		return "", fmt.Errorf("there is no candidate %d with a change to take back", candidate)
+	}
+	queued, err := changes.Queue(ctx, s.proposer.world().Examine, candidate, s.study.Suggest)
+	if len(queued) > 0 {
+		s.poke()
+	}
+	return strings.Join(queued, "\n"), err
+}
+
 // Drop takes back a suggestion that no trial has taken, and says which.
 func (s *Supervisor) Drop(_ context.Context, id int64) (string, error) {
 	g, err := s.study.Drop(id)

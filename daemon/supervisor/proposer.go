@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"autoresearchd/daemon/change"
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/journal"
@@ -27,7 +28,7 @@ type proposer struct {
 	strategy  search.Strategy
 	earlier   []search.Earlier // studies that [search] warm_start names
 	told      int              // how many of what is done the strategy knows
-	passed    map[int64]bool   // suggestions that do not fit the champion any more
+	passed    map[int64]bool   // suggestions that cannot become trials
 	complaint string           // the last about [search.space], so that it is said once
 	preparing *preparation     // nil: none
 
@@ -188,14 +189,18 @@ func (p *proposer) known(name string) bool {
 	return err == nil || name == warm.Name
 }
 
-// suggested are the values that people suggest and that the champion has a
-// place for, as far as is known.
-func (p *proposer) suggested() ([]turn.Values, error) {
-	waiting, err := p.study.Waiting(kindValues)
-	var out []turn.Values
+// suggested are the values and ablations that people suggest and that can become
+// trials, as far as is known.
+func (p *proposer) suggested() ([]turn.Suggested, error) {
+	waiting, err := p.study.Waiting(kindValues, change.Kind)
+	var out []turn.Suggested
 	for _, g := range waiting {
+		q := search.Proposal{Values: g.Values, Parent: g.Parent, Source: g.Source}
+		if g.Kind == change.Kind {
+			q.Strategy, q.Description = change.Kind, g.Text
+		}
 		if !p.passed[g.ID] {
-			out = append(out, turn.Values{ID: g.ID, Set: g.Values})
+			out = append(out, turn.Suggested{ID: g.ID, Proposal: q})
 		}
 	}
 	return out, err

@@ -242,6 +242,13 @@ func (p *play) commands() map[string]func(string) error {
 			}
 			return err
 		},
+		"ablate": func(rest string) error {
+			id, err := strconv.ParseInt(rest, 10, 64)
+			must(p.t, err)
+			words, err := p.super.Ablate(ctx, id)
+			p.print("queued: " + strings.ReplaceAll(words, "\n", "; "))
+			return err
+		},
 		"reload": func(rest string) error {
 			c, err := settings(p.dir, strings.Fields(rest)...)
 			if err != nil {

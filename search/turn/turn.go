@@ -2,7 +2,7 @@
 // (Next), and what a finished one means (Conclude). The daemon and a simulated
 // study both call them, so what is measured in simulation is what runs.
 //
-//	baseline | a person's values | the judge's re-run | the strategy's proposal
+//	baseline | a person's suggestion | the judge's re-run | the strategy's proposal
 //	              │
 //	    Parent, Patch, Examine ─► Trial ─► worth it? ─► it begins
 //	              ▲                           │
@@ -12,6 +12,7 @@
 package turn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,9 +37,10 @@ var (
 	ErrWait = errors.New("the baseline has no score yet")
 	// ErrTried says that a strategy proposes again and again what has run.
 	ErrTried = errors.New("proposes only what has been tried")
-	// errUnfit says that a proposal cannot be applied to its parent.
-	errUnfit = errors.New("it does not fit its parent")
 )
+
+// unfit is the error of a proposal that cannot become a trial.
+type unfit struct{ error }
 
 // World is what a turn asks of the world. Errors of its functions end the turn;
 // a fault is the train.py's, in words.
@@ -53,10 +55,10 @@ type World struct {
 	Ideas func() []search.Idea
 }
 
-// Values is a person's suggestion of values.
-type Values struct {
-	ID  int64
-	Set map[string]search.Value
+// Suggested is a person's suggestion of values or of a whole train.py.
+type Suggested struct {
+	ID              int64
+	search.Proposal // without a Parent it starts from the champion; without a Description that is its values; it is by Suggestion unless it says by whom
 }
 
 // Turn is what a turn is played with.
@@ -66,7 +68,7 @@ type Turn struct {
 	Name      string                 // of Strategy
 	Known     func(name string) bool // other names that its proposals may carry: a portfolio names who it asked; nil: any
 	Judge     search.Judge
-	Suggested []Values           // that wait, the oldest first
+	Suggested []Suggested        // that wait, the oldest first
 	Limits    constraint.Options // of the device that it is for
 	Kind      string             // of that device, across which scores compare
 	Seed      uint64             // of trials whose proposal names none
@@ -78,7 +80,7 @@ type Listener struct {
 	Asking func() error // before each proposal; an error ends the turn
 	Vetoed func(t search.Trial, reason string)
 	Mended func(t search.Trial, reason string)
-	Unfit  func(suggestion int64, err error) // a suggestion that the champion has no place for: it is passed over
+	Unfit  func(suggestion int64, err error) // a suggestion that cannot become a trial: it is passed over
 }
 
 // Next returns the trial that comes next, and the suggestion that it takes up,
@@ -102,7 +104,7 @@ func (t Turn) Next(ctx context.Context, h search.History) (next search.Trial, su
 			return search.Trial{}, 0, err
 		}
 		next, before, err := t.Admit(ctx, p.Proposal)
-		if errors.Is(err, errUnfit) && p.values {
+		if errors.As(err, &unfit{}) && p.alone {
 			if passed++; t.Unfit != nil {
 				t.Unfit(p.suggestion, err)
 			}
@@ -134,7 +136,7 @@ func (t Turn) Next(ctx context.Context, h search.History) (next search.Trial, su
 type proposed struct {
 	search.Proposal
 	suggestion int64 // that it takes up, 0: none
-	values     bool  // it is that suggestion, and nothing else
+	alone      bool  // it is that suggestion, and nothing else
 	checked    bool  // a strategy's: it is looked at before it touches the device
 }
 
@@ -147,8 +149,12 @@ func (t Turn) propose(ctx context.Context, h search.History, vetoed []search.Tri
 	}
 	if passed < len(t.Suggested) {
 		s := t.Suggested[passed]
-		p := search.Proposal{Strategy: Suggestion, Description: "suggested: " + search.Describe(h.Champion.Constants, with(h.Champion.Constants, s.Set)), Parent: h.Champion.ID, Values: s.Set}
-		return proposed{Proposal: p, suggestion: s.ID, values: true}, nil
+		p := s.Proposal
+		p.Strategy, p.Parent = cmp.Or(p.Strategy, Suggestion), cmp.Or(p.Parent, h.Champion.ID)
+		if p.Description == "" {
+			p.Description = "suggested: " + search.Describe(h.Champion.Constants, with(h.Champion.Constants, p.Values))
+		}
+		return proposed{Proposal: p, suggestion: s.ID, alone: true}, nil
 	}
 	if p, ok := search.Again(h); ok {
 		return proposed{Proposal: p}, nil
@@ -214,17 +220,17 @@ func (t Turn) Admit(ctx context.Context, p search.Proposal) (trial search.Trial,
 			return search.Trial{}, nil, err
 		}
 		if fault != "" {
-			return search.Trial{}, nil, fmt.Errorf("proposal %q of %s: train.py: %s", p.Description, p.Strategy, fault)
+			return search.Trial{}, nil, unfit{fmt.Errorf("proposal %q of %s: train.py: %s", p.Description, p.Strategy, fault)}
 		}
 	}
 	if source, err = search.Patch(source, constants, p.Values); err != nil {
-		return search.Trial{}, nil, fmt.Errorf("proposal %q of %s: %w: %w", p.Description, p.Strategy, errUnfit, err)
+		return search.Trial{}, nil, unfit{fmt.Errorf("proposal %q of %s: it does not fit its parent: %w", p.Description, p.Strategy, err)}
 	}
 	if constants, fault, err = t.Examine(ctx, source); err != nil {
 		return search.Trial{}, nil, err
 	}
 	if fault != "" {
-		return search.Trial{}, nil, fmt.Errorf("train.py cannot be a trial: %s", fault)
+		return search.Trial{}, nil, unfit{fmt.Errorf("train.py cannot be a trial: %s", fault)}
 	}
 	trial = search.Trial{
 		Proposal: p, Source: source, Constants: constants, Changed: search.Changed(before, constants),

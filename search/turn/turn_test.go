@@ -147,7 +147,7 @@ func TestOrder(t *testing.T) {
 		t.Errorf("while the baseline runs: %v", err)
 	}
 	f.Turn.Judge = rerun{f.Turn.Judge}
-	f.Suggested = []turn.Values{{ID: 8, Set: set("GONE", 1)}, {ID: 9, Set: set("DEPTH", 9)}}
+	f.Suggested = []turn.Suggested{{ID: 8, Proposal: search.Proposal{Values: set("GONE", 1)}}, {ID: 9, Proposal: search.Proposal{Values: set("DEPTH", 9)}}}
 	var got []string
 	for range 4 {
 		next, suggestion, err := f.Next(ctx, f.h)
