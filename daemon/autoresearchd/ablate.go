@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,8 +92,8 @@ not tried again. --list asks for nothing. ID is another candidate to take apart.
 			for _, words := range queued {
 				fmt.Fprintln(w, fold(w, "queued: "+foreign(words), "  "))
 			}
-			g.printAblations(w, changes, table, of, state)
-			return nil
+			g.printAblations(w, changes, table, of)
+			return g.afterAblations(w, r, table, state)
 		}}
 	c.Flags().BoolVar(&list, "list", false, "show the table alone, and ask for nothing")
 	return g.reads(c)
@@ -114,6 +115,13 @@ func ablated(r *journal.Reader, args []string) (int64, error) {
 			return 0, err
 		}
 		of = rec.Trial.Candidate
+	}
+	c := changes.Candidate(of)
+	if c == nil { // it began after they were read
+		return 0, fmt.Errorf("candidate %d has no score yet", of)
+	}
+	if _, runs := c.Score(); runs == 0 {
+		return 0, fmt.Errorf("candidate %d has no score to compare others with: it is %s", of, c.Standing)
 	}
 	if of == changes.Baseline.ID {
 		return 0, fmt.Errorf("candidate %d is the baseline: it has no change to take back", of)
@@ -145,6 +153,8 @@ func queueAblations(ctx context.Context, state string, of int64, inspect change.
 	})
 }
 
+const untried = "not tried"
+
 func newTakenBack(changes *change.Study, a change.Ablation, of int64) takenBack {
 	out := takenBack{Without: a.Without.ID, Change: a.Without.Change, Suggestion: a.Suggestion}
 	switch {
@@ -155,7 +165,7 @@ func newTakenBack(changes *change.Study, a change.Ablation, of int64) takenBack 
 		out.Result = fmt.Sprintf("waits for a trial (suggestion %d)", a.Suggestion)
 		return out
 	case a.Candidate == nil:
-		out.Result = "not tried"
+		out.Result = untried
 		return out
 	}
 	out.Candidate = a.Candidate.ID
@@ -186,12 +196,11 @@ func newTakenBack(changes *change.Study, a change.Ablation, of int64) takenBack 
 	return out
 }
 
-func (g *globals) printAblations(w io.Writer, changes *change.Study, table []takenBack, of int64, state string) {
+func (g *globals) printAblations(w io.Writer, changes *change.Study, table []takenBack, of int64) {
 	bpb, runs := changes.Candidate(of).Score()
 	fmt.Fprintf(w, "candidate %d has val_bpb %.6f, %s; without one of its changes:\n", of, bpb, meanOf(runs))
 	columns := []terminal.Column{{Title: "ID", Right: true}, {Title: "CHANGE TAKEN BACK"}, {Title: "VAL_BPB", Right: true}, {Title: "EFFECT"}, {Title: "RESULT"}}
 	var rows []terminal.Line
-	waits, untried := false, false
 	for _, t := range table {
 		score, effect := "--", "--"
 		if t.ValBPB != nil {
@@ -200,8 +209,6 @@ func (g *globals) printAblations(w io.Writer, changes *change.Study, table []tak
 		if t.Effect != nil {
 			effect = fmt.Sprintf("%+.6f ± %.6f", *t.Effect, t.Interval)
 		}
-		waits = waits || t.Suggestion != 0
-		untried = untried || t.Result == "not tried"
 		rows = append(rows, terminal.Line{{Text: strconv.FormatInt(t.Without, 10)}, {Text: terminal.Cut(foreign(record.Label(t.Change)), 60)}, {Text: score}, {Text: effect}, {Text: foreign(t.Result)}})
 	}
 	for _, line := range terminal.Table(columns, rows, window(w), 24) {
@@ -210,15 +217,32 @@ func (g *globals) printAblations(w io.Writer, changes *change.Study, table []tak
 	if c := changes.Champion; c.ID == of && c.Strategy == change.Kind {
 		fmt.Fprintf(w, "candidate %d is itself candidate %d without a change: `autoresearchd ablate --list %d` shows the others of that\n", of, c.Parent, c.Parent)
 	}
-	_, err := httpd.Dial(state)
-	switch {
-	case waits && err != nil:
-		g.next(w, "run")
-	case waits:
-		g.next(w, "ablate --list")
-	case untried:
-		g.next(w, "ablate")
-	default:
-		g.next(w, "finalize")
+}
+
+// afterAblations says what comes next.
+func (g *globals) afterAblations(w io.Writer, r *journal.Reader, table []takenBack, state string) error {
+	paused, err := r.Flag(journal.Paused)
+	if err != nil {
+		return err
 	}
+	ended, err := r.Flag(journal.Ended)
+	if err != nil {
+		return err
+	}
+	_, dialErr := httpd.Dial(state)
+	switch {
+	case !slices.ContainsFunc(table, func(t takenBack) bool { return t.Suggestion != 0 }):
+		then := "finalize"
+		if slices.ContainsFunc(table, func(t takenBack) bool { return t.Result == untried }) {
+			then = "ablate"
+		}
+		g.next(w, then)
+	case paused || ended:
+		g.next(w, "resume")
+	case dialErr != nil:
+		g.next(w, "run")
+	default:
+		g.next(w, "ablate --list")
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"autoresearchd/daemon/change"
 	"autoresearchd/daemon/journal"
@@ -93,6 +94,9 @@ func replace(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".train.py-")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if own, ok := info.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(own.Uid), int(own.Gid)) // where root writes into another's tree
 	}
 	_, err = f.Write(content)
 	err = errors.Join(err, f.Chmod(info.Mode().Perm()), f.Sync(), f.Close())

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"autoresearchd/daemon/change"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/search"
 )
@@ -264,6 +265,9 @@ func TestAblate(t *testing.T) {
 	if list := s.ok("suggest", "--list"); !strings.Contains(list, " 4  ") || !strings.Contains(list, "  without #3: MATRIX_LR 0.04 -> 0.05\n") {
 		t.Errorf("suggest --list says\n%s", list)
 	}
+	s.ok("pause")
+	said(waits+next+"resume", "ablate")
+	s.ok("resume")
 	said("dropped: without #3: MATRIX_LR 0.04 -> 0.05", "suggest", "--drop", "4")
 	said(untried+next+"ablate", "ablate", "--list", "best")
 
@@ -284,5 +288,98 @@ func TestAblate(t *testing.T) {
 	must(t, json.Unmarshal([]byte(s.ok("ablate", "4", "--json")), &all))
 	if len(all) != 3 || all[1].Candidate != 6 || *all[1].ValBPB != 2.01 || *all[1].Effect < 0.00999 || all[1].Interval <= 0 || all[0].Effect != nil {
 		t.Errorf("--json says %+v", all)
+	}
+}
+
+// TestChangesOfCode takes apart a study of edits that was run the upstream way.
+func TestChangesOfCode(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.git("checkout", "-q", "-b", "autoresearch/test")
+	results := header
+	for i, change := range [][2]string{
+		{"", ""}, {"evaluate_bpb(2 +", "evaluate_bpb(1.9 +"}, {"DEPTH = 4", "DEPTH = 5"}, {"FLAG = True\n", "FLAG = True\nWARM = 3  # steps\n"}, {"evaluate_bpb(1.9 +", "evaluate_bpb(1.8 + 0 * WARM +"},
+	} {
+		s.write("workspace/train.py", strings.Replace(s.read("workspace/train.py"), change[0], change[1], 1))
+		if i > 0 {
+			s.git("commit", "-q", "-a", "-m", "step")
+		}
+		results += fmt.Sprintf("%s\t%.6f\t0.0\tkeep\tstep %d\n", s.short("HEAD"), 2.03-0.01*float64(i), i)
+	}
+	s.write("workspace/results.tsv", results)
+	s.ok("import", s.path("workspace"))
+
+	// The last two: a new constant by itself, and what uses it on all before it.
+	out := s.stable(s.ok("finalize"))
+	want := "#2    final/test/2-step-1\n#3    final/test/3-depth-4-to-5\n#4    final/test/4-step-3\n#5    final/test/5-step-4\n      applies only on top of #2, so it is stacked on that branch\nnext: "
+	if !strings.HasPrefix(out, want) {
+		t.Errorf("finalize says\n%s\nwant\n%s", out, want)
+	}
+	if got := s.git("show", "final/test/4-step-3:train.py") + "\n"; got != strings.Replace(script, "FLAG = True\n", "FLAG = True\nWARM = 3  # steps\n", 1) {
+		t.Errorf("a new constant alone is\n%s", got)
+	}
+	var b champion
+	must(t, json.Unmarshal([]byte(s.ok("best", "--json")), &b))
+	if len(b.Constants) != 2 || b.Constants[1].Change != "WARM = 3 (new)" || b.Constants[1].From != nil || len(b.Chain) != 4 || b.Chain[0].Change != "step 1" || b.Claim != "" {
+		t.Errorf("best --json says %+v", b)
+	}
+	var all []takenBack
+	must(t, json.Unmarshal([]byte(s.ok("ablate", "--json")), &all))
+	words := ""
+	for _, a := range all {
+		words += fmt.Sprintf("%d %d %s; ", a.Without, a.Candidate, a.Result)
+	}
+	if want := "2 0 cannot be taken back alone: it and #5 both change the same lines; 3 0 waits for a trial (suggestion 1); 4 0 waits for a trial (suggestion 2); 5 4 it helps: candidate 4, kept; "; words != want {
+		t.Errorf("ablate says\n%s\nwant\n%s", words, want)
+	}
+	// Without the constant nothing uses it: the run says so, and the study goes on.
+	s.ok("run", "--trials", "2")
+	must(t, json.Unmarshal([]byte(s.ok("ablate", "--list", "--json", "5")), &all))
+	if all[1].Candidate == 0 || all[1].ValBPB == nil || all[2].Candidate == 0 || !strings.HasSuffix(all[2].Result, " crashed") {
+		t.Errorf("once they have run: %+v", all)
+	}
+}
+
+// TestTakenBack says what each outcome means.
+func TestTakenBack(t *testing.T) {
+	t.Parallel()
+	h := search.History{}
+	add := func(kind string, verdict search.Verdict, o search.Outcome) {
+		id := int64(len(h.Done) + 1)
+		o.TrainingSeconds = 300 // the noise is 0.0005 then
+		h.Done = append(h.Done, search.Result{
+			Trial:   search.Trial{ID: id, Candidate: id, Kind: kind, Proposal: search.Proposal{Parent: min(1, id-1), Source: []byte("x")}},
+			Outcome: o, Decision: search.Decision{Verdict: verdict},
+		})
+	}
+	score := func(bpb float64) search.Outcome { return search.Outcome{Status: search.Completed, ValBPB: bpb} }
+	add("a", search.Keep, score(1))
+	add("a", search.Discard, score(1.1))
+	add("a", search.Discard, score(1.0001))
+	add("a", search.Discard, score(0.9))
+	add("b", search.Discard, score(1.1))
+	add("a", search.Crash, search.Outcome{Status: search.OutOfMemory})
+	add("a", search.Discard, search.Outcome{Status: search.Interrupted})
+	h.Pending = []search.Trial{{ID: 8, Candidate: 8, Proposal: search.Proposal{Parent: 1}}}
+	candidates := search.Candidates(h)
+	for id, want := range map[int64]string{
+		0: "not tried", -1: "waits for a trial (suggestion 3)", -2: "cannot be taken back alone: it and #4 both change DEPTH",
+		2: "it helps: candidate 2, discarded", 3: "within luck: candidate 3, discarded", 4: "better without it: candidate 4, pending",
+		5: "candidate 5 ran on another kind of devices: the scores do not compare", 6: "candidate 6 crashed (out of memory)", 7: "candidate 7 interrupted", 8: "candidate 8 runs",
+	} {
+		a := change.Ablation{Without: change.Step{Candidate: candidates[0]}}
+		switch id {
+		case 0:
+		case -1:
+			a.Suggestion = 3
+		case -2:
+			a.Conflict = "it and #4 both change DEPTH"
+		default:
+			a.Candidate = candidates[id-1]
+		}
+		got := newTakenBack(&change.Study{Done: h.Done}, a, 1)
+		if got.Result != want || (got.Effect != nil) != (id >= 2 && id <= 4) {
+			t.Errorf("%d: %q %v, want %q", id, got.Result, got.Effect, want)
+		}
 	}
 }

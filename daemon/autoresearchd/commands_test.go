@@ -91,6 +91,9 @@ func TestCommandsOnARecord(t *testing.T) {
 	if _, ok := best["claim"].(string); !ok {
 		t.Errorf("the champion has no claim: %v", best)
 	}
+	if seats, ok := now["seats"].([]any); !ok || len(seats) != 0 {
+		t.Errorf("no daemon runs, and there are the seats %v", now["seats"])
+	}
 	if runs := now["runs"]; runs != 5.0 {
 		t.Errorf("status --json counts %v runs", runs)
 	}
