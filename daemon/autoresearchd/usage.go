@@ -31,6 +31,8 @@ var wanted = map[string]struct{ what, give, most, example string }{
 	"cancel":    {"a trial", "a number or a device", "one trial or device", "cancel 12"},
 	"suggest":   {"an idea", "words in quotes", "one idea", `suggest "a longer warmdown"`},
 	"init":      {"a folder", "where the study is to lie", "one folder", "init demo"},
+	"backup":    {"a file", "where the backup is to lie", "one file", "backup study.tar.gz"},
+	"restore":   {"a backup", "a file that backup wrote, and a folder for the study", "a file and a folder", "restore study.tar.gz demo"},
 	"import":    {"a folder", "the work tree of the study", "one folder", "import ."},
 }
 

@@ -35,7 +35,7 @@ func (r *Repo) Prove(ctx context.Context, tag string, id int64) error {
 	if err != nil {
 		return err
 	}
-	for _, ref := range []string{TrialRef(tag, id), branchRef(tag)} {
+	for _, ref := range []string{TrialRef(tag, id), BranchRef(tag)} {
 		sweep := r.foldersOf(ref)
 		// A transaction that is prepared holds the ref's lock with its new value in it.
 		err := r.withLock(ctx, ref, fmt.Sprintf("start\nupdate %s %s\nprepare\nabort\n", ref, head), "update-ref", "--no-deref", "--stdin")
@@ -54,7 +54,7 @@ func (r *Repo) Blocked(ctx context.Context, tag string, id int64) error {
 	if err := CheckTag(tag); err != nil {
 		return err
 	}
-	for _, ref := range []string{branchRef(tag), TrialRef(tag, id)} {
+	for _, ref := range []string{BranchRef(tag), TrialRef(tag, id)} {
 		for above := path.Dir(ref); above != "refs" && above != "refs/heads"; above = path.Dir(above) {
 			there, err := r.refs(ctx, above)
 			if err != nil {
@@ -133,9 +133,9 @@ func (r *Repo) Reserve(ctx context.Context, tag, commit string) (bool, error) {
 	if err := CheckTag(tag); err != nil {
 		return false, err
 	}
-	err := r.updateRef(ctx, branchRef(tag), commit, strings.Repeat("0", len(commit)))
+	err := r.updateRef(ctx, BranchRef(tag), commit, strings.Repeat("0", len(commit)))
 	if err != nil {
-		if tip, _ := r.resolve(ctx, branchRef(tag)); tip != "" {
+		if tip, _ := r.resolve(ctx, BranchRef(tag)); tip != "" {
 			return false, nil
 		}
 		return false, fmt.Errorf("make the branch autoresearch/%s: %w", tag, err)
@@ -153,7 +153,7 @@ func (r *Repo) Stands(ctx context.Context, tag, champion, base string) error {
 	case champion == "":
 		champion = base
 	}
-	ref, work := Quote(branchRef(tag)), Quote(r.workspace)
+	ref, work := Quote(BranchRef(tag)), Quote(r.workspace)
 	if tip == "" {
 		return fmt.Errorf("the branch autoresearch/%s was deleted (%w): restore it with `git -C %s update-ref %s %s`, then start again", tag, ErrMoved, work, ref, champion)
 	}

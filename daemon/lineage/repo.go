@@ -196,18 +196,18 @@ func (r *Repo) BranchTip(ctx context.Context, tag string) (string, error) {
 	if err := CheckTag(tag); err != nil {
 		return "", err
 	}
-	return r.resolve(ctx, branchRef(tag))
+	return r.resolve(ctx, BranchRef(tag))
 }
 
 // Tags lists the tags of the branches autoresearch/<tag>, sorted.
 func (r *Repo) Tags(ctx context.Context) ([]string, error) {
-	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname)", branchRef(""))
+	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname)", BranchRef(""))
 	if err != nil {
 		return nil, err
 	}
 	var tags []string
 	for line := range strings.Lines(string(out)) {
-		tags = append(tags, strings.TrimPrefix(strings.TrimSpace(line), branchRef("")))
+		tags = append(tags, strings.TrimPrefix(strings.TrimSpace(line), BranchRef("")))
 	}
 	return tags, nil
 }
@@ -225,7 +225,7 @@ func (r *Repo) TrialCommit(ctx context.Context, tag string, id int64) (string, e
 // files alone, so git shows them as changed; say so to the user.
 func (r *Repo) CheckedOut(ctx context.Context, tag string) (bool, error) {
 	branch, err := r.headBranch(ctx)
-	return branch == branchRef(tag), err
+	return branch == BranchRef(tag), err
 }
 
 // Branch returns the branch that is checked out, "exp/mar8"; "" when HEAD is
@@ -243,7 +243,8 @@ func (r *Repo) headBranch(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-func branchRef(tag string) string { return "refs/heads/autoresearch/" + tag }
+// BranchRef names a study's branch.
+func BranchRef(tag string) string { return "refs/heads/autoresearch/" + tag }
 
 // TrialRef names what keeps a candidate's commit.
 func TrialRef(tag string, id int64) string {
@@ -555,7 +556,7 @@ func (r *Repo) AdvanceChampion(ctx context.Context, tag, new, old string) error 
 		return err
 	}
 	champBefore.Hit()
-	if err := r.move(ctx, branchRef(tag), new, old); err != nil {
+	if err := r.move(ctx, BranchRef(tag), new, old); err != nil {
 		return err
 	}
 	champAfter.Hit()

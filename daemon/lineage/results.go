@@ -80,7 +80,7 @@ type Results struct {
 // with content of its own is kept as <path>.orig-1, .orig-2, …. A full disk
 // gives an error that wraps syscall.ENOSPC.
 func OpenResults(path string, rows []Row) (*Results, string, error) {
-	r := &Results{path: path, want: content(rows)}
+	r := &Results{path: path, want: Table(rows)}
 	repaired, err := r.rebuild()
 	if err != nil {
 		return nil, "", err
@@ -88,7 +88,8 @@ func OpenResults(path string, rows []Row) (*Results, string, error) {
 	return r, repaired, nil
 }
 
-func content(rows []Row) []byte {
+// Table is what results.tsv holds of rows.
+func Table(rows []Row) []byte {
 	all := []byte(ResultsHeader)
 	for _, row := range rows {
 		all = append(all, row.String()...)
@@ -99,7 +100,7 @@ func content(rows []Row) []byte {
 // Differs says in words how the file at path differs from what rows make of it;
 // "": it does not. It writes nothing.
 func Differs(path string, rows []Row) (string, error) {
-	want := content(rows)
+	want := Table(rows)
 	have, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -133,7 +134,7 @@ func counted(rows int) string {
 // Set makes the file hold exactly rows and returns when they are on the disk.
 // New ones at its end are appended. After an error the file is as it was.
 func (r *Results) Set(rows []Row) error {
-	want := content(rows)
+	want := Table(rows)
 	if bytes.Equal(want, r.want) {
 		return nil
 	}

@@ -371,7 +371,7 @@ func (v *verifier) branch(ctx context.Context) (string, error) {
 	if tip == "" {
 		is = "it is missing"
 	}
-	ref := "refs/heads/autoresearch/" + about.Tag
+	ref := lineage.BranchRef(about.Tag)
 	v.report(ref, fmt.Sprintf("keep what it has under another branch if that is wanted, then `git -C %s update-ref %s %s`", lineage.Quote(v.repo.Workspace()), lineage.Quote(ref), want),
 		"%s, and by the journal at %.7s, %s", is, want, name)
 	return looked, nil

@@ -168,7 +168,7 @@ func (c crash) name() string {
 // time that the study comes by, and once more while the study recovers.
 func crashes() []crash {
 	var table []crash
-	for _, point := range faultpoint.Names("") {
+	for _, point := range points() {
 		table = append(table, crash{[]string{point}, measured}, crash{[]string{point, point}, measured})
 		if !within(point, once) {
 			table = append(table, crash{[]string{point + "#2"}, measured})
@@ -178,6 +178,11 @@ func crashes() []crash {
 		}
 	}
 	return table
+}
+
+// points are those that a study comes by.
+func points() []string {
+	return slices.DeleteFunc(faultpoint.Names(""), func(point string) bool { return within(point, []string{"restore."}) })
 }
 
 var (
