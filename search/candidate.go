@@ -86,9 +86,12 @@ func (c *Candidate) kept() bool { return c.Standing == StandingKept }
 
 // decide concludes on a candidate, and notes it as decided last.
 func (l *ledger) decide(c *Candidate, s Standing, by int64, reason string) {
+	if c.By != 0 {
+		l.decided = slices.DeleteFunc(l.decided, func(d *Candidate) bool { return d == c })
+	}
 	c.Standing, c.By, c.Reason = s, by, reason
 	l.rulings = append(l.rulings, Ruling{c, s, by})
-	l.decided = append(slices.DeleteFunc(l.decided, func(d *Candidate) bool { return d == c }), c)
+	l.decided = append(l.decided, c)
 	l.waiting = slices.DeleteFunc(l.waiting, func(d *Candidate) bool { return d == c })
 }
 
@@ -137,9 +140,9 @@ func (l *ledger) conclude(c *Candidate, r *Result) {
 // overtake discards what waits for a second run and is promising no more.
 func (l *ledger) overtake(by int64) {
 	for _, c := range slices.Clone(l.waiting) {
-		theirs := on(c.chosen(), l.champion.scored)
-		if own := c.scored[0].bpb; len(theirs) > 0 && own >= meanOf(theirs) {
-			l.decide(c, StandingDiscarded, by, fmt.Sprintf("val_bpb %.6f is not below candidate %d's %.6f, so it does not run again", own, l.champion.ID, meanOf(theirs)))
+		theirs := meanOn(c.chosen(), l.champion.scored)
+		if own := c.scored[0].bpb; own >= theirs { // not where it is NaN
+			l.decide(c, StandingDiscarded, by, fmt.Sprintf("val_bpb %.6f is not below candidate %d's %.6f, so it does not run again", own, l.champion.ID, theirs))
 		}
 	}
 }
@@ -213,7 +216,7 @@ func Ended(done []Result, r Result) (of *Candidate, settled []*Candidate) {
 // CandidateOf returns the id of the candidate that a trial about to begin is a
 // run of; 0 if it is a new one.
 func CandidateOf(h History, t Trial) int64 {
-	if c, again := newLedger(h).candidate(&t); again {
+	if c, again := newLedger(h).find(&t); again {
 		return c.ID
 	}
 	return 0
@@ -233,7 +236,7 @@ func CandidatesOf(h History) map[int64]int64 {
 // program of t, which may be t itself.
 func Original(done []Result, t Trial) Trial {
 	l := newLedger(History{Done: done})
-	if c, again := l.candidate(&t); again {
+	if c, again := l.find(&t); again {
 		for i := range done {
 			if done[i].Trial.ID == c.ID {
 				return done[i].Trial

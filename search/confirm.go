@@ -47,7 +47,7 @@ func (confirmed) Judge(h History, r Result) Decision {
 	if c == nil {
 		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
 	}
-	p, again := l.candidate(&r.Trial)
+	p, again := l.find(&r.Trial)
 	base := on(r.Trial.Kind, c.scored)
 	if len(base) == 0 {
 		return unlike(bpb, r.Trial.Kind, p == c)
@@ -233,6 +233,9 @@ func (l *ledger) noise() (sigma, freedom float64) {
 	square := priorRuns * prior * prior
 	freedom = priorRuns
 	for _, p := range l.all {
+		if len(p.scored) < 2 {
+			continue
+		}
 		for _, kind := range kinds(p.scored) {
 			runs := on(kind, p.scored)
 			mean := meanOf(runs)

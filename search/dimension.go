@@ -71,8 +71,11 @@ func natural(name string, v Value, c Constant) *Dimension {
 // "--matrix-lr" and of "Settings.matrix_lr", whose class is none.
 func words(name string) []string {
 	name = name[strings.LastIndexByte(name, '.')+1:]
-	return strings.FieldsFunc(strings.ToUpper(name), func(r rune) bool { return r == '_' || r == '-' })
+	return strings.FieldsFunc(strings.ToUpper(name), func(r rune) bool { return strings.ContainsRune(apart, r) })
 }
+
+// apart is what stands between the words of a name.
+const apart = "_-"
 
 func naturalInt(name string, v Value, c Constant, steps bool) *Dimension {
 	n := v.Whole()

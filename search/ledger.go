@@ -39,8 +39,10 @@ type ledger struct {
 type identity struct{ code, constants uint64 }
 
 func newLedger(h History) *ledger {
+	n := len(h.Done) + len(h.Pending)
 	l := &ledger{
-		of: map[int64]*Candidate{}, named: map[int64]*Candidate{}, same: map[identity]*Candidate{}, code: map[int64]uint64{},
+		of: make(map[int64]*Candidate, n), named: make(map[int64]*Candidate, n), same: make(map[identity]*Candidate, n), code: make(map[int64]uint64, n),
+		all: make([]*Candidate, 0, n), decided: make([]*Candidate, 0, n),
 		running: map[*Candidate][]run{}, pending: len(h.Pending), end: h.Trials,
 	}
 	for i := range h.Done {
@@ -48,7 +50,8 @@ func newLedger(h History) *ledger {
 	}
 	for i := range h.Pending {
 		t := &h.Pending[i]
-		c, again := l.candidate(t)
+		id := l.identity(t)
+		c, again := l.candidate(t, id)
 		if again {
 			l.running[c] = append(l.running[c], run{seed: t.Seed, kind: t.Kind})
 			if c.Standing == StandingInterrupted {
@@ -58,7 +61,7 @@ func newLedger(h History) *ledger {
 			c.Reason = "its first run is under way"
 			l.begun = append(l.begun, c)
 		}
-		l.enter(c, t)
+		l.enter(c, t, id)
 	}
 	return l
 }
@@ -72,23 +75,18 @@ func (l *ledger) codeOf(t *Trial) uint64 {
 	return t.Code
 }
 
-func (l *ledger) identity(t *Trial) (identity, bool) {
+// identity is zero where the code is not known.
+func (l *ledger) identity(t *Trial) identity {
 	code := l.codeOf(t)
 	if code == 0 {
-		return identity{}, false
+		return identity{}
 	}
-	var plain []Constant
-	for _, c := range t.Constants {
-		if !isSeed(c.Name) {
-			plain = append(plain, c)
-		}
-	}
-	return identity{code, Fingerprint(plain)}, true
+	return identity{code, fingerprint(t.Constants, func(name string) bool { return !isSeed(name) })}
 }
 
 // candidate finds whose run a trial is, or makes a new one. A program that was
 // decided without a score and is proposed anew is another candidate.
-func (l *ledger) candidate(t *Trial) (c *Candidate, again bool) {
+func (l *ledger) candidate(t *Trial, program identity) (c *Candidate, again bool) {
 	id := t.ID
 	switch {
 	case t.Candidate != 0: // known since it began
@@ -98,11 +96,9 @@ func (l *ledger) candidate(t *Trial) (c *Candidate, again bool) {
 		id = t.Candidate
 	case IsRerun(*t) && l.of[t.Proposal.Parent] != nil:
 		return l.of[t.Proposal.Parent], true
-	default:
-		if id, ok := l.identity(t); ok {
-			if c, ok := l.same[id]; ok && (len(c.scored) > 0 || c.By == 0) {
-				return c, true
-			}
+	case program != identity{}:
+		if c, ok := l.same[program]; ok && (len(c.scored) > 0 || c.By == 0) {
+			return c, true
 		}
 	}
 	c = &Candidate{ID: id, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description, Standing: StandingPending}
@@ -112,12 +108,15 @@ func (l *ledger) candidate(t *Trial) (c *Candidate, again bool) {
 	return c, false
 }
 
+// find is candidate for a trial that is no part of the history.
+func (l *ledger) find(t *Trial) (c *Candidate, again bool) { return l.candidate(t, l.identity(t)) }
+
 // enter notes that a trial is a run of a candidate.
-func (l *ledger) enter(c *Candidate, t *Trial) {
+func (l *ledger) enter(c *Candidate, t *Trial, program identity) {
 	l.of[t.ID], l.named[c.ID] = c, c
 	l.code[t.ID] = l.codeOf(t)
-	if id, ok := l.identity(t); ok {
-		l.same[id] = c
+	if program != (identity{}) {
+		l.same[program] = c
 	}
 }
 
@@ -130,8 +129,9 @@ func IsRerun(t Trial) bool {
 
 func (l *ledger) add(r *Result) {
 	t := &r.Trial
-	c, again := l.candidate(t)
-	l.enter(c, t)
+	id := l.identity(t)
+	c, again := l.candidate(t, id)
+	l.enter(c, t, id)
 	if !again {
 		l.all = append(l.all, c)
 	}
@@ -143,8 +143,7 @@ func (l *ledger) add(r *Result) {
 	}
 	if scored {
 		if len(c.scored) == 0 && champion != nil && r.Decision.Verdict == Discard && t.Proposal.Strategy != Imported {
-			theirs := on(t.Kind, champion.scored)
-			c.promising = len(theirs) > 0 && bpb < meanOf(theirs)
+			c.promising = bpb < meanOn(t.Kind, champion.scored)
 		}
 		if champion == nil {
 			l.seconds = r.Outcome.TrainingSeconds
@@ -210,6 +209,18 @@ func pick(runs []run, want func(run) bool) []run {
 		}
 	}
 	return out
+}
+
+// meanOn is the mean of the runs on a kind of devices; NaN if there are none.
+func meanOn(kind string, runs []run) float64 {
+	sum, n := 0.0, 0
+	for i := range runs {
+		if Alike(kind, runs[i].kind) {
+			sum += runs[i].bpb
+			n++
+		}
+	}
+	return sum / float64(n)
 }
 
 func meanOf(runs []run) float64 {

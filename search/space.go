@@ -179,7 +179,18 @@ func (s Space) Unsearched() []Unsearched { return s.left }
 // isSeed reports whether a constant is a seed by its name: the host imposes the
 // trial's, and a lucky one is no gain.
 func isSeed(name string) bool {
-	return slices.Contains(words(name), "SEED")
+	const seed = "seed"
+	for rest := name[strings.LastIndexByte(name, '.')+1:]; len(rest) >= len(seed); {
+		end := strings.IndexAny(rest, apart)
+		if end < 0 {
+			return strings.EqualFold(rest, seed)
+		}
+		if strings.EqualFold(rest[:end], seed) {
+			return true
+		}
+		rest = rest[end+1:]
+	}
+	return false
 }
 
 func (s *Space) add(d *Dimension, position, element int) {
@@ -438,9 +449,16 @@ func (s Space) Fingerprint(u []float64) uint64 {
 // Fingerprint identifies resolved constants by name and value, in any order.
 // It is the same in every process.
 func Fingerprint(consts []Constant) uint64 {
+	return fingerprint(consts, func(string) bool { return true })
+}
+
+// fingerprint is Fingerprint of the constants with certain names.
+func fingerprint(consts []Constant, counts func(name string) bool) uint64 {
 	var sum uint64
-	for _, c := range consts {
-		sum += hashValue(hashText(14695981039346656037, c.Name), c.Value)
+	for i := range consts {
+		if c := &consts[i]; counts(c.Name) {
+			sum += hashValue(hashText(14695981039346656037, c.Name), c.Value)
+		}
 	}
 	return sum
 }
