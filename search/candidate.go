@@ -13,7 +13,7 @@ type Standing string
 const (
 	StandingPending     Standing = "pending"     // a run of it is under way, or will be
 	StandingKept        Standing = "kept"        // it is, or was, the champion
-	StandingDiscarded   Standing = "discarded"   // it was no gain
+	StandingDiscarded   Standing = "discarded"   // it was no gain, or the check was against it
 	StandingRefuted     Standing = "refuted"     // it looked better once, and was luck
 	StandingCrashed     Standing = "crashed"     // it has no score; Candidate.Failure says what happened
 	StandingTampered    Standing = "tampered"    // its score was not to be trusted
@@ -57,6 +57,7 @@ type Candidate struct {
 	scored    []run
 	tried     int  // runs after the first score, with or without one
 	promising bool // its first score was better than the champion, but not beyond doubt
+	refused   bool // by the check, when it was to be kept
 	since     int  // trials before it became the champion
 }
 
@@ -107,6 +108,8 @@ func (l *ledger) conclude(c *Candidate, r *Result) {
 			l.decide(c, StandingKept, r.Trial.ID, r.Decision.Reason)
 		}
 	case c.Standing != StandingPending && c.Standing != StandingInterrupted:
+	case r.Decision.refused():
+		l.decide(c, StandingDiscarded, r.Trial.ID, r.Decision.Reason)
 	case r.Outcome.Void != "":
 		c.Standing, c.Reason = StandingPending, r.Decision.Reason
 	case len(c.scored) == 0:

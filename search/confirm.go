@@ -45,7 +45,7 @@ func (confirmed) Judge(h History, r Result) Decision {
 	l := newLedger(h)
 	c := l.champion
 	if c == nil {
-		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
+		return Decision{Verdict: Keep, Reason: fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
 	}
 	p, again := l.find(&r.Trial)
 	base := on(r.Trial.Kind, c.scored)
@@ -64,7 +64,7 @@ func (confirmed) Judge(h History, r Result) Decision {
 	runs := append(on(r.Trial.Kind, p.scored), run{bpb: bpb})
 	now := meanOf(runs)
 	if p == c {
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is run %d of the champion, candidate %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.ID, now)}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f is run %d of the champion, candidate %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.ID, now)}
 	}
 	words := fmt.Sprintf("val_bpb %.6f is run %d of candidate %d, whose mean of %.6f is ", bpb, len(runs), p.ID, now)
 	switch {
@@ -75,13 +75,13 @@ func (confirmed) Judge(h History, r Result) Decision {
 	}
 	switch {
 	case p.kept():
-		return Decision{Discard, words + ": it was the champion before, and is run for the comparison"}
+		return Decision{Verdict: Discard, Reason: words + ": it was the champion before, and is run for the comparison"}
 	case !p.promising:
-		return Decision{Discard, words + ": the same program as before, and another seed is no gain"}
+		return Decision{Verdict: Discard, Reason: words + ": the same program as before, and another seed is no gain"}
 	case now < mean:
-		return Decision{Keep, words + ": confirmed"}
+		return Decision{Verdict: Keep, Reason: words + ": confirmed"}
 	}
-	return Decision{Discard, words + ": its first run was luck"}
+	return Decision{Verdict: Discard, Reason: words + ": its first run was luck"}
 }
 
 // unlike decides on the first run on a kind of devices: scores of two kinds do
@@ -91,22 +91,22 @@ func unlike(bpb float64, kind string, champion bool) Decision {
 		kind = "this device"
 	}
 	if champion {
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is the champion's own on %s: what others have there is compared with it", bpb, kind)}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f is the champion's own on %s: what others have there is compared with it", bpb, kind)}
 	}
-	return Decision{Discard, fmt.Sprintf("val_bpb %.6f, on %s, compares with nothing: the champion has no score there yet", bpb, kind)}
+	return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f, on %s, compares with nothing: the champion has no score there yet", bpb, kind)}
 }
 
 // first decides on the first run of a program.
 func first(bpb, mean, sigma float64, theirs string) Decision {
 	switch gain := mean - bpb; {
 	case gain > certain*sigma:
-		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is %s below %s: more than %g times the noise of %s, so it needs no second run", bpb, difference(gain), theirs, certain, difference(sigma))}
+		return Decision{Verdict: Keep, Reason: fmt.Sprintf("val_bpb %.6f is %s below %s: more than %g times the noise of %s, so it needs no second run", bpb, difference(gain), theirs, certain, difference(sigma))}
 	case gain > 0:
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s below %s: promising, but within the noise of %s, so it is run again with another seed", bpb, difference(gain), theirs, difference(sigma))}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f is %s below %s: promising, but within the noise of %s, so it is run again with another seed", bpb, difference(gain), theirs, difference(sigma))}
 	case gain == 0:
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f equals %s", bpb, theirs)}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f equals %s", bpb, theirs)}
 	default:
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s above %s", bpb, difference(-gain), theirs)}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f is %s above %s", bpb, difference(-gain), theirs)}
 	}
 }
 
@@ -126,7 +126,7 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 	}
 	mean := meanOf(on(h.Kind, c.scored))
 	for _, p := range l.all {
-		if p.promising && !p.kept() && len(p.scored) == 1 && Alike(h.Kind, p.chosen()) && p.tried < tries && p.scored[0].bpb < mean && len(l.running[p]) == 0 {
+		if p.promising && !p.kept() && !p.refused && len(p.scored) == 1 && Alike(h.Kind, p.chosen()) && p.tried < tries && p.scored[0].bpb < mean && len(l.running[p]) == 0 {
 			return again(p, freshSeed(uint64(p.ID)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.scored[0].bpb), mean)), true
 		}
 	}

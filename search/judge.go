@@ -44,7 +44,7 @@ func (greedy) Judge(h History, r Result) Decision {
 	l := newLedger(h)
 	c := l.of[h.Champion.ID]
 	if c == nil || len(c.scored) == 0 {
-		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
+		return Decision{Verdict: Keep, Reason: fmt.Sprintf("val_bpb %.6f is the first score, the one to beat", bpb)}
 	}
 	theirs := on(r.Trial.Kind, c.scored)
 	own := IsRerun(r.Trial) && l.of[r.Trial.Proposal.Parent] == c
@@ -53,11 +53,11 @@ func (greedy) Judge(h History, r Result) Decision {
 	}
 	switch best := meanOf(theirs); {
 	case bpb < best:
-		return Decision{Keep, fmt.Sprintf("val_bpb %.6f is %s below the champion's %.6f", bpb, difference(best-bpb), best)}
+		return Decision{Verdict: Keep, Reason: fmt.Sprintf("val_bpb %.6f is %s below the champion's %.6f", bpb, difference(best-bpb), best)}
 	case bpb == best:
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f equals the champion's", bpb)}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f equals the champion's", bpb)}
 	default:
-		return Decision{Discard, fmt.Sprintf("val_bpb %.6f is %s above the champion's %.6f", bpb, difference(bpb-best), best)}
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f is %s above the champion's %.6f", bpb, difference(bpb-best), best)}
 	}
 }
 
@@ -84,18 +84,18 @@ func unscored(o Outcome) (Decision, bool) {
 	switch o.Status {
 	case Completed:
 		if !Plausible(o.ValBPB) {
-			return Decision{Crash, fmt.Sprintf("completed, but val_bpb %g is not a score: it must be above 0 and at most %d", o.ValBPB, MaxPlausibleBPB)}, true
+			return Decision{Verdict: Crash, Reason: fmt.Sprintf("completed, but val_bpb %g is not a score: it must be above 0 and at most %d", o.ValBPB, MaxPlausibleBPB)}, true
 		}
 		return Decision{}, false
 	case Pruned, Interrupted:
 		if o.Void != "" {
-			return Decision{Discard, o.Void + ": no evidence, so it is run once more"}, true
+			return Decision{Verdict: Discard, Reason: o.Void + ": no evidence, so it is run once more"}, true
 		}
-		return Decision{Discard, because(string(o.Status)+" before it had a score", o.Detail)}, true
+		return Decision{Verdict: Discard, Reason: because(string(o.Status)+" before it had a score", o.Detail)}, true
 	case "":
-		return Decision{Crash, "it has no outcome"}, true
+		return Decision{Verdict: Crash, Reason: "it has no outcome"}, true
 	}
-	return Decision{Crash, because(string(o.Status), o.Detail)}, true
+	return Decision{Verdict: Crash, Reason: because(string(o.Status), o.Detail)}, true
 }
 
 // because adds the last line of a detail, which is where tracebacks say what happened.

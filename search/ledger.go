@@ -161,6 +161,9 @@ func (l *ledger) add(r *Result) {
 		}
 		l.champion = c
 	}
+	if scored {
+		c.refused = r.Decision.refused()
+	}
 	l.conclude(c, r)
 	if scored && l.champion == c {
 		l.overtake(t.ID)

@@ -173,7 +173,8 @@ type Condemned struct {
 // Decision is what was concluded from an Outcome.
 type Decision struct {
 	Verdict Verdict `json:"verdict"`
-	Reason  string  `json:"reason"` // in words, with the numbers
+	Reason  string  `json:"reason"`          // in words, with the numbers
+	Answer  *Answer `json:"check,omitempty"` // of the check that was asked before; nil: none was
 }
 
 // Result is a trial with all that is known about it; what strategies are told.

@@ -139,6 +139,9 @@ func printStatus(w io.Writer, now supervisor.Status) {
 	if now.Refusal != "" {
 		line("reload", "the last one was refused: %s", now.Refusal)
 	}
+	if now.Check != "" {
+		line("check", "%s", now.Check)
+	}
 	for _, s := range now.Seats {
 		name := "running"
 		if len(now.Seats) > 1 {

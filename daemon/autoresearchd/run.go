@@ -355,6 +355,9 @@ func statusLine(now supervisor.Status) string {
 	if now.Refusal != "" {
 		line += "; the last reload was refused: " + now.Refusal
 	}
+	if now.Check != "" {
+		line += "; the check gave " + now.Check
+	}
 	return line
 }
 

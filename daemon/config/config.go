@@ -97,8 +97,9 @@ type Axis struct {
 
 // Judge names the rule that decides between keep and discard.
 type Judge struct {
-	Rule  string `toml:"rule"`
-	Audit bool   `toml:"audit"`
+	Rule  string   `toml:"rule"`
+	Audit bool     `toml:"audit"`
+	Check []string `toml:"check"` // a program and its arguments, asked before a candidate is kept; empty: nobody is
 }
 
 // Pruning names the rule that ends hopeless trials early.
@@ -185,7 +186,7 @@ func Default() *Config {
 			Grace:    2 * time.Second,
 		},
 		Search:  Search{Strategy: "portfolio", WarmStart: []string{}},
-		Judge:   Judge{Rule: "confirm"},
+		Judge:   Judge{Rule: "confirm", Check: []string{}},
 		Pruning: Pruning{Rule: "off"},
 		LLM:     LLM{Models: []Model{}, KeyEnv: "OPENAI_API_KEY", Timeout: 3 * time.Minute},
 		HTTP:    HTTP{Listen: "127.0.0.1:9797"},

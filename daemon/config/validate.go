@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -39,6 +40,7 @@ func (c *Config) Validate(known Known) error {
 	v.watchdog(c.Watchdog, c.Trial.Budget.Seconds)
 	v.search(c.Search, known)
 	v.name("judge.rule", c.Judge.Rule, known.Judges, "judge")
+	v.program("judge.check", c.Judge.Check, filepath.Dir(c.source.file))
 	if v.oneOf("pruning.rule", c.Pruning.Rule, prune.Names()...) && c.Pruning.Rule != prune.Off && c.Trial.Isolation == "inprocess" {
 		v.bad("pruning.rule", c.Pruning.Rule, "ends trials, and one in the daemon's own process ends with the daemon", `use "off", or [trial] isolation = "process"`)
 	}
@@ -94,6 +96,40 @@ func (v *validator) name(key, value string, known []string, kind string) {
 		hint = "did you mean " + near + "? " + hint
 	}
 	v.bad(key, value, "is not a "+kind, hint)
+}
+
+// program checks a command, empty for none, whose program lies in dir if its
+// path is relative.
+func (v *validator) program(key string, command []string, dir string) {
+	if len(command) == 0 {
+		return
+	}
+	name := command[0]
+	places := []string{name}
+	switch {
+	case name == "":
+		v.bad(key, nil, "does not name a program", `write ["./check.py", "argument"], or [] for none`)
+		return
+	case !strings.Contains(name, "/"):
+		places = nil
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			places = append(places, filepath.Join(dir, name))
+		}
+	case !filepath.IsAbs(name):
+		places[0] = filepath.Join(dir, name)
+	}
+	problem, hint := "is not a program that is there", "give its path, from this file's folder or in full, or a name that is on PATH"
+	for _, place := range places {
+		info, err := os.Stat(place)
+		if err != nil {
+			continue
+		}
+		if info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return
+		}
+		problem, hint = "is not executable", "chmod +x "+place
+	}
+	v.bad(key, name, problem, hint)
 }
 
 func (v *validator) study(s Study) {

@@ -119,13 +119,15 @@ CREATE INDEX trial_candidate ON trial (candidate);
 `, fill: nameCandidates}, {sql: `
 ALTER TABLE suggestion ADD COLUMN parent INTEGER REFERENCES trial (id);
 ALTER TABLE suggestion ADD COLUMN source BLOB;
+`}, {sql: `
+ALTER TABLE trial ADD COLUMN answer TEXT;
 `}}
 
 // nameCandidates finds out whose run each trial of a journal is that knew of
 // trials only. A candidate's commit is the one that was kept, and it starts from
 // its first run's parent.
 func nameCandidates(tx *sql.Tx) error {
-	records, err := list(tx, selected+"commit_hash, 0 FROM trial ")
+	records, err := list(tx, selected+"commit_hash, 0, NULL FROM trial ")
 	if err != nil {
 		return err
 	}
@@ -586,14 +588,23 @@ func (j *Journal) End(id int64, o search.Outcome) error {
 
 // Decide stores what was concluded from an ended trial.
 func (j *Journal) Decide(id int64, d search.Decision) error {
+	var answer sql.NullString
+	if d.Answer != nil {
+		text, err := json.Marshal(d.Answer)
+		if err != nil {
+			return fmt.Errorf("decide trial %d: %w", id, err)
+		}
+		answer = sql.NullString{String: string(text), Valid: true}
+	}
 	return j.move(decideStep, "decide", id, search.StageDecided, func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE trial SET verdict = ?, reason = ?,
-			decided_no = (SELECT coalesce(max(decided_no), 0) + 1 FROM trial) WHERE id = ?`, string(d.Verdict), d.Reason, id)
+		_, err := tx.Exec(`UPDATE trial SET verdict = ?, reason = ?, answer = ?,
+			decided_no = (SELECT coalesce(max(decided_no), 0) + 1 FROM trial) WHERE id = ?`, string(d.Verdict), d.Reason, answer, id)
 		return err
 	}, func(tx *sql.Tx) (bool, error) {
 		var verdict, reason string
-		err := tx.QueryRow("SELECT verdict, reason FROM trial WHERE id = ?", id).Scan(&verdict, &reason)
-		return verdict == string(d.Verdict) && reason == d.Reason, err
+		var have sql.NullString
+		err := tx.QueryRow("SELECT verdict, reason, answer FROM trial WHERE id = ?", id).Scan(&verdict, &reason, &have)
+		return verdict == string(d.Verdict) && reason == d.Reason && have == answer, err
 	})
 }
 

@@ -125,7 +125,7 @@ func scanStudy(db queryer) (Study, bool, error) {
 
 const (
 	selected = `SELECT trial, stage, parent_commit, seat, outcome, val_bpb, verdict, reason, coalesce(decided_no, 0), `
-	trials   = selected + `(SELECT c.commit_hash FROM trial c WHERE c.id = trial.candidate), candidate FROM trial `
+	trials   = selected + `(SELECT c.commit_hash FROM trial c WHERE c.id = trial.candidate), candidate, answer FROM trial `
 )
 
 // inOrder compares by the one order of what was done: that of the decisions,
@@ -198,9 +198,9 @@ func scanRecord(row interface{ Scan(...any) error }) (Record, error) {
 	var rec Record
 	var trial, stage string
 	var candidate int64
-	var commit, seat, outcome, verdict, reason sql.NullString
+	var commit, seat, outcome, verdict, reason, answer sql.NullString
 	var val sql.NullFloat64
-	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &seat, &outcome, &val, &verdict, &reason, &rec.Decided, &commit, &candidate); err != nil {
+	if err := row.Scan(&trial, &stage, &rec.ParentCommit, &seat, &outcome, &val, &verdict, &reason, &rec.Decided, &commit, &candidate, &answer); err != nil {
 		return Record{}, err
 	}
 	if err := json.Unmarshal([]byte(trial), &rec.Trial); err != nil {
@@ -219,6 +219,9 @@ func scanRecord(row interface{ Scan(...any) error }) (Record, error) {
 	rec.Stage = search.Stage(stage)
 	rec.Commit, rec.Seat = commit.String, seat.String
 	rec.Decision = search.Decision{Verdict: search.Verdict(verdict.String), Reason: reason.String}
+	if answer.Valid {
+		return rec, json.Unmarshal([]byte(answer.String), &rec.Decision.Answer)
+	}
 	return rec, nil
 }
 

@@ -23,15 +23,26 @@ var (
 	cleaned = faultpoint.New("study.clean.after")
 )
 
+// Rules decide what a trial means.
+type Rules struct {
+	Judge search.Judge
+	Check Checker // asked before a candidate becomes the champion; nil: nobody is
+}
+
+// Checker answers for a candidate. An error says that it was not to answer now:
+// the trial waits for its decision, and it is asked anew.
+type Checker func(ctx context.Context, q search.Question) (search.Answer, error)
+
 // Conclude makes the outcome of a begun trial durable, has it judged, and brings
 // it to its end: decision, commit, branch, results.tsv. One trial after another
 // comes to its end, in the order of decisions, so whatever was left on the way
 // by an error is finished first. After an error it is to be called again, with
-// the same outcome; ctx's end does not stop it midway.
-func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, judge search.Judge) (journal.Record, error) {
+// the same outcome. ctx's end stops the check, and nothing else midway.
+func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, rules Rules) (journal.Record, error) {
 	ranOnce.Hit()
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	asking := ctx
 	ctx = context.WithoutCancel(ctx)
 	if s.undone != nil && s.undone.Trial.ID != id {
 		if _, err := s.finish(ctx); err != nil {
@@ -46,7 +57,7 @@ func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, judge 
 		if err != nil || r.Stage.Reached(search.StageDone) { // another's Conclude finished it
 			return r, Full(err)
 		}
-		if err := s.decide(r, judge); err != nil {
+		if err := s.decide(asking, r, rules); err != nil {
 			return r, err
 		}
 	}
@@ -54,9 +65,18 @@ func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, judge 
 }
 
 // decide has a trial judged that has an outcome. writing is held.
-func (s *Study) decide(r journal.Record, judge search.Judge) error {
+func (s *Study) decide(ctx context.Context, r journal.Record, rules Rules) error {
 	if !r.Stage.Reached(search.StageDecided) {
-		r.Decision = turn.Decide(judge, s.History(), r.Result)
+		h := s.History()
+		r.Decision = turn.Decide(rules.Judge, h, r.Result)
+		if q, ask := search.ToCheck(rules.Judge, h, r.Result); ask && rules.Check != nil {
+			q.Folder = s.folder(r.Trial.ID)
+			answer, err := rules.Check(ctx, q)
+			if err != nil {
+				return fmt.Errorf("check candidate %d: %w", q.Candidate, err)
+			}
+			r.Decision = r.Decision.Answered(answer)
+		}
 		if err := s.o.Journal.Decide(r.Trial.ID, r.Decision); err != nil {
 			return Full(err)
 		}
@@ -223,7 +243,7 @@ func (s *Study) branch(ctx context.Context) (string, error) {
 // what it has finished. A trial without an outcome was interrupted, by what why
 // says; every later stage goes on from where it was. First comes what was
 // decided, then what had ended, as it would have.
-func (s *Study) Resume(ctx context.Context, why string, judge search.Judge) (finished []journal.Record, err error) {
+func (s *Study) Resume(ctx context.Context, why string, rules Rules) (finished []journal.Record, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	unfinished, err := s.o.Journal.Unfinished()
@@ -250,7 +270,7 @@ func (s *Study) Resume(ctx context.Context, why string, judge search.Judge) (fin
 			}
 		}
 		if s.undone == nil || s.undone.Trial.ID != r.Trial.ID {
-			if err := s.decide(r, judge); err != nil {
+			if err := s.decide(ctx, r, rules); err != nil {
 				return finished, err
 			}
 		}

@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 // one that crashes, and a results.tsv that is torn under its feet.
 func childStudy(dir string) error {
 	ctx := context.Background()
-	c, err := settings(dir, fmt.Sprint("study.trials=", crashTrials), "study.baseline="+os.Getenv(baselineVariable))
+	c, err := settings(dir, fmt.Sprint("study.trials=", crashTrials), "study.baseline="+os.Getenv(baselineVariable), `judge.check=["sh"]`)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func childStudy(dir string) error {
 		ladder.push(climb)
 	}
 	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []device.Device{{Name: "cpu"}}, Finished: suggest,
-		Trainer: &swift{state: c.Study.State, journal: j}})
+		Trainer: &swift{state: c.Study.State, journal: j}, Start: agreeing(filepath.Join(c.Study.State, "asked"))})
 	if err != nil {
 		return err
 	}
@@ -203,6 +203,7 @@ func TestKillEverywhere(t *testing.T) {
 		t.Run(c.name(), func(t *testing.T) {
 			t.Parallel()
 			w := newWitness(t, c.baseline)
+			w.kills = c.at
 			for i, point := range c.at {
 				out, err := startChild(w.dir, c.baseline, point)
 				killed := bySIGKILL(err)
@@ -240,6 +241,7 @@ func startChild(dir, baseline, point string) ([]byte, error) {
 type witness struct {
 	dir         string
 	recorded    bool
+	kills       []string // the points at which it was killed
 	seen        map[int64]journal.Record
 	interrupted map[int64]bool
 }
@@ -294,7 +296,7 @@ func (w *witness) stays(t *testing.T, now journal.Record) {
 	if was.Stage.Reached(search.StageEnded) && encode(t, was.Outcome) != encode(t, now.Outcome) {
 		t.Errorf("trial %d: its outcome was %+v and is %+v", id, was.Outcome, now.Outcome)
 	}
-	if was.Stage.Reached(search.StageDecided) && was.Decision != now.Decision {
+	if was.Stage.Reached(search.StageDecided) && !reflect.DeepEqual(was.Decision, now.Decision) {
 		t.Errorf("trial %d: the decision was %+v and is %+v", id, was.Decision, now.Decision)
 	}
 	if was.Commit != "" && was.Commit != now.Commit {
@@ -344,10 +346,38 @@ func (w *witness) testify(t *testing.T) {
 			t.Errorf("trial %d is %s", id, rec.Stage)
 		}
 	}
+	w.asked(t, records)
 	if len(runs) > 0 {
 		t.Errorf("trials ran that are not recorded: %v", runs)
 	}
 	w.control(t, records)
+}
+
+// asked proves that the check was asked about every keep but the first, once
+// unless the daemon was killed before its answer was on the disk.
+func (w *witness) asked(t *testing.T, records []journal.Record) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.dir, "state", "asked"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	asks := map[string]int{}
+	for _, id := range strings.Fields(string(data)) {
+		asks[id]++
+	}
+	for i, rec := range records {
+		id := fmt.Sprint(rec.Trial.ID)
+		kept := rec.Decision.Verdict == search.Keep
+		first := !slices.ContainsFunc(records[:i], func(r journal.Record) bool { return r.Decision.Verdict == search.Keep })
+		if must := kept && !first; (rec.Decision.Answer != nil) != must || (asks[id] > 0) != must || asks[id] > 1+len(w.kills) {
+			t.Errorf("trial %s: %s; the check was asked %d times and said %+v", id, rec.Decision.Verdict, asks[id], rec.Decision.Answer)
+		}
+		if asks[id] > 1 && !slices.ContainsFunc(w.kills, func(point string) bool {
+			return strings.HasPrefix(point, "journal.decide.before") || strings.HasPrefix(point, "journal.decide.inside")
+		}) {
+			t.Errorf("trial %s: the check was asked %d times, killed at %v", id, asks[id], w.kills)
+		}
+	}
 }
 
 // control examines the flags and the suggestion.

@@ -137,8 +137,7 @@ func (s *seat) record(ctx context.Context, t search.Trial, o search.Outcome) (se
 	var r journal.Record
 	err := s.persist(ctx, func() error {
 		var err error
-		_, judge := s.s.proposer.rules()
-		r, err = s.s.study.Conclude(ctx, t.ID, o, judge)
+		r, err = s.s.study.Conclude(ctx, t.ID, o, s.rules())
 		return err
 	})
 	if err == nil {
@@ -157,7 +156,7 @@ func fatal(err error) bool {
 func (s *seat) persist(ctx context.Context, step func() error) error {
 	for {
 		err := study.Full(step())
-		if err == nil || fatal(err) {
+		if err == nil || fatal(err) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return err
 		}
 		if err := s.wait(ctx, err); err != nil {

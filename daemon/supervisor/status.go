@@ -30,6 +30,7 @@ type Status struct {
 	Next     string        `json:"next"`
 	Duty     *float64      `json:"duty,omitempty"`           // share of the daemon's time that was counted training
 	Refusal  string        `json:"reload_refused,omitempty"` // why the last reload was refused
+	Check    string        `json:"check_failed,omitempty"`   // why the check gave no answer when it was asked last
 }
 
 // StudyStatus names the study.
@@ -253,6 +254,7 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 		}
 	}
 	st.Rate = search.PerHour(h.Done)
+	st.Check = unanswered(h.Done)
 	known := b.standing(h.Done, judge)
 	st.Tried = known.tried
 	if champion != nil {

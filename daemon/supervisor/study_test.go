@@ -254,6 +254,17 @@ func settings(dir string, overrides ...string) (*config.Config, error) {
 	return config.Open(path, overrides, config.Known{Strategies: registry(nil).Names(), Judges: search.JudgeNames()})
 }
 
+// again is what a trial's decision must be: it follows from what came before
+// and from what a check answered.
+func again(judge search.Judge, h search.History, r search.Result) search.Decision {
+	answer := r.Decision.Answer
+	r.Decision = judge.Judge(h, r)
+	if _, ask := search.ToCheck(judge, h, r); ask && answer != nil {
+		return r.Decision.Answered(*answer)
+	}
+	return r.Decision
+}
+
 // verify proves that a study at rest is whole: every trial done and told of
 // once, and journal, git, results.tsv and the trials' folders in agreement.
 func verify(t *testing.T, dir string) []journal.Record {
@@ -290,7 +301,7 @@ func verify(t *testing.T, dir string) []journal.Record {
 			t.Errorf("record %d is trial %d, decision %d, at stage %q", i+1, id, rec.Decided, rec.Stage)
 		}
 		seen[id] = true
-		d := judge.Judge(h, rec.Result)
+		d := again(judge, h, rec.Result)
 		now := strings.NewReplacer("of trial ", "of candidate ", "champion, trial ", "champion, candidate ") // an earlier version's words
 		if d.Verdict != rec.Decision.Verdict || d.Reason != now.Replace(rec.Decision.Reason) {
 			t.Errorf("trial %d: the decision is %+v, what came before it gives %+v", id, rec.Decision, d)

@@ -132,8 +132,8 @@ func unlessOver(ctx context.Context, err error) error {
 // resume finishes what an earlier daemon had begun, and takes a baseline that
 // the configuration gives as a number.
 func (s *Supervisor) resume(ctx context.Context) error {
-	_, judge := s.proposer.rules()
-	finished, err := s.study.Resume(ctx, "the daemon ended while it ran", judge)
+	rules := s.seats[0].rules()
+	finished, err := s.study.Resume(ctx, "the daemon ended while it ran", rules)
 	for _, r := range finished {
 		s.o.Finished(s.study.Ending(r))
 	}
@@ -147,7 +147,7 @@ func (s *Supervisor) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := s.study.Conclude(ctx, t.ID, s.study.RecordedOutcome(), judge)
+	r, err := s.study.Conclude(ctx, t.ID, s.study.RecordedOutcome(), rules)
 	if err == nil {
 		s.o.Finished(s.study.Ending(r))
 	}

@@ -74,6 +74,7 @@ type play struct {
 	dir      string
 	strategy *scripted
 	stage    *stage
+	checks   *checks
 	gpu      *fakeGPU
 	unfit    sync.Map // *device.Unfit by device
 	began    time.Time
@@ -90,7 +91,7 @@ type play struct {
 
 func transcribe(t *testing.T, dir, script string) string {
 	p := &play{t: t, dir: dir, strategy: &scripted{}, stage: &stage{}, gpu: &fakeGPU{}, began: time.Now()}
-	p.stage.p = p
+	p.stage.p, p.checks = p, &checks{p: p}
 	var result strings.Builder
 	for line := range strings.Lines(script) {
 		command, ok := strings.CutPrefix(line, "> ")
@@ -230,6 +231,7 @@ func (p *play) commands() map[string]func(string) error {
 		"resume": func(string) error { return p.super.Resume(ctx) },
 		"cancel": func(rest string) error { return p.super.Cancel(ctx, rest) },
 		"stop":   func(string) error { return p.super.Stop(ctx) },
+		"check":  p.checks.script, // what the next check does: STATUS WORDS, hangs, missing or signal
 		"suggest": func(rest string) error {
 			name, text, _ := strings.Cut(rest, "=")
 			v, ok := literal(text)
@@ -287,8 +289,10 @@ func (p *play) commands() map[string]func(string) error {
 		},
 		"git": func(rest string) error {
 			out, err := gitIn(filepath.Join(p.dir, "workspace"), strings.Fields(rest)...)
-			if out != "" {
-				p.print(out)
+			for line := range strings.Lines(out) {
+				if line != "\n" { // a blank line would be the transcript's own
+					p.print(line)
+				}
 			}
 			return err
 		},
@@ -328,7 +332,7 @@ func (p *play) start(rest string) error {
 			return errors.New("it runs already")
 		}
 	}
-	o := Options{Devices: []device.Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Fit: p.fit, Log: slog.New(&lines{p: p})}
+	o := Options{Devices: []device.Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Fit: p.fit, Start: p.checks.start, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
 		if n, ok := strings.CutPrefix(field, "--trials="); ok {
@@ -574,6 +578,9 @@ func (p *play) status(string) error {
 	}
 	if s.Claim != nil {
 		p.print("claim: " + s.Claim.Words)
+	}
+	if s.Check != "" {
+		p.print("check: " + s.Check)
 	}
 	if s.Pruning != nil {
 		p.print(fmt.Sprintf("pruning: %v", s.Pruning))

@@ -282,7 +282,7 @@ func (t Turn) weigh(ctx context.Context, h search.History, next search.Trial, be
 
 // Decide is what a finished trial means. It depends on what was decided before
 // it and on nothing that runs, so that a replay in the order of decisions
-// decides the same.
+// decides the same; what a check answers (search.ToCheck) is recorded with it.
 func Decide(j search.Judge, h search.History, r search.Result) search.Decision {
 	h.Pending = nil
 	return j.Judge(h, r)
