@@ -113,6 +113,15 @@ type Tried struct {
 	Failures    map[search.Status]int `json:"failures,omitempty"` // of those that failed, by what ended them
 }
 
+// Count counts the candidates of finished trials.
+func Count(done []search.Result) Tried {
+	var t Tried
+	for _, c := range search.Candidates(search.History{Done: done}) {
+		t.add(c)
+	}
+	return t
+}
+
 func (t *Tried) add(c *search.Candidate) {
 	t.Total++
 	switch c.Standing {
@@ -190,10 +199,7 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stands.trials != len(done) || b.stands.judge != judge {
-		b.stands = standing{trials: len(done), judge: judge, pruned: prune.Count(done)}
-		for _, c := range search.Candidates(search.History{Done: done}) {
-			b.stands.tried.add(c)
-		}
+		b.stands = standing{trials: len(done), judge: judge, pruned: prune.Count(done), tried: Count(done)}
 		b.stands.rule(done)
 		baseline, champion := search.Ends(done)
 		if champion == nil {

@@ -84,7 +84,7 @@ type look struct {
 	dark, plain   bool // plain: without JavaScript
 }
 
-var desktop, phone = look{width: 1280, height: 900}, look{width: 390, height: 844}
+var desktop, phone = look{width: 1280, height: 800}, look{width: 390, height: 844}
 
 // open opens the page; the test fails if it asks for anything elsewhere or
 // writes a fault to the console.

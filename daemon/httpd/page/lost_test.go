@@ -36,7 +36,7 @@ func TestDaemonComesBack(t *testing.T) {
 	b := open(t, "http://"+address, desktop)
 	b.until(drawn + ` && document.querySelector("#state").textContent === "Running"`)
 	server.Close()
-	b.until(`document.querySelector("#state").textContent === "Disconnected" && document.body.dataset.mood === "ill"`)
+	b.until(`document.querySelector("#state").textContent === "Disconnected; showing last known data" && document.body.dataset.mood === "ill"`)
 	if best := ask[string](b, `document.querySelector("#best").textContent`); best == "–" {
 		t.Error("what was known is gone")
 	}

@@ -5,18 +5,24 @@ import (
 	"testing"
 )
 
+var wide = look{width: 1920, height: 1080}
+
 // TestShots keeps pictures for a person to look at.
 func TestShots(t *testing.T) {
-	for _, n := range []int{0, 8, 1000} {
-		made := own
+	for _, n := range []int{0, 8, 100, 1000} {
+		var url string
 		if n > 0 {
-			made = study
+			url = serve(t, confirmed(t, n).API)
+		} else {
+			url = serve(t, own(t, 0, false).API)
 		}
-		url := serve(t, made(t, n, false).API)
 		for _, dark := range []bool{false, true} {
-			for name, l := range map[string]look{"desktop": desktop, "phone": phone} {
+			for name, l := range map[string]look{"desktop": desktop, "phone": phone, "wide": wide} {
 				l.dark = dark
 				theme := map[bool]string{false: "light", true: "dark"}[dark]
+				if name == "wide" && (n != 100 || dark) {
+					continue
+				}
 				t.Run(fmt.Sprintf("%d-%s-%s", n, theme, name), func(t *testing.T) {
 					b := open(t, url, l)
 					if n > 0 {

@@ -21,9 +21,19 @@ var shared struct {
 // not to be changed.
 func study(t testing.TB, trials int, hostile bool) *apitest.Study {
 	t.Helper()
+	return of(t, journaltest.Options{Trials: trials, Hostile: hostile})
+}
+
+// confirmed serves a study whose judge has trials run again, shared too.
+func confirmed(t testing.TB, trials int) *apitest.Study {
+	t.Helper()
+	return of(t, journaltest.Options{Trials: trials, Confirm: true})
+}
+
+func of(t testing.TB, o journaltest.Options) *apitest.Study {
+	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
-	o := journaltest.Options{Trials: trials, Hostile: hostile}
 	if s, ok := shared.studies[o]; ok {
 		return s
 	}
@@ -33,7 +43,7 @@ func study(t testing.TB, trials int, hostile bool) *apitest.Study {
 	s, end := fill(t, o)
 	shared.studies[o] = s
 	shared.end = append(shared.end, end)
-	show(s, trials, 0.62)
+	show(s, o.Trials, 0.62)
 	return s
 }
 

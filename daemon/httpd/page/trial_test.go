@@ -42,14 +42,6 @@ func TestConstantsAndLedger(t *testing.T) {
 			t.Errorf("the ledger lacks %q:\n%s", want, text)
 		}
 	}
-	b.visit("/lineage")
-	kept := ask[int](b, `document.querySelectorAll(".tree li").length`)
-	ask[bool](b, `[...document.querySelectorAll(".choice button")].find((b) => b.textContent === "all").click() ?? true`)
-	b.until(`document.querySelectorAll(".tree li").length === 120`)
-	b.shot("lineage-of-all")
-	if kept < 5 || kept >= 120 {
-		t.Errorf("%d kept trials in the tree", kept)
-	}
 }
 
 // TestHostileTextIsInert looks at every view of a study whose descriptions,

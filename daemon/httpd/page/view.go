@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"autoresearchd/daemon/httpd/api"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/trainer"
 )
 
@@ -24,6 +25,7 @@ type view struct {
 	State, StateNote  string
 	Best, BestNote    string
 	Gain, GainNote    string
+	Tried, TriedNote  string
 	Now, NowNote      string
 	NowWhat           string
 	Progress          float64
@@ -32,11 +34,12 @@ type view struct {
 }
 
 type row struct {
-	ID                                             int64
-	Score, Decision, Status, Strategy, Description string
+	ID                                                int64
+	Runs                                              int
+	Score, Verdict, Outcome, Strategy, Change, Reason string
 }
 
-// status and trials are what is read of the API's answers.
+// status and candidates are what is read of the API's answers.
 type status struct {
 	Study struct {
 		Tag       string    `json:"tag"`
@@ -60,53 +63,59 @@ type status struct {
 			Progress    float64 `json:"progress"`
 		} `json:"trial"`
 	} `json:"seats"`
+	Tried struct {
+		Total     int `json:"total"`
+		Kept      int `json:"kept"`
+		Discarded int `json:"discarded"`
+		Refuted   int `json:"refuted"`
+		Failed    int `json:"failed"`
+	} `json:"candidates"`
 	Trials struct {
-		Total   int `json:"total"`
-		Keep    int `json:"keep"`
-		Discard int `json:"discard"`
-		Crash   int `json:"crash"`
+		Total int `json:"total"`
 	} `json:"trials"`
 	Rate float64 `json:"rate_per_hour"`
 	Next string  `json:"next"`
 }
 
-type trials struct {
-	Trials []struct {
+type candidates struct {
+	Candidates []struct {
 		ID          int64    `json:"id"`
 		Strategy    string   `json:"strategy"`
 		Description string   `json:"description"`
-		Status      string   `json:"status"`
-		Decision    string   `json:"decision"`
+		Verdict     string   `json:"verdict"`
+		Failure     string   `json:"failure"`
+		Reason      string   `json:"reason"`
 		ValBPB      *float64 `json:"val_bpb"`
-	} `json:"trials"`
+		Runs        []int64  `json:"runs"`
+	} `json:"candidates"`
 }
 
-// newest is how many trials the table without JavaScript has.
+// newest is how many candidates the table without JavaScript has.
 const newest = 100
 
 const dash = "–"
 
 // view asks the API. What it cannot have is left out, with the reason.
 func (p *Page) view(r *http.Request) view {
-	v := view{Title: "autoresearchd", State: "Disconnected", Best: dash, Gain: dash, Now: dash}
+	v := view{Title: "autoresearchd", State: "Disconnected", Best: dash, Gain: dash, Tried: dash, Now: dash}
 	var s status
 	if err := p.ask(r.Context(), "/api/v1/status", &s); err != nil {
 		v.Fault = "The study could not be read: " + err.Error() + "."
 		return v
 	}
 	v.facts(&s)
-	var t trials
-	if err := p.ask(r.Context(), fmt.Sprintf("/api/v1/trials?order=desc&limit=%d", newest), &t); err != nil {
-		v.Fault = "The trials could not be read: " + err.Error() + "."
+	var list candidates
+	if err := p.ask(r.Context(), fmt.Sprintf("/api/v1/candidates?order=desc&limit=%d", newest), &list); err != nil {
+		v.Fault = "The candidates could not be read: " + err.Error() + "."
 		return v
 	}
-	for _, t := range t.Trials {
-		line := row{ID: t.ID, Score: dash, Decision: t.Decision, Status: t.Status, Strategy: trainer.Inert(t.Strategy), Description: trainer.Inert(t.Description)}
-		if t.ValBPB != nil {
-			line.Score = fmt.Sprintf("%.6f", *t.ValBPB)
+	for _, c := range list.Candidates {
+		line := row{ID: c.ID, Runs: len(c.Runs), Score: dash, Verdict: c.Verdict, Outcome: c.Verdict, Strategy: trainer.Inert(c.Strategy), Change: short(record.Label(c.Description)), Reason: short(c.Reason)}
+		if c.ValBPB != nil {
+			line.Score = fmt.Sprintf("%.6f", *c.ValBPB)
 		}
-		if t.Status == "" {
-			line.Status = "running"
+		if c.Verdict == "crashed" && c.Failure != "" {
+			line.Outcome = c.Failure
 		}
 		v.Rows = append(v.Rows, line)
 	}
@@ -118,22 +127,26 @@ func (v *view) facts(s *status) {
 	v.Title = v.Tag
 	v.State = capital(s.State)
 	if s.Rate > 0 {
-		v.StateNote = fmt.Sprintf("%.1f trials an hour", s.Rate)
+		v.StateNote = fmt.Sprintf("%.1f runs an hour", s.Rate)
 	}
 	v.BestNote = "no trial has a score yet"
 	if c := s.Champion; c != nil {
 		v.Best = fmt.Sprintf("%.6f", c.ValBPB)
-		v.BestNote = fmt.Sprintf("trial %d %s", c.ID, short(c.Description))
+		v.BestNote = fmt.Sprintf("candidate %d %s", c.ID, short(record.Label(c.Description)))
 		v.Title = v.Best + " · " + v.Tag
 		if s.Study.Baseline > 0 {
-			v.Gain = strings.TrimSpace(strings.Replace(fmt.Sprintf("%+.6f %s", c.ValBPB-s.Study.Baseline, c.Claim), "-", "−", 1))
+			v.Gain, v.GainNote = strings.Replace(fmt.Sprintf("%+.6f", c.ValBPB-s.Study.Baseline), "-", "−", 1), c.Claim
 		}
 	}
-	v.GainNote = "no trial has finished yet"
-	if t := s.Trials; t.Total > 0 {
-		v.GainNote = fmt.Sprintf("%d trials: %d kept, %d discarded, %d crashed", t.Total, t.Keep, t.Discard, t.Crash)
+	v.TriedNote = "no trial has finished yet"
+	if t := s.Tried; t.Total > 0 {
+		v.Tried = fmt.Sprintf("%d candidates in %d runs", t.Total, s.Trials.Total)
+		v.TriedNote = fmt.Sprintf("%d kept, %d discarded, %d refuted, %d failed", t.Kept, t.Discarded, t.Refuted, t.Failed)
 	}
 	v.Now, v.NowNote = "Between trials", "next: "+s.Next
+	if strings.HasPrefix(s.Next, "nothing") {
+		v.NowNote = capital(s.Next)
+	}
 	if len(s.Seats) > 1 {
 		v.Now, v.NowNote = fmt.Sprintf("%d seats", len(s.Seats)), seatsByState(s)
 	} else if len(s.Seats) == 1 && s.Seats[0].Trial != nil {

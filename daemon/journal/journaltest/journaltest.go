@@ -23,6 +23,7 @@ type Options struct {
 	Running   bool   // one more trial is begun and has no outcome
 	Workspace string // the study's; empty: /nowhere
 	Bare      bool   // no folders under trials/: faster
+	Confirm   bool   // the judge is "confirm", which has trials run again, and luck is larger: slow beyond a few thousand
 }
 
 // Start is when the first trial of every study begins.
@@ -55,10 +56,20 @@ type study struct {
 	space    search.Space  // the champion's
 	commits  map[int64]string
 	now      time.Time
+	rule     search.Judge
+	done     []search.Result // with their sources
 }
 
 func newStudy(j *journal.Journal, dir string, o Options) *study {
-	return &study{j: j, dir: dir, o: o, task: simulate.NewTask(7, 5e-4), random: rand.New(rand.NewPCG(7, 7)), commits: map[int64]string{0: hash("start")}, now: Start}
+	name, noise := "greedy", 5e-4
+	if o.Confirm {
+		name, noise = search.Confirm, 2e-3
+	}
+	rule, err := search.LookupJudge(name)
+	if err != nil {
+		panic(err) // it is always there
+	}
+	return &study{rule: rule, j: j, dir: dir, o: o, task: simulate.NewTask(7, noise), random: rand.New(rand.NewPCG(7, 7)), commits: map[int64]string{0: hash("start")}, now: Start}
 }
 
 func hash(text string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(text))) }
@@ -98,6 +109,9 @@ func (s *study) run(id int64) error {
 	o := s.outcome(&t)
 	r := search.Result{Trial: t, Outcome: o}
 	r.Decision = s.judge(r)
+	if s.o.Confirm {
+		s.done = append(s.done, r)
+	}
 	s.now = t.StartedAt.Add(time.Duration(o.WallSeconds * float64(time.Second)))
 	s.commits[id] = s.commits[t.Proposal.Parent]
 	commits := map[int64]string{}
@@ -121,7 +135,7 @@ func (s *study) run(id int64) error {
 		}
 	}
 	if r.Decision.Verdict == search.Keep {
-		s.champion = r
+		s.champion = s.original(r)
 		s.space, err = search.NewSpace(t.Constants, nil)
 	}
 	return err
@@ -134,6 +148,9 @@ func (s *study) begin(t search.Trial) error {
 
 // judge keeps what is better than the champion; what is run again is never kept.
 func (s *study) judge(r search.Result) search.Decision {
+	if s.o.Confirm {
+		return s.rule.Judge(s.history(), r)
+	}
 	if search.IsRerun(r.Trial) && r.Outcome.Status == search.Completed {
 		return search.Decision{Verdict: search.Discard, Reason: fmt.Sprintf("val_bpb %.6f is another run of trial %d: another seed is no gain", r.Outcome.ValBPB, r.Trial.Proposal.Parent)}
 	}
@@ -141,11 +158,19 @@ func (s *study) judge(r search.Result) search.Decision {
 	if s.champion.Trial.ID != 0 {
 		h = search.History{Champion: s.champion.Trial, Done: []search.Result{s.champion}}
 	}
-	greedy, err := search.LookupJudge("greedy")
-	if err != nil {
-		panic(err) // it is always there
+	return s.rule.Judge(h, r)
+}
+
+func (s *study) history() search.History {
+	return search.History{Champion: s.champion.Trial, Done: s.done}
+}
+
+// original is a candidate's first run, from whose source others are derived.
+func (s *study) original(r search.Result) search.Result {
+	if c := r.Trial.Candidate; c != 0 {
+		return s.done[c-1]
 	}
-	return greedy.Judge(h, r)
+	return r
 }
 
 // TempDir makes a directory in memory where that can be, so that thousands of

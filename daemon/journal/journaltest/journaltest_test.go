@@ -68,6 +68,21 @@ func sameText(a, b []journal.Record) bool {
 	return reflect.DeepEqual(a, b)
 }
 
+// TestConfirm wants every verdict that the rule gives.
+func TestConfirm(t *testing.T) {
+	var h search.History
+	for _, r := range fill(t, Options{Trials: 120, Bare: true, Confirm: true}) {
+		h.Done = append(h.Done, r.Result)
+	}
+	verdicts := map[search.Standing]int{}
+	for _, c := range search.Candidates(h) {
+		verdicts[c.Standing]++
+	}
+	if verdicts[search.StandingKept] < 4 || verdicts[search.StandingRefuted] < 3 || len(verdicts) < 6 {
+		t.Errorf("%v", verdicts)
+	}
+}
+
 func BenchmarkFill(b *testing.B) {
 	for b.Loop() {
 		dir, remove, err := TempDir()

@@ -31,12 +31,19 @@ func (s *study) propose(id int64) (search.Trial, error) {
 	p.Parent = s.champion.Trial.ID
 	champion := &s.champion.Trial
 	var err error
+	if again, ok := s.rerun(); ok {
+		of := &s.done[again.Parent-1].Trial
+		t.Proposal, t.Seed, t.Candidate = again, again.Seed, of.ID
+		p.Description = of.Proposal.Description
+		t.Source, t.Constants, t.Code, t.Changed = of.Source, of.Constants, of.Code, of.Changed
+		return t, nil
+	}
 	switch strategy := strategies[id%int64(len(strategies))]; {
 	case id == 1:
 		p.Strategy, p.Description = "baseline", "baseline"
 		t.StartedAt = Start
 		t.Source, t.Constants = simulate.Source(s.task.Lines)
-	case id%17 == 0:
+	case id%17 == 0 && !s.o.Confirm:
 		p.Strategy, p.Seed, t.Seed = search.Confirm, uint64(id), uint64(id)
 		p.Description, p.Why = champion.Proposal.Description, "to see how much runs differ by luck"
 		t.Candidate = p.Parent
@@ -76,7 +83,18 @@ func (s *study) propose(id int64) (search.Trial, error) {
 	}
 	t.Code = constraint.Skeleton(t.Source, t.Constants)
 	t.Changed = search.Changed(champion.Constants, t.Constants)
+	if s.o.Confirm {
+		t.Candidate = search.CandidateOf(s.history(), t)
+	}
 	return t, nil
+}
+
+// rerun is what the judge wants to have run again.
+func (s *study) rerun() (search.Proposal, bool) {
+	if r, ok := s.rule.(search.Rerunner); ok {
+		return r.Rerun(s.history())
+	}
+	return search.Proposal{}, false
 }
 
 // value is what the modelled train.py would score: its constants', and a little

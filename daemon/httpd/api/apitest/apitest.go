@@ -113,7 +113,11 @@ func (l *Loop) History() search.History {
 func (l *Loop) Now() supervisor.Status {
 	now := l.Board.Now()
 	done := l.History().Done
-	now.Runs, now.Trials = len(done), supervisor.TrialCounts{Total: len(done)}
+	now.Runs, now.Trials, now.Tried = len(done), supervisor.TrialCounts{Total: len(done)}, supervisor.Count(done)
+	if _, c := search.Ends(done); c != nil && now.Champion != nil {
+		now.Champion.ID, now.Champion.Description = c.ID, c.Description
+		now.Champion.ValBPB, now.Champion.Runs = c.Score()
+	}
 	for _, r := range done {
 		switch r.Decision.Verdict {
 		case search.Keep:

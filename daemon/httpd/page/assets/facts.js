@@ -1,7 +1,7 @@
-// The four answers at the top: is it well, what is the best, what did it buy,
-// what is it doing.
+// The answers at the top: is it well, what is the best, what did it buy, what was
+// tried and what failed, what is it doing.
 
-import { byId, h, say } from "./dom.js";
+import { byId, h, inert, say } from "./dom.js";
 import { bpb, brief, duration, percent, plural, signed, whole } from "./format.js";
 import { store, watch } from "./store.js";
 
@@ -23,12 +23,19 @@ export function mood(status, connected, fault) {
 function state(s) {
   const feeling = mood(s, store.connected, store.fault);
   document.body.dataset.mood = feeling;
-  const lost = store.fault || (store.connected === false ? "showing last known data; reconnecting" : "");
-  put("state", sentence(lost ? "Disconnected" : s?.state ?? "Waiting"));
-  put("state-note", lost ? `${lost}; below is what was known` : dotted(s && rate(s), s && begun(s)));
+  if (store.fault || store.connected === false) {
+    put("state", "Disconnected;", h("small", {}, " showing last known data"));
+    put("state-note", store.fault || "reconnecting");
+    return;
+  }
+  put("state", sentence(s?.state ?? "Waiting"));
+  put("state-note", s?.waiting ? words(s.waiting) : dotted(s && rate(s), s && begun(s)));
 }
 
-const rate = (s) => (s.rate_per_hour > 0 ? `${s.rate_per_hour.toFixed(1)} trials an hour` : "");
+const rate = (s) => (s.rate_per_hour > 0 ? `${s.rate_per_hour.toFixed(1)} runs an hour` : "");
+
+// words shows a sentence of the daemon's, with the commands in it as such.
+const words = (text) => h("span", {}, inert(text).split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part)));
 
 function begun(s) {
   const since = (Date.now() - new Date(s.study?.started_at)) / 1000;
@@ -44,19 +51,36 @@ function best(s) {
     return;
   }
   put("best", bpb(c.val_bpb), c.runs > 1 ? h("small", {}, ` mean of ${c.runs} runs`) : "");
-  put("best-note", h("a", { href: `#/trial/${c.id}` }, `trial ${c.id}`), " ", say(c.description));
+  const known = store.candidates.find((o) => o.id === c.id);
+  put("best-note", h("a", { href: `#/candidate/${c.id}` }, `candidate ${c.id}`), " ", say(known?.label ?? c.description));
   byId("best").title = s.claim?.words ?? "";
 }
 
 function gain(s) {
   const from = s?.study?.baseline_val_bpb ?? store.baseline;
-  const t = s?.trials ?? { total: 0 };
   const delta = s?.champion && from ? s.champion.val_bpb - from : null;
-  put("gain", delta === null ? "\u2013" : signed(delta), delta ? h("small", {}, ` ${signed((100 * delta) / from, 2)}\u202f%`) : "", delta && s.champion.claim ? h("small", {}, ` ${s.champion.claim}`) : "");
-  const tried = t.total ? `${plural(t.total, "trial")}: ${whole(t.keep)} kept, ${whole(t.discard)} discarded, ${whole(t.crash)} crashed` : "no trial has finished yet";
+  put("gain", delta === null ? "\u2013" : signed(delta), delta ? h("small", {}, ` ${signed((100 * delta) / from, 2)}\u202f%`) : "");
   const hourly = s?.gain_per_gpu_hour;
-  put("gain-note", dotted(tried, hourly > 0 ? `${hourly.toFixed(6)} a GPU-hour` : ""));
+  put("gain-note", delta && s.champion.claim ? h("b", { class: s.champion.claim === "confirmed" ? "confirmed" : "unconfirmed" }, s.champion.claim) : "", delta && s.champion.claim && hourly > 0 ? " \u00b7 " : "", hourly > 0 ? `${hourly.toFixed(6)} a GPU-hour` : "");
 }
+
+// tried counts the candidates, and leads to those of each kind.
+function tried(s) {
+  const t = s?.candidates;
+  if (!t?.total) {
+    put("tried", "\u2013");
+    put("tried-note", "no trial has finished yet");
+    return;
+  }
+  put("tried", whole(t.total), h("small", {}, ` ${t.total === 1 ? "candidate" : "candidates"} in ${plural(s.trials.total, "run")}`));
+  const kinds = [
+    ...["kept", "discarded", "refuted", "pending", "interrupted"].map((v) => [t[v], v, { verdict: v }]),
+    ...Object.entries(t.failures ?? {}).map(([f, n]) => [n, f, { failure: f }]),
+  ];
+  put("tried-note", ...kinds.filter(([n]) => n > 0).flatMap(([n, name, asks], i) => [i ? " \u00b7 " : "", h("a", { class: asks.failure ? "bad" : "", href: "#/?" + new URLSearchParams(asks), onclick: reveal }, `${whole(n)}\u00a0${name.replaceAll(" ", "\u00a0")}`)]));
+}
+
+const reveal = () => document.querySelector("table.trials")?.closest("section").scrollIntoView({ block: "nearest" });
 
 // several says what the seats do where there is more than one; each has a block
 // of its own below.
@@ -64,8 +88,11 @@ function several(seats) {
   const busy = seats.filter((s) => s.trial);
   put("now", `${busy.length} of ${seats.length} seats`, h("small", {}, " run a trial"));
   put("now-note", dotted(...Object.entries(phases).map(([phase, name]) => count(busy.filter((s) => s.trial.phase === phase), name.toLowerCase()))));
-  put("now-what", dotted(...["idle", "waiting", "quarantined", "resting"].map((state) => count(seats.filter((s) => !s.trial && s.state === state), state))));
+  put("now-what", busy.length ? "" : next(store.status.next), dotted(...["idle", "waiting", "quarantined", "resting"].map((state) => count(seats.filter((s) => !s.trial && s.state === state), state))));
 }
+
+// next says what comes: a proposal, or that nothing does and what a person can do.
+const next = (text) => words(/^nothing/.test(text) ? sentence(text) : `next: ${text}`);
 
 const count = (list, name) => (list.length ? `${list.length} ${name}` : "");
 
@@ -77,11 +104,11 @@ function now(s) {
     several(seats);
     return;
   }
-  const { trial: r, next } = seats[0] ?? {};
+  const { trial: r, next: ready } = seats[0] ?? {};
   bar.hidden = !r;
   if (!r) {
     put("now", s ? "Between trials" : "\u2013");
-    put("now-note", s?.next ? `next: ${s.next}` : "");
+    put("now-note", s?.next ? next(s.next) : "");
     put("now-what");
     return;
   }
@@ -89,7 +116,7 @@ function now(s) {
   put("now", phases[r.phase] ?? r.phase ?? "", r.phase === "train" ? h("small", {}, ` ${percent(r.progress)} of the budget`) : "");
   const left = Number.isFinite(r.seconds_left) && r.seconds_left > 0 ? `${duration(r.seconds_left)} left` : `${duration(r.phase_seconds)} in`;
   const numbers = dotted(left, r.loss ? `loss ${r.loss.toFixed(4)}` : "", r.tokens_per_second ? `${brief(r.tokens_per_second)} tokens/s` : "", r.mfu ? `${percent(r.mfu, 1)} MFU` : "");
-  put("now-note", ...(next ? [`${left} \u00b7 `, h("a", { href: `#/trial/${next.id}` }, `trial ${next.id}`), " gets ready beside it"] : [numbers]));
+  put("now-note", ...(ready ? [`${left} \u00b7 `, h("a", { href: `#/trial/${ready.id}` }, `trial ${ready.id}`), " gets ready beside it"] : [numbers]));
   put("now-what", h("a", { href: `#/trial/${r.id}` }, `trial ${r.id}`), ` ${r.strategy ?? ""} `, say(r.description));
 }
 
@@ -100,9 +127,10 @@ export function startFacts() {
     if (!s) return;
     best(s);
     gain(s);
+    tried(s);
     now(s);
     byId("tag").textContent = s.study?.tag ?? "";
     document.title = `${s.champion ? bpb(s.champion.val_bpb) + " \u00b7 " : ""}${s.study?.tag ?? "autoresearchd"}`;
   };
-  watch((what) => what === "status" && update());
+  watch(update);
 }

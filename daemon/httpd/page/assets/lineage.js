@@ -1,9 +1,11 @@
-// Which trial came from which: a tree, as nested lists would be, in lines.
+// Which candidate came from which: a tree, as nested lists would be, in lines.
 
 import { get } from "./api.js";
 import { h, say } from "./dom.js";
 import { bpb, plural, signed } from "./format.js";
+import { address, amend } from "./query.js";
 import { fresh } from "./refresh.js";
+import { standing } from "./verdict.js";
 
 const most = 2000; // rows
 const widest = 6; // columns
@@ -40,32 +42,40 @@ function item({ node, column, parent, side }) {
   const line = !parent ? "" : side ? "side" : "main";
   const li = h("li", { class: `${line} ${node.verdict}` },
     h("i", { class: "knot", "aria-hidden": "true" }),
-    h("a", { href: `#/trial/${node.id}`, class: "num" }, String(node.id)),
+    h("a", { href: `#/candidate/${node.id}`, class: "num" }, String(node.id)),
     h("span", { class: "num" }, bpb(node.val_bpb)),
     h("span", { class: "num dim delta" }, delta === null ? "" : signed(delta)),
+    standing(node),
     h("span", { class: "dim strategy" }, say(node.strategy)),
     say(node.label, "div"));
   li.style.setProperty("--column", Math.min(column, widest));
   return li;
 }
 
-export function lineage() {
-  let all = false;
-  const fetched = () => get(all ? "/lineage?all=1" : "/lineage");
+const depths = { kept: "kept ones and their ancestors", all: "every candidate" };
+
+export async function lineage() {
+  let asked = "";
   const draw = ({ nodes }) => {
-    const shown = rows(nodes).slice(0, most);
+    const list = rows(nodes);
+    const shown = list.slice(0, most);
+    const forks = new Set(list.filter((r) => r.side).map((r) => r.parent.id)).size;
     const tree = h("ol", { class: "tree" }, shown.map(item));
     tree.style.setProperty("--columns", Math.min(widest, Math.max(0, ...shown.map((r) => r.column))));
-    const root = h("section", { class: "panel", "aria-labelledby": "lineage-name" },
-      h("div", { class: "panel-head" }, h("h2", { id: "lineage-name" }, "Lineage"), h("p", { class: "dim" }, nodes.length ? `${plural(nodes.length, "trial")}${shown.length < nodes.length ? `, the first ${most} shown` : ""}; what came from what` : ""),
-        h("div", { class: "choice", role: "group", "aria-label": "Which trials" }, [["kept", false], ["all", true]].map(([name, value]) => h("button", { type: "button", "aria-pressed": String(all === value), onclick: () => choose(value) }, name)))),
-      nodes.length ? tree : h("p", { class: "empty" }, "The tree starts with the first one kept."));
-    return root;
+    return h("section", { class: "panel", "aria-labelledby": "lineage-name" },
+      h("div", { class: "panel-head" }, h("h2", { id: "lineage-name" }, "Lineage"),
+        h("p", { class: "dim" }, nodes.length ? `${depths[asked]}: ${plural(nodes.length, "candidate")}${shown.length < nodes.length ? `, the first ${most} shown` : ""}${forks ? `, ${plural(forks, "fork")}` : ""}` : ""),
+        h("div", { class: "choice", role: "group", "aria-label": "Which candidates" }, Object.keys(depths).map((name) => h("button", { type: "button", "aria-pressed": String(asked === name), onclick: () => amend({ depth: name === "kept" ? null : name }) }, name)))),
+      nodes.length ? tree : h("p", { class: "empty" }, "The tree starts with the first candidate that is kept."));
   };
-  let view = null;
-  async function choose(value) {
-    all = value;
+  const read = (query) => (asked = depths[query.get("depth")] ? query.get("depth") : "kept");
+  read(address().query);
+  const view = await fresh(() => get(asked === "all" ? "/lineage?all=1" : "/lineage"), draw);
+  const update = async (query) => {
+    read(query);
+    const held = document.activeElement?.closest(".choice");
     await view.again();
-  }
-  return fresh(fetched, draw).then((v) => (view = v));
+    if (held) document.querySelector('.choice [aria-pressed="true"]')?.focus();
+  };
+  return { ...view, update };
 }

@@ -3,6 +3,7 @@ import { byId, h } from "./dom.js";
 import { startFacts } from "./facts.js";
 import { lineage } from "./lineage.js";
 import { live } from "./live.js";
+import { address } from "./query.js";
 import { route } from "./router.js";
 import { seats } from "./seats.js";
 import { staircase } from "./staircase.js";
@@ -13,6 +14,7 @@ import { startTheme } from "./switch.js";
 import { trialView } from "./trial.js";
 
 let filter = null;
+let home = "#/"; // the overview, as it was seen last
 
 function overview() {
   const list = table();
@@ -20,6 +22,7 @@ function overview() {
   filter = list.search;
   return {
     root: h("div", { class: "overview" }, parts.map((p) => p.root)),
+    update: (query) => parts.forEach((p) => p.update?.(query)),
     end: () => {
       filter = null;
       parts.forEach((p) => p.end());
@@ -32,11 +35,15 @@ startFacts();
 start();
 route([
   [/^\/$/, overview],
-  [/^\/trial\/(\d+)$/, trialView],
+  [/^\/(?:trial|candidate)\/(\d+)$/, trialView],
   [/^\/lineage$/, lineage],
   [/^\/constants$/, constants],
   [/^\/strategies$/, strategies],
 ]);
+
+const remember = () => address().path === "/" && (home = location.hash || "#/");
+remember();
+addEventListener("hashchange", remember);
 
 addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, select, textarea")) return;
@@ -44,5 +51,5 @@ addEventListener("keydown", (e) => {
     e.preventDefault();
     filter.focus();
   }
-  if (e.key === "Escape" && location.hash.length > 2) location.hash = "#/";
+  if (e.key === "Escape" && address().path !== "/") location.hash = home;
 });

@@ -3,8 +3,9 @@
 import { h } from "./dom.js";
 
 // windowed fills tbody inside the scrolling box. render(item) makes a row's
-// cells; every row is as high as the first that is shown. Returns show(items).
-export function windowed(box, table, render) {
+// cells; every row is as high as the first that is shown. The keyboard leaves
+// the rows upwards, or with Escape, by leave(). Returns show(items) and focus(i).
+export function windowed(box, table, render, leave) {
   const above = h("tr", { class: "gap", "aria-hidden": "true" }, h("td"));
   const below = h("tr", { class: "gap", "aria-hidden": "true" }, h("td"));
   const body = h("tbody", {}, above, below);
@@ -60,6 +61,12 @@ export function windowed(box, table, render) {
   body.addEventListener("keydown", (e) => {
     const at = Number(e.target.closest("tr")?.dataset.index);
     if (Number.isNaN(at)) return;
+    if (e.key === "Escape" || (e.key === "ArrowUp" && at === 0)) {
+      e.preventDefault();
+      e.stopPropagation(); // it leaves the rows, not the view
+      leave();
+      return;
+    }
     const page = Math.max(1, Math.floor(box.clientHeight / (height || 32)) - 2);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: items.length - 1 }[e.key];
     if (to === undefined) return;
@@ -67,10 +74,12 @@ export function windowed(box, table, render) {
     focus(to);
   });
 
-  return function show(next, keep) {
+  function show(next, keep) {
     items = next;
     table.setAttribute("aria-rowcount", items.length + 1);
     if (!keep) box.scrollTop = 0;
     paint(true);
-  };
+  }
+
+  return { show, focus };
 }

@@ -1,54 +1,26 @@
-// The best so far over the trials, and every trial's score.
+// The champions' line over the candidates: each where it was decided, at the
+// mean of its runs.
 
-import { dots, drawn, frame, inside, margin } from "./chart.js";
+import { drawn, frame, inside, margin } from "./chart.js";
 import { h, inert, say, svg } from "./dom.js";
-import { bpb, duration, signed } from "./format.js";
+import { bpb, duration, plural, signed } from "./format.js";
 import { placed } from "./labels.js";
-import { linear, padded, quantile } from "./scale.js";
+import { amend, address } from "./query.js";
+import { linear } from "./scale.js";
+import { domain, stairs } from "./stairs.js";
 import { running, store, watch } from "./store.js";
+import { outcome, standing } from "./verdict.js";
 
-const words = { keep: "kept", discard: "discarded", crash: "crashed" };
 const reach = 28; // how far from a mark the pointer still finds it, CSS pixels
+const many = 2000; // candidates, from which marks are small
+const units = { trials: "trial", hours: "hours" };
 
-// domain shows the staircase and nine in ten of the scores; what is worse lies
-// on the upper edge.
-function domain(trials) {
-  const scores = trials.filter((t) => t.score !== null).map((t) => t.score).sort((a, b) => a - b);
-  const levels = trials.filter((t) => t.level !== null).map((t) => t.level);
-  if (!scores.length) return [0, 1];
-  let lo = scores[0];
-  let hi = quantile(scores, 0.9);
-  for (const level of levels) {
-    lo = Math.min(lo, level);
-    hi = Math.max(hi, level);
-  }
-  if (store.baseline) hi = Math.max(hi, store.baseline);
-  const room = (hi - lo) * 0.2; // below the stairs, for names
-  return padded(lo - room, hi, 0.05);
-}
+const isKept = (c) => c.verdict === "kept" && c.val_bpb !== null;
+const isPending = (c) => c.verdict === "pending" && c.val_bpb !== null;
+const isDiscarded = (c) => c.val_bpb !== null && !c.below && !isKept(c) && !isPending(c);
+const failed = (c) => c.verdict === "crashed" || c.verdict === "tampered";
 
-// stairs is the path of the best so far, with its corners.
-function stairs(trials, x, y, across) {
-  let d = "";
-  const corners = [];
-  let level = null;
-  let last = 0;
-  for (const t of trials) {
-    const at = x(across(t));
-    last = at;
-    if (t.level === null || t.level === level) continue;
-    d += level === null ? `M${at.toFixed(1)} ${y(t.level).toFixed(1)}` : `H${at.toFixed(1)}V${y(t.level).toFixed(1)}`;
-    level = t.level;
-    corners.push([at, y(level)]);
-  }
-  if (level !== null) {
-    d += `H${last.toFixed(1)}`;
-    corners.push([last, y(level)]);
-  }
-  return { d, corners };
-}
-
-// boxes are what labels must not cover: the line, and the kept marks.
+// boxes are what labels must not cover: the line, and the marks on it.
 function boxes(corners, marks) {
   const out = marks.map(([x, y]) => ({ x0: x - 4, x1: x + 4, y0: y - 4, y1: y + 4 }));
   for (let i = 1; i < corners.length; i++) {
@@ -59,40 +31,55 @@ function boxes(corners, marks) {
 }
 
 const cut = (text, n) => (text.length > n ? text.slice(0, n - 1).trimEnd() + "\u2026" : text);
+const point = ([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}`;
 
 export function staircase() {
   let by = "trials";
   let view = null; // what is drawn now
-  let current = -1; // the trial that is pointed at
+  let current = -1; // the candidate that is pointed at
 
   const base = svg("svg", { "aria-hidden": "true" });
   const over = svg("svg", { "aria-hidden": "true", class: "over" });
   const tip = h("div", { class: "tip", hidden: true });
-  const plot = h("div", { class: "plot staircase", tabindex: 0, role: "slider", "aria-label": "Score of each trial; arrow keys go from trial to trial, Enter opens one", "aria-valuemin": 0, "aria-valuemax": 0, "aria-valuenow": 0 }, base, over, tip);
+  const plot = h("div", { class: "plot staircase", tabindex: 0, role: "slider", "aria-label": "Candidates by their score; arrow keys go from one to the next, Enter opens it", "aria-valuemin": 1, "aria-valuemax": 1, "aria-valuenow": 1 }, base, over, tip);
   const empty = h("p", { class: "empty" });
   const holder = h("div", { class: "staircase-room" }, empty, plot);
-  const choices = ["trials", "hours"].map((name) => h("button", { type: "button", "aria-pressed": String(name === by), onclick: () => choose(name) }, name));
-  const legend = h("p", { class: "legend" }, mark("keep", "kept"), mark("discard", "discarded"), mark("crash", "crashed"));
+  const choices = Object.keys(units).map((name) => h("button", { type: "button", onclick: () => amend({ by: name === "trials" ? null : name }) }, name));
+  const legend = h("p", { class: "legend" });
+  const axis = h("div", { class: "choice", role: "group", "aria-label": "Across by" }, choices);
   const root = h("section", { class: "panel upright", "aria-labelledby": "staircase-name" },
-    h("div", { class: "panel-head" }, h("h2", { id: "staircase-name" }, "Best so far"), legend, h("div", { class: "choice", role: "group", "aria-label": "Across" }, h("span", {}, "by"), choices)),
+    h("div", { class: "panel-head" }, h("h2", { id: "staircase-name" }, "Best so far"), legend, axis),
     holder);
 
-  function mark(kind, name) {
-    return h("span", {}, svg("svg", { width: 10, height: 10, "aria-hidden": "true" }, kind === "crash" ? svg("path", { class: "crash", d: "M5 1v8" }) : svg("path", { class: kind, d: "M5 5h0" })), name);
-  }
-
-  function choose(name) {
-    by = name;
-    for (const b of choices) b.setAttribute("aria-pressed", String(b.textContent === by));
+  function update(query) {
+    const asked = units[query.get("by")] ? query.get("by") : "trials";
+    for (const b of choices) b.setAttribute("aria-pressed", String(b.textContent === asked));
+    if (asked === by) return;
+    by = asked;
     redraw();
   }
 
+  const key = (cls, d, name, width = 12) => h("span", {}, svg("svg", { width, height: 10, "aria-hidden": "true" }, svg("path", { class: cls, d })), name);
+
+  function explain(all) {
+    const has = (test) => all.some(test);
+    legend.replaceChildren(...[
+      has(isKept) && key("stairs", "M0 5h18", "champion, mean of its runs", 18),
+      has(isKept) && key("keep", "M6 5h0", "kept"),
+      has(isPending) && key("pending", "M6 1.5a3.5 3.5 0 1 0 .01 0", "pending"),
+      has(isDiscarded) && key("discard", "M6 5h0", "discarded"),
+      has((c) => c.scores || c.below) && key("run", "M2 5h8", "single run"),
+      has(failed) && key("crash", "M6 1v8", "failed"),
+    ].filter(Boolean));
+  }
+
   function draw(width) {
-    const trials = store.trials;
-    const nothing = trials.length === 0;
+    const all = store.candidates;
+    const nothing = all.length === 0;
     empty.hidden = !nothing;
-    plot.hidden = nothing;
+    plot.hidden = axis.hidden = nothing;
     holder.classList.toggle("bare", nothing);
+    explain(all);
     if (nothing) {
       const [r] = running(store.status);
       empty.textContent = r
@@ -102,17 +89,21 @@ export function staircase() {
     }
     const height = holder.clientHeight;
     const range = inside(width, height);
-    const across = by === "hours" ? (t) => t.hours ?? 0 : (t) => t.id;
-    const first = by === "hours" ? 0 : trials[0].id;
-    const end = across(trials.at(-1));
+    const across = by === "hours" ? (c) => c.hours : (c) => c.at;
+    const first = by === "hours" ? 0 : 1;
+    const end = Math.max(...all.map(across));
     const x = linear([first, Math.max(end, first + (by === "hours" ? 0.1 : 1))], [range.x[0] + 6, range.x[1] - 6]);
-    const y = linear(domain(trials), range.y);
+    const y = linear(domain(all, store.steps, store.baseline), range.y);
     const top = range.y[1];
-    const marks = trials.map((t) => [x(across(t)), t.score === null ? range.y[0] : Math.max(top, y(t.score))]);
-    const pick = (test) => marks.filter((_, i) => test(trials[i]));
-    const path = (points, cls) => svg("path", { class: cls, d: dots(points, (v) => v, (v) => v) });
-    const { d, corners } = stairs(trials, x, y, across);
-    const kept = pick((t) => t.decision === "keep" && t.score !== null);
+    const down = (v) => Math.max(top, y(v));
+    // Left to right, so that the pointer and the keyboard find neighbours.
+    const order = [...all].sort((a, b) => across(a) - across(b) || a.id - b.id);
+    const marks = order.map((c) => [x(across(c)), c.val_bpb === null ? range.y[0] : down(c.val_bpb)]);
+    const pick = (test) => marks.filter((_, i) => test(order[i]));
+    const dots = (points, cls) => svg("path", { class: cls, d: points.map((p) => point(p) + "h0").join("") });
+    const { d, corners } = stairs(store.steps, x, y, across, end);
+    const kept = pick(isKept);
+    const small = all.length > many ? " many" : "";
 
     for (const s of [base, over]) {
       s.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -120,20 +111,35 @@ export function staircase() {
       s.setAttribute("height", height);
     }
     base.replaceChildren(
-      frame(width, height, x, y, { names: { x: by === "hours" ? "hours" : "trial", y: "val_bpb" }, formatX: by === "hours" ? undefined : (v) => (Number.isInteger(v) ? String(v) : ""), countX: Math.max(3, Math.round(width / 110)) }),
+      frame(width, height, x, y, { names: { x: units[by], y: "val_bpb" }, formatX: by === "hours" ? undefined : (v) => (Number.isInteger(v) ? String(v) : ""), countX: Math.max(3, Math.round(width / 110)) }),
       baseline(width, y),
-      path(pick((t) => t.decision === "discard" && t.score !== null), trials.length > 2000 ? "discard many" : "discard"),
-      ...["crash", "unscored"].map((cls) => svg("path", { class: cls, d: pick((t) => t.score === null && (t.decision === "crash") === (cls === "crash")).map(([a]) => `M${a.toFixed(1)} ${range.y[0]}v-7`).join("") })),
+      svg("path", { class: "run" + small, d: runs(order, marks, down) }),
+      dots(pick(isDiscarded), "discard" + small),
+      ...[["crash", failed], ["unscored", (c) => !failed(c)]].map(([cls, test]) => svg("path", { class: cls, d: pick((c) => c.val_bpb === null && test(c)).map(([a]) => `M${a.toFixed(1)} ${range.y[0]}v-7`).join("") })),
       svg("path", { class: "stairs", d }),
-      path(kept, "keep"),
-      names(width, height, kept, corners),
+      svg("path", { class: "pending", d: pick(isPending).map(([a, b]) => `M${a.toFixed(1)} ${(b - 3.5).toFixed(1)}a3.5 3.5 0 1 0 .01 0`).join("") }),
+      dots(kept, "keep"),
+      names(order, width, height, kept, corners),
     );
-    view = { trials, marks, height, width };
-    plot.setAttribute("aria-valuemin", trials[0].id);
-    plot.setAttribute("aria-valuemax", trials.at(-1).id);
-    current = Math.min(current, trials.length - 1);
-    describe(current < 0 ? trials.length - 1 : current);
-    if (current >= 0) point(current);
+    view = { order, marks, height, width };
+    plot.setAttribute("aria-valuemax", order.length);
+    current = Math.min(current, order.length - 1);
+    describe(current < 0 ? order.length - 1 : current);
+    if (current >= 0) show(current);
+  }
+
+  // runs are ticks for the single runs of what has several, joined by a whisker,
+  // and for what is below the line without being a gain.
+  function runs(order, marks, down) {
+    let out = "";
+    order.forEach((c, i) => {
+      if (!c.scores && !c.below) return;
+      const at = marks[i][0];
+      const ys = (c.scores ?? [c.val_bpb]).map(down);
+      out += ys.map((y) => `M${(at - 3).toFixed(1)} ${y.toFixed(1)}h6`).join("");
+      if (ys.length > 1) out += `M${at.toFixed(1)} ${Math.min(...ys).toFixed(1)}V${Math.max(...ys).toFixed(1)}`;
+    });
+    return out;
   }
 
   function baseline(width, y) {
@@ -143,12 +149,10 @@ export function staircase() {
     return svg("g", {}, svg("line", { class: "baseline", x1: margin.left, x2: width - margin.right, y1: at, y2: at }), svg("text", { class: "axis-name", x: width - margin.right, y: at - 5, "text-anchor": "end" }, `baseline ${bpb(value)}`));
   }
 
-  function names(width, height, kept, corners) {
+  function names(order, width, height, kept, corners) {
     const font = "11px " + getComputedStyle(plot).fontFamily;
-    const items = store.trials
-      .filter((t) => t.decision === "keep" && t.score !== null)
-      .map((t, i) => ({ trial: t, x: kept[i][0], y: kept[i][1], text: cut(inert(t.description), width < 600 ? 22 : 34), gain: t.before === null ? 0 : t.before - t.score }));
-    const champion = items.findLast((i) => i.trial.id === store.status?.champion?.id);
+    const items = order.filter(isKept).map((c, i) => ({ id: c.id, x: kept[i][0], y: kept[i][1], text: cut(inert(c.label), width < 600 ? 22 : 34), gain: -(c.delta ?? 0) }));
+    const champion = items.find((i) => i.id === store.steps.at(-1)?.candidate);
     items.sort((a, b) => (b === champion) - (a === champion) || b.gain - a.gain);
     const bounds = { x0: margin.left, x1: width - 4, y1: height - margin.bottom - 9 };
     const shown = placed(items.filter((i) => i.text).slice(0, 80), { font, bounds, obstacles: boxes(corners, kept), most: width < 600 ? 5 : 12 });
@@ -159,23 +163,28 @@ export function staircase() {
   }
 
   function describe(i) {
-    const t = view.trials[i];
-    plot.setAttribute("aria-valuenow", t.id);
-    plot.setAttribute("aria-valuetext", `Trial ${t.id}, ${words[t.decision] ?? t.decision}${t.score === null ? "" : ", " + bpb(t.score)}, by ${t.strategy}: ${inert(t.description)}`);
+    const c = view.order[i];
+    plot.setAttribute("aria-valuenow", i + 1);
+    plot.setAttribute("aria-valuetext", `Candidate ${c.id}, ${outcome(c)}${c.val_bpb === null ? "" : ", " + mean(c)}, by ${inert(c.strategy)}: ${inert(c.description)}`);
   }
 
-  // point marks trial i and says what it is.
-  function point(i) {
-    const t = view.trials[i];
+  const mean = (c) => bpb(c.val_bpb) + (c.scores ? `, mean of ${c.scores.length} runs` : "");
+
+  // show marks candidate i and says what it is.
+  function show(i) {
+    const c = view.order[i];
     const [x, y] = view.marks[i];
     current = i;
-    over.replaceChildren(svg("circle", { class: "ring " + t.decision, cx: x, cy: y, r: 6 }));
-    const delta = t.score !== null && t.before !== null ? ` ${signed(t.score - t.before)} against ${bpb(t.before)}` : "";
+    over.replaceChildren(svg("circle", { class: "ring " + c.verdict, cx: x, cy: y, r: 6 }));
+    const score = c.val_bpb === null
+      ? "no score"
+      : [h("b", {}, bpb(c.val_bpb)), h("span", { class: "dim" }, c.scores ? ` mean of ${c.scores.length} runs` : "", c.interval ? ` \u00b1 ${c.interval.toFixed(6)}` : "")];
     tip.replaceChildren(
-      h("div", { class: "tip-head" }, h("b", {}, `Trial ${t.id}`), h("span", { class: "decision " + t.decision }, words[t.decision] ?? t.decision), h("span", { class: "dim" }, t.strategy)),
-      say(t.description, "div"),
-      h("div", { class: "num" }, t.score === null ? "no score" : h("b", {}, bpb(t.score)), h("span", { class: "dim" }, delta)),
-      h("div", { class: "dim" }, t.hours === null ? "" : `${duration(t.hours * 3600)} after the start`),
+      h("div", { class: "tip-head" }, h("b", {}, `Candidate ${c.id}`), standing(c), say(c.strategy, "span")),
+      say(c.description, "div"),
+      h("div", { class: "num" }, score),
+      h("div", { class: "dim num" }, c.delta === null ? "" : `${signed(c.delta)} against ${bpb(c.against)}`),
+      h("div", { class: "dim" }, `${plural(c.runs.length, "run")}, ${c.verdict === "pending" ? "last" : "decided"} ${duration(c.hours * 3600)} after the start`),
     );
     tip.hidden = false;
     const w = tip.offsetWidth;
@@ -193,7 +202,7 @@ export function staircase() {
 
   // nearest finds the mark by the pointer; kept ones are found from farther.
   function nearest(px, py) {
-    const { marks, trials } = view;
+    const { marks, order } = view;
     let lo = 0;
     let hi = marks.length;
     while (lo < hi) {
@@ -204,13 +213,13 @@ export function staircase() {
     let best = -1;
     let least = reach;
     for (let i = lo; i < marks.length && marks[i][0] <= px + reach; i++) {
-      const far = Math.hypot(marks[i][0] - px, marks[i][1] - py) - (trials[i].decision === "keep" ? 4 : 0);
+      const far = Math.hypot(marks[i][0] - px, marks[i][1] - py) - (isKept(order[i]) ? 4 : 0);
       if (far < least) [best, least] = [i, far];
     }
     return best;
   }
 
-  const open = (i) => (location.hash = `#/trial/${view.trials[i].id}`);
+  const open = (i) => (location.hash = `#/candidate/${view.order[i].id}`);
   const find = (e) => {
     const box = base.getBoundingClientRect();
     return nearest(e.clientX - box.left, e.clientY - box.top);
@@ -218,7 +227,7 @@ export function staircase() {
   plot.addEventListener("pointermove", (e) => {
     const i = view ? find(e) : -1;
     plot.classList.toggle("on-mark", i >= 0);
-    if (i >= 0 && i !== current) point(i);
+    if (i >= 0 && i !== current) show(i);
     if (i < 0) leave();
   });
   plot.addEventListener("pointerleave", leave);
@@ -229,24 +238,24 @@ export function staircase() {
   plot.addEventListener("blur", leave);
   plot.addEventListener("keydown", (e) => {
     if (!view) return;
-    const last = view.trials.length - 1;
+    const last = view.order.length - 1;
     const from = current < 0 ? last + 1 : current;
-    const kept = (i) => view.trials[i].decision === "keep";
     let to = null;
     if (e.key === "ArrowLeft") to = from - 1;
     else if (e.key === "ArrowRight") to = from + 1;
     else if (e.key === "Home") to = 0;
     else if (e.key === "End") to = last;
-    else if (e.key === "PageUp" || e.key === "ArrowUp") for (to = from - 1; to > 0 && !kept(to); ) to--;
-    else if (e.key === "PageDown" || e.key === "ArrowDown") for (to = from + 1; to < last && !kept(to); ) to++;
+    else if (e.key === "PageUp" || e.key === "ArrowUp") for (to = from - 1; to > 0 && !isKept(view.order[to]); ) to--;
+    else if (e.key === "PageDown" || e.key === "ArrowDown") for (to = from + 1; to < last && !isKept(view.order[to]); ) to++;
     else if (e.key === "Enter" && current >= 0) return open(current);
     else if (e.key === "Escape") return leave();
     if (to === null) return;
     e.preventDefault();
-    point(Math.max(0, Math.min(last, to)));
+    show(Math.max(0, Math.min(last, to)));
   });
 
   const redraw = drawn(holder, draw);
+  update(address().query);
   const end = watch((what) => what === "trials" && redraw());
-  return { root, end };
+  return { root, end, update };
 }

@@ -4,7 +4,8 @@ import { get, listen } from "./api.js";
 
 export const store = {
   status: null, // as /status, kept current by events
-  trials: [], // of /staircase, as objects
+  candidates: [], // of /staircase, each with a delta to the champion that it had to beat
+  steps: [], // of the champions' line
   baseline: null,
   connected: null, // null before the first attempt
   fault: "", // why there is nothing to show
@@ -12,8 +13,8 @@ export const store = {
 
 const watchers = new Set();
 
-// watch calls fn(what) after a change of "status" or "trials"; it returns what
-// ends that.
+// watch calls fn(what) after a change of "status" or, when a trial was recorded,
+// of "trials"; it returns what ends that.
 export function watch(fn) {
   watchers.add(fn);
   return () => watchers.delete(fn);
@@ -24,19 +25,13 @@ function tell(what) {
 }
 
 function read({ baseline, candidates, steps }) {
-  const decisions = { kept: "keep", crashed: "crash", tampered: "crash" };
-  const level = new Map(steps.map((s) => [s.candidate, s.val_bpb]));
   store.baseline = baseline;
-  store.trials = candidates.map((c) => ({
-    id: c.id,
-    score: c.val_bpb,
-    decision: decisions[c.verdict] ?? "discard",
-    level: level.get(c.id) ?? c.against,
-    hours: c.hours,
-    strategy: c.strategy,
-    description: c.label,
-    before: c.against,
-  }));
+  store.steps = steps;
+  store.candidates = candidates;
+  for (const c of candidates) {
+    c.description ??= c.label;
+    c.delta = c.val_bpb === null || c.against === null ? null : c.val_bpb - c.against;
+  }
 }
 
 // Two changes at once fetch once more, not twice.
@@ -69,7 +64,7 @@ const refreshStatus = once(async () => {
   tell("status");
 });
 
-const refreshTrials = once(async () => {
+const refreshCandidates = once(async () => {
   try {
     read(await get("/staircase"));
     store.fault = "";
@@ -106,13 +101,13 @@ function merge(moving) {
 export async function start() {
   listen({
     status: merge,
-    trial: () => Promise.all([refreshStatus(), refreshTrials()]),
+    trial: () => Promise.all([refreshStatus(), refreshCandidates()]),
     open(connected) {
       const back = connected && store.connected === false;
       store.connected = connected;
       tell("status");
-      if (back) Promise.all([refreshStatus(), refreshTrials()]);
+      if (back) Promise.all([refreshStatus(), refreshCandidates()]);
     },
   });
-  await Promise.all([refreshStatus(), refreshTrials()]);
+  await Promise.all([refreshStatus(), refreshCandidates()]);
 }

@@ -82,7 +82,7 @@ export async function trialView(match) {
   const t = await get(`/trials/${id}`);
   const parent = t.parent ? await get(`/trials/${t.parent}`).catch(() => null) : null;
   const past = store.status?.champion?.id === t.id ? [] : (store.status?.champion_curve ?? []);
-  const last = Math.max(store.trials.at(-1)?.id ?? id, ...running(store.status).map((r) => r.id));
+  const last = Math.max(...store.candidates.flatMap((c) => c.runs), id, ...running(store.status).map((r) => r.id));
   const near = h("p", { class: "near" }, id > 1 ? h("a", { href: `#/trial/${id - 1}`, rel: "prev" }, "\u2190 " + (id - 1)) : "", id < last ? h("a", { href: `#/trial/${id + 1}`, rel: "next" }, id + 1 + " \u2192") : "");
   const reason = (t.why?.startsWith(t.description) ? t.why.slice(t.description.length) : (t.why ?? "")).trim();
   const root = h("article", { class: "trial" },
@@ -97,6 +97,6 @@ export async function trialView(match) {
     t.attachments?.length ? panel("The model", files(t.id, t.attachments)) : "",
     t.log_tail ? panel("End of its log", h("pre", { class: "log", tabindex: 0, role: "region", "aria-label": "End of the log" }, inertLines(t.log_tail))) : "");
   // One that was still running is shown again when it is recorded.
-  const end = watch((what) => what === "trials" && !t.decision && store.trials.some((o) => o.id === id) && dispatchEvent(new Event("hashchange")));
+  const end = watch((what) => what === "trials" && !t.decision && store.candidates.some((c) => c.runs.includes(id)) && dispatchEvent(new Event("hashchange")));
   return { root, end };
 }
