@@ -32,7 +32,8 @@ type takenBack struct {
 	ValBPB     *float64 `json:"val_bpb"`
 	Effect     *float64 `json:"effect"`   // on val_bpb of taking it back; above 0: the change helps
 	Interval   float64  `json:"interval"` // half of Effect's 95 % interval
-	Result     string   `json:"result"`   // in words
+	Result     string   `json:"result"`   // "helps", "within luck", "better without"; or what keeps it from having an effect
+	Note       string   `json:"note,omitempty"`
 }
 
 func (g *globals) ablateCommand() *cobra.Command {
@@ -159,63 +160,78 @@ func newTakenBack(changes *change.Study, a change.Ablation, of int64) takenBack 
 	out := takenBack{Without: a.Without.ID, Change: a.Without.Change, Suggestion: a.Suggestion}
 	switch {
 	case a.Conflict != "":
-		out.Result = "cannot be taken back alone: " + a.Conflict
+		out.Result, out.Note = "impossible", a.Conflict
 		return out
 	case a.Candidate == nil && a.Suggestion != 0:
-		out.Result = fmt.Sprintf("waits for a trial (suggestion %d)", a.Suggestion)
+		out.Result, out.Note = "waits", fmt.Sprintf("waits for a trial as suggestion %d", a.Suggestion)
 		return out
 	case a.Candidate == nil:
 		out.Result = untried
 		return out
 	}
-	out.Candidate = a.Candidate.ID
-	about := fmt.Sprintf("candidate %d", a.Candidate.ID)
-	bpb, runs := a.Candidate.Score()
-	v := search.Compare(changes.Done, a.Candidate.ID, of)
+	c := a.Candidate
+	out.Candidate = c.ID
+	bpb, runs := c.Score()
+	v := search.Compare(changes.Done, c.ID, of)
 	switch {
-	case runs == 0 && a.Candidate.By == 0 && a.Candidate.Standing == search.StandingPending:
-		out.Result = about + " runs"
+	case runs == 0 && c.Standing == search.StandingPending:
+		out.Result = "runs"
+		return out
 	case runs == 0:
-		out.Result = fmt.Sprintf("%s %s", about, verdictOf(record.Candidate{Verdict: a.Candidate.Standing, Failure: a.Candidate.Failure}))
-	case math.IsNaN(v.Gain):
-		out.ValBPB = &bpb
-		out.Result = about + " ran on another kind of devices: the scores do not compare"
+		out.Result = "failed"
+		out.Note = fmt.Sprintf("candidate %d: %s", c.ID, verdictOf(record.Candidate{Verdict: c.Standing, Failure: c.Failure}))
+		return out
+	}
+	out.ValBPB = &bpb
+	if math.IsNaN(v.Gain) {
+		out.Result, out.Note = "--", fmt.Sprintf("candidate %d ran on another kind of devices, so the scores do not compare", c.ID)
+		return out
+	}
+	effect := -v.Gain
+	out.Effect, out.Interval = &effect, v.Interval
+	switch {
+	case effect > v.Interval:
+		out.Result = "helps"
+	case effect < -v.Interval:
+		out.Result = "better without"
 	default:
-		effect := -v.Gain
-		out.ValBPB, out.Effect, out.Interval = &bpb, &effect, v.Interval
-		switch {
-		case effect > v.Interval:
-			out.Result = "it helps"
-		case effect < -v.Interval:
-			out.Result = "better without it"
-		default:
-			out.Result = "within luck"
-		}
-		out.Result += fmt.Sprintf(": %s, %s", about, a.Candidate.Standing)
+		out.Result = "within luck"
 	}
 	return out
 }
 
 func (g *globals) printAblations(w io.Writer, changes *change.Study, table []takenBack, of int64) {
 	bpb, runs := changes.Candidate(of).Score()
-	fmt.Fprintf(w, "candidate %d has val_bpb %.6f, %s; without one of its changes:\n", of, bpb, meanOf(runs))
-	columns := []terminal.Column{{Title: "ID", Right: true}, {Title: "CHANGE TAKEN BACK"}, {Title: "VAL_BPB", Right: true}, {Title: "EFFECT"}, {Title: "RESULT"}}
+	fmt.Fprintln(w, fold(w, fmt.Sprintf("candidate %d has val_bpb %.6f, %s; without one of its changes:", of, bpb, meanOf(runs)), "  "))
+	columns := []terminal.Column{
+		{Title: "ID", Right: true}, {Title: "EFFECT"}, {Title: "RESULT"}, {Title: "VAL_BPB", Right: true, Drop: 1}, {Title: "CANDIDATE", Right: true, Drop: 2}, {Title: "CHANGE TAKEN BACK"},
+	}
 	var rows []terminal.Line
 	for _, t := range table {
-		score, effect := "--", "--"
+		score, effect, candidate := "--", "--", "--"
 		if t.ValBPB != nil {
 			score = fmt.Sprintf("%.6f", *t.ValBPB)
 		}
 		if t.Effect != nil {
 			effect = fmt.Sprintf("%+.6f ± %.6f", *t.Effect, t.Interval)
 		}
-		rows = append(rows, terminal.Line{{Text: strconv.FormatInt(t.Without, 10)}, {Text: terminal.Cut(foreign(record.Label(t.Change)), 60)}, {Text: score}, {Text: effect}, {Text: foreign(t.Result)}})
+		if t.Candidate != 0 {
+			candidate = strconv.FormatInt(t.Candidate, 10)
+		}
+		rows = append(rows, terminal.Line{
+			{Text: strconv.FormatInt(t.Without, 10)}, {Text: effect}, {Text: t.Result}, {Text: score}, {Text: candidate}, {Text: terminal.Cut(foreign(record.Label(t.Change)), 100)},
+		})
 	}
 	for _, line := range terminal.Table(columns, rows, window(w), 24) {
 		fmt.Fprintln(w, strings.TrimRight(terminal.Open(os.Stdout).Render(line), " "))
 	}
+	for _, t := range table {
+		if t.Note != "" {
+			fmt.Fprintln(w, fold(w, fmt.Sprintf("#%d: %s", t.Without, foreign(t.Note)), "  "))
+		}
+	}
 	if c := changes.Champion; c.ID == of && c.Strategy == change.Kind {
-		fmt.Fprintf(w, "candidate %d is itself candidate %d without a change: `autoresearchd ablate --list %d` shows the others of that\n", of, c.Parent, c.Parent)
+		fmt.Fprintln(w, fold(w, fmt.Sprintf("candidate %d is itself candidate %d without a change: `autoresearchd ablate --list %d` shows the others of that", of, c.Parent, c.Parent), "  "))
 	}
 }
 

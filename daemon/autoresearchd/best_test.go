@@ -237,44 +237,39 @@ func TestFinalize(t *testing.T) {
 func TestAblate(t *testing.T) {
 	t.Parallel()
 	s := chained(t)
-	table := func(three string) string {
-		return "candidate 4 has val_bpb 2.000000, one run; without one of its changes:\n" + `ID  CHANGE TAKEN BACK       VAL_BPB  EFFECT         RESULT
- 2  depth 4 → 5                  --  --             cannot be taken back alone: it and #4 both change DEPTH
-` + three + `
- 4  depth 5 → 6            2.010000  +0.010000 ± E  within luck: candidate 3, kept
-`
+	next := "next: autoresearchd --config DIR/autoresearch.toml "
+	table := func(three string, notes ...string) string {
+		return "candidate 4 has val_bpb 2.000000, one run; without one of its changes:\nID EFFECT RESULT VAL_BPB CANDIDATE CHANGE TAKEN BACK\n 2 -- impossible -- -- depth 4 → 5\n 3 " + three +
+			" matrix LR 0.04 → 0.05\n 4 +0.010000 ± E within luck 2.010000 3 depth 5 → 6\n#2: cannot be taken back alone: it and #4 both change DEPTH\n" + strings.Join(notes, "") + next
 	}
-	said := func(want string, args ...string) {
+	said := func(want string, args ...string) { // but for the columns' widths
 		t.Helper()
 		out := regexp.MustCompile(`± \d\.\d{6}`).ReplaceAllString(s.stable(s.ok(args...)), "± E")
-		if out = regexp.MustCompile(`EFFECT +RESULT`).ReplaceAllString(out, "EFFECT         RESULT"); regexp.MustCompile(` +\n`).MatchString(out) {
-			t.Errorf("%q has blanks at the end of a line:\n%s", args, out)
-		}
-		lines := func(text string) string { return regexp.MustCompile(` +`).ReplaceAllString(text, " ") }
-		if lines(out) != lines(want) {
+		if out = regexp.MustCompile(` +`).ReplaceAllString(out, " "); out != want {
 			t.Errorf("%q said\n%s\nwant\n%s", args, out, want)
 		}
 	}
-	next := "next: autoresearchd --config DIR/autoresearch.toml "
-	untried := table(" 3  matrix LR 0.04 → 0.05        --  --             not tried")
-	waits := table(" 3  matrix LR 0.04 → 0.05        --  --             waits for a trial (suggestion 4)")
-	tried := table(" 3  matrix LR 0.04 → 0.05  2.010000  +0.010000 ± E  within luck: candidate 5, discarded")
-	said(untried+next+"ablate", "ablate", "--list")
-	said("queued: without #3: MATRIX_LR 0.04 -> 0.05\n"+waits+next+"run", "ablate")
-	said(waits+next+"run", "ablate")
+	queued := "queued: without #3: MATRIX_LR 0.04 -> 0.05\n"
+	untried := table("-- not tried -- --") + "ablate"
+	waits := func(suggestion int) string {
+		return table("-- waits -- --", fmt.Sprintf("#3: waits for a trial as suggestion %d\n", suggestion))
+	}
+	said(untried, "ablate", "--list")
+	said(queued+waits(4)+"run", "ablate")
+	said(waits(4)+"run", "ablate")
 	if list := s.ok("suggest", "--list"); !strings.Contains(list, " 4  ") || !strings.Contains(list, "  without #3: MATRIX_LR 0.04 -> 0.05\n") {
 		t.Errorf("suggest --list says\n%s", list)
 	}
 	s.ok("pause")
-	said(waits+next+"resume", "ablate")
+	said(waits(4)+"resume", "ablate")
 	s.ok("resume")
 	said("dropped: without #3: MATRIX_LR 0.04 -> 0.05", "suggest", "--drop", "4")
-	said(untried+next+"ablate", "ablate", "--list", "best")
+	said(untried, "ablate", "--list", "best")
 
 	s.hold()
 	d := s.start("--trials", "2")
 	s.training(5)
-	said("queued: without #3: MATRIX_LR 0.04 -> 0.05\n"+strings.Replace(waits, "suggestion 4", "suggestion 5", 1)+next+"ablate --list", "ablate")
+	said(queued+waits(5)+"ablate --list", "ablate")
 	s.open()
 	if code := d.end(); code != 0 {
 		t.Fatalf("ended with %d", code)
@@ -283,7 +278,7 @@ func TestAblate(t *testing.T) {
 	if last := rows[len(rows)-1]; len(rows) != 6 || last.Strategy != "ablation" || last.Parent != 4 || last.Description != "without #3: MATRIX_LR 0.04 -> 0.05" || last.Constants["MATRIX_LR"] != 0.04 || len(last.Constants) != 1 {
 		t.Errorf("recorded %+v", last)
 	}
-	said(strings.Replace(tried, "candidate 5", "candidate 6", 1)+next+"finalize", "ablate", "4")
+	said(table("+0.010000 ± E within luck 2.010000 6")+"finalize", "ablate", "4")
 	var all []takenBack
 	must(t, json.Unmarshal([]byte(s.ok("ablate", "4", "--json")), &all))
 	if len(all) != 3 || all[1].Candidate != 6 || *all[1].ValBPB != 2.01 || *all[1].Effect < 0.00999 || all[1].Interval <= 0 || all[0].Effect != nil {
@@ -327,15 +322,16 @@ func TestChangesOfCode(t *testing.T) {
 	must(t, json.Unmarshal([]byte(s.ok("ablate", "--json")), &all))
 	words := ""
 	for _, a := range all {
-		words += fmt.Sprintf("%d %d %s; ", a.Without, a.Candidate, a.Result)
+		words += fmt.Sprintf("%d %d %s %s; ", a.Without, a.Candidate, a.Result, a.Note)
 	}
-	if want := "2 0 cannot be taken back alone: it and #5 both change the same lines; 3 0 waits for a trial (suggestion 1); 4 0 waits for a trial (suggestion 2); 5 4 it helps: candidate 4, kept; "; words != want {
+	want = "2 0 impossible cannot be taken back alone: it and #5 both change the same lines; 3 0 waits waits for a trial as suggestion 1; 4 0 waits waits for a trial as suggestion 2; 5 4 helps ; "
+	if words != want {
 		t.Errorf("ablate says\n%s\nwant\n%s", words, want)
 	}
 	// Without the constant nothing uses it: the run says so, and the study goes on.
 	s.ok("run", "--trials", "2")
 	must(t, json.Unmarshal([]byte(s.ok("ablate", "--list", "--json", "5")), &all))
-	if all[1].Candidate == 0 || all[1].ValBPB == nil || all[2].Candidate == 0 || !strings.HasSuffix(all[2].Result, " crashed") {
+	if all[1].Candidate == 0 || all[1].ValBPB == nil || all[2].Result != "failed" || all[2].Note != fmt.Sprintf("candidate %d: crashed", all[2].Candidate) {
 		t.Errorf("once they have run: %+v", all)
 	}
 }
@@ -363,9 +359,9 @@ func TestTakenBack(t *testing.T) {
 	h.Pending = []search.Trial{{ID: 8, Candidate: 8, Proposal: search.Proposal{Parent: 1}}}
 	candidates := search.Candidates(h)
 	for id, want := range map[int64]string{
-		0: "not tried", -1: "waits for a trial (suggestion 3)", -2: "cannot be taken back alone: it and #4 both change DEPTH",
-		2: "it helps: candidate 2, discarded", 3: "within luck: candidate 3, discarded", 4: "better without it: candidate 4, pending",
-		5: "candidate 5 ran on another kind of devices: the scores do not compare", 6: "candidate 6 crashed (out of memory)", 7: "candidate 7 interrupted", 8: "candidate 8 runs",
+		0: "not tried: ", -1: "waits: waits for a trial as suggestion 3", -2: "impossible: cannot be taken back alone: it and #4 both change DEPTH",
+		2: "helps: ", 3: "within luck: ", 4: "better without: ", 5: "--: candidate 5 ran on another kind of devices, so the scores do not compare",
+		6: "failed: candidate 6: crashed (out of memory)", 8: "runs: ",
 	} {
 		a := change.Ablation{Without: change.Step{Candidate: candidates[0]}}
 		switch id {
@@ -373,13 +369,13 @@ func TestTakenBack(t *testing.T) {
 		case -1:
 			a.Suggestion = 3
 		case -2:
-			a.Conflict = "it and #4 both change DEPTH"
+			a.Conflict = "cannot be taken back alone: it and #4 both change DEPTH"
 		default:
 			a.Candidate = candidates[id-1]
 		}
 		got := newTakenBack(&change.Study{Done: h.Done}, a, 1)
-		if got.Result != want || (got.Effect != nil) != (id >= 2 && id <= 4) {
-			t.Errorf("%d: %q %v, want %q", id, got.Result, got.Effect, want)
+		if words := got.Result + ": " + got.Note; words != want || (got.Effect != nil) != (id >= 2 && id <= 4) {
+			t.Errorf("%d: %q %v, want %q", id, words, got.Effect, want)
 		}
 	}
 }

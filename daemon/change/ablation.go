@@ -20,11 +20,11 @@ const Kind = "ablation"
 // Ablation is a candidate without one of the kept changes that it has.
 type Ablation struct {
 	Without Step
-	// Conflict says why the change cannot be taken back alone; "": it can.
+	// Conflict says that the change cannot be taken back alone, and why; "": it can.
 	Conflict string
 	// Source is the train.py without it, nil where that cannot be.
 	Source     []byte
-	Candidate  *search.Candidate // that has this program; nil: none was begun
+	Candidate  *search.Candidate // that has this program; nil: none was begun, or it was only interrupted
 	Suggestion int64             // that waits for a trial; 0: none
 }
 
@@ -56,17 +56,13 @@ func (s *Study) Ablations(ctx context.Context, inspect Inspect, of int64) ([]Abl
 	var out []Ablation
 	for i, step := range chain {
 		a := Ablation{Without: step}
-		// The steps that came later, one by one, so that the first one with which
-		// it does not go together is the one to name.
-		var without Program
-		for _, later := range chain[i:] {
-			without, err = Merge(ctx, inspect, step.after, later.after, step.before)
-			if a.Conflict, err = conflict(err); err != nil {
+		without, err := Merge(ctx, inspect, step.after, chain[len(chain)-1].after, step.before)
+		if a.Conflict, err = conflict(err); err != nil {
+			return nil, err
+		}
+		if a.Conflict != "" {
+			if a.Conflict, err = blame(ctx, inspect, step, chain[i+1:]); err != nil {
 				return nil, err
-			}
-			if a.Conflict != "" {
-				a.Conflict = fmt.Sprintf("it and #%d %s", later.ID, a.Conflict)
-				break
 			}
 		}
 		t := search.Trial{Source: without.Source, Constants: without.Constants}
@@ -82,8 +78,8 @@ func (s *Study) Ablations(ctx context.Context, inspect Inspect, of int64) ([]Abl
 		}
 		a.Source = t.Source
 		for _, r := range runs { // the last one counts: what failed may have been tried anew
-			if search.SameProgram(t, r.Trial) {
-				a.Candidate = s.all[r.Trial.Candidate]
+			if c := s.all[r.Trial.Candidate]; search.SameProgram(t, r.Trial) && c.Standing != search.StandingInterrupted {
+				a.Candidate = c
 			}
 		}
 		at := slices.IndexFunc(waiting, func(g journal.Suggestion) bool {
@@ -95,6 +91,21 @@ func (s *Study) Ablations(ctx context.Context, inspect Inspect, of int64) ([]Abl
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// blame names the first later step with which a step cannot be taken back.
+func blame(ctx context.Context, inspect Inspect, step Step, later []Step) (string, error) {
+	for _, l := range later {
+		_, err := Merge(ctx, inspect, step.after, l.after, step.before)
+		why, err := conflict(err)
+		if err != nil {
+			return "", err
+		}
+		if why != "" {
+			return fmt.Sprintf("cannot be taken back alone: it and #%d %s", l.ID, why), nil
+		}
+	}
+	return "cannot be taken back alone", nil
 }
 
 // Queue asks for each change of a candidate taken back once, where nobody has

@@ -220,8 +220,8 @@ func TestAblations(t *testing.T) {
 		}
 		return got
 	}
-	want := `without #2: DEPTH 4 -> 6; 0 0 false it and #5 both change DEPTH
-without #4: a longer warmdown; 0 0 false it and #6 both change the same lines
+	want := `without #2: DEPTH 4 -> 6; 0 0 false cannot be taken back alone: it and #5 both change DEPTH
+without #4: a longer warmdown; 0 0 false cannot be taken back alone: it and #6 both change the same lines
 without #5: DEPTH 6 -> 7; 0 %d true 
 without #6: longer still; 5 0 true 
 `
@@ -252,8 +252,16 @@ without #6: longer still; 5 0 true
 		t.Errorf("asked again: %q", got)
 	}
 
-	// One that is better than the champion takes its place, and has taken #5 back.
+	// What was only interrupted can be asked for again.
 	r.waiting = nil
+	r.add(6, search.Discard, "without #5: DEPTH 6 -> 7", swap("DEPTH = 4", "DEPTH = 6", "return x", "return 2 * x + 1"))
+	r.records[6].Outcome = search.Outcome{Status: search.Interrupted}
+	if got := look(); got != fmt.Sprintf(want, 0) {
+		t.Errorf("once it was interrupted:\n%s", got)
+	}
+	r.records = r.records[:6]
+
+	// One that is better than the champion takes its place, and has taken #5 back.
 	r.add(6, search.Keep, "without #5: DEPTH 6 -> 7", swap("DEPTH = 4", "DEPTH = 6", "return x", "return 2 * x + 1"))
 	if got := look(); !strings.Contains(got, "without #5: DEPTH 6 -> 7; 7 0 true") {
 		t.Errorf("once it has run:\n%s", got)
