@@ -7,8 +7,10 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
+	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/study"
 )
 
@@ -69,13 +71,13 @@ func (d *damaged) object(hash string) string {
 	return d.path("workspace/.git/objects", hash[:2], hash[2:])
 }
 
-func (d *damaged) edit(name, from, to string) {
-	d.t.Helper()
-	text := d.read(name)
+func (s *fixture) edit(name, from, to string) {
+	s.t.Helper()
+	text := s.read(name)
 	if !strings.Contains(text, from) {
-		d.t.Fatalf("%s lacks %q:\n%s", name, from, text)
+		s.t.Fatalf("%s lacks %q:\n%s", name, from, text)
 	}
-	d.write(name, strings.Replace(text, from, to, 1))
+	s.write(name, strings.Replace(text, from, to, 1))
 }
 
 // proof is what verify says of it: a line a disagreement.
@@ -96,6 +98,7 @@ func (d *damaged) proof() (study.Proof, string, int) {
 var hexadecimal = regexp.MustCompile(`\b([0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{12}|[0-9a-f]{7})\b`)
 
 func (s *fixture) hashless(text string) string {
+	text = regexp.MustCompile(`version \d+,`).ReplaceAllString(text, "version N,")
 	return hexadecimal.ReplaceAllString(s.stable(text), "HASH")
 }
 
@@ -240,4 +243,24 @@ func TestVerifyNothing(t *testing.T) {
 	t.Parallel()
 	s := newStudy(t)
 	s.refused(1, "verify")
+}
+
+// TestKilledAtReserve kills a daemon that has taken a tag for itself and begun no
+// study yet: the next takes another, and leaves that branch alone.
+func TestKilledAtReserve(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.edit("autoresearch.toml", "tag = \"test\"\n", "")
+	cmd := s.command("run", "--trials", "1")
+	cmd.Env = append(cmd.Env, faultpoint.Variable+"=lineage.reserve.after")
+	err := cmd.Run()
+	if st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || st.Signal() != syscall.SIGKILL {
+		t.Fatalf("the daemon was to be killed: %v", err)
+	}
+	first := s.git("for-each-ref", "--format=%(refname)", "refs/heads/autoresearch")
+	s.ok("run", "--trials", "1")
+	s.ok("verify")
+	if refs := s.git("for-each-ref", "--format=%(refname)", "refs/heads/autoresearch"); refs != first+"\n"+first+"-2" {
+		t.Errorf("the branches are %q, and were %q", refs, first)
+	}
 }

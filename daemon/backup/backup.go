@@ -29,6 +29,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -136,15 +137,7 @@ func name(whole, file string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Dir(filepath.Dir(file))
 }
 
 // writer fills one backup.

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -196,7 +197,7 @@ func (r *restorer) folder(dir string) error {
 		return err
 	}
 	r.made = append(r.made, dir)
-	return syncDir(filepath.Dir(dir))
+	return durable.Dir(filepath.Dir(dir))
 }
 
 // away leaves the places as they were.
@@ -260,7 +261,7 @@ func (r *restorer) restore(ctx context.Context, file string) error {
 	if err := os.Rename(filepath.Join(temp, journalName), filepath.Join(r.State, journalName)); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(temp), syncDir(r.State))
+	return errors.Join(os.RemoveAll(temp), durable.Dir(r.State))
 }
 
 // files writes what lies in the state directory; journal and objects go to temp.
@@ -285,7 +286,7 @@ func (r *restorer) files(ctx context.Context, file, temp string) error {
 	})
 	for dir := range folders {
 		if err == nil {
-			err = syncDir(dir)
+			err = durable.Dir(dir)
 		}
 	}
 	return err

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"autoresearchd/daemon/durable"
+
 	"modernc.org/sqlite"
 )
 
@@ -49,18 +51,10 @@ func (r *Reader) copyTo(ctx context.Context, dir string) error {
 		})
 	})
 	if err == nil {
-		err = syncFile(path)
+		err = durable.File(path)
 	}
 	// What went wrong may be the place that is written to.
 	return (&store{dir: dir, path: path}).classify("copy journal "+r.path, err)
-}
-
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Check reads all of the journal, and returns what SQLite finds damaged in it,

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/search"
 
@@ -208,15 +209,7 @@ func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(filepath.Clean(dir)))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Dir(filepath.Dir(filepath.Clean(dir)))
 }
 
 // inherited is how long a dead holder's lock is waited for.
@@ -297,7 +290,7 @@ func (j *Journal) openDB() error {
 			return err
 		}
 	}
-	return syncDir(j.dir)
+	return durable.Dir(j.dir)
 }
 
 func checkVersion(db *sql.DB, s *store) (int, error) {

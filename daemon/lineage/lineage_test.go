@@ -620,6 +620,9 @@ func record(work, results string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := r.Reserve(ctx, "mine", commit); err != nil {
+		return err
+	}
 	if err := r.SetTrialRef(ctx, "t", 1, commit, ""); err != nil {
 		return err
 	}

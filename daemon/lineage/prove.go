@@ -14,8 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/writable"
 )
+
+var reserved = faultpoint.New("lineage.reserve.after")
 
 // ErrBlocked says that another ref has a name beside which ours cannot be.
 var ErrBlocked = errors.New("a ref is in the way")
@@ -140,6 +143,10 @@ func (r *Repo) Reserve(ctx context.Context, tag, commit string) (bool, error) {
 		}
 		return false, fmt.Errorf("make the branch autoresearch/%s: %w", tag, err)
 	}
+	if err := r.syncRef(BranchRef(tag)); err != nil {
+		return false, fmt.Errorf("make the branch autoresearch/%s: %w", tag, err)
+	}
+	reserved.Hit()
 	return true, nil
 }
 

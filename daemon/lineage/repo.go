@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 )
 
@@ -501,6 +502,9 @@ func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []by
 	if err != nil {
 		return "", err
 	}
+	if err := r.syncObject(strings.TrimSpace(string(blob))); err != nil {
+		return "", err
+	}
 	commitBlob.Hit()
 	i := slices.IndexFunc(entries, func(e entry) bool { return e.path == "train.py" })
 	if i < 0 || !entries[i].regular() {
@@ -515,12 +519,16 @@ func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []by
 		return "", err
 	}
 	commitTree.Hit()
-	commit, err := r.gitAt(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, tree)
+	out, err := r.gitAt(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, tree)
+	commit := strings.TrimSpace(string(out))
+	if err == nil {
+		err = r.syncObject(commit)
+	}
 	if err != nil {
 		return "", err
 	}
 	commitAfter.Hit()
-	return strings.TrimSpace(string(commit)), nil
+	return commit, nil
 }
 
 func (r *Repo) makeTree(ctx context.Context, entries []entry) (string, error) {
@@ -528,8 +536,27 @@ func (r *Repo) makeTree(ctx context.Context, entries []entry) (string, error) {
 	for _, e := range entries {
 		fmt.Fprintf(&listing, "%s %s %s\t%s\x00", e.mode, e.kind, e.object, e.path)
 	}
-	tree, err := r.git(ctx, listing.Bytes(), "mktree", "-z", "--missing")
-	return strings.TrimSpace(string(tree)), err
+	out, err := r.git(ctx, listing.Bytes(), "mktree", "-z", "--missing")
+	tree := strings.TrimSpace(string(out))
+	if err == nil {
+		err = r.syncObject(tree)
+	}
+	return tree, err
+}
+
+// syncObject makes an object's name durable; git sees to its content. One that
+// is packed already has no file of its own.
+func (r *Repo) syncObject(hash string) error {
+	if err := checkHash(hash); err != nil {
+		return err
+	}
+	objects := filepath.Join(r.common, "objects")
+	return durable.Names(objects, filepath.Join(objects, hash[:2], hash[2:]))
+}
+
+// syncRef does it for a ref that is a file of its own.
+func (r *Repo) syncRef(ref string) error {
+	return durable.Names(r.common, filepath.Join(r.common, filepath.FromSlash(ref)))
 }
 
 // SetTrialRef moves refs/autoresearch/<tag>/trial/<id> of a candidate from old to
@@ -564,6 +591,16 @@ func (r *Repo) AdvanceChampion(ctx context.Context, tag, new, old string) error 
 }
 
 func (r *Repo) move(ctx context.Context, ref, new, old string) error {
+	if err := r.set(ctx, ref, new, old); err != nil {
+		return err
+	}
+	if err := r.syncRef(ref); err != nil { // also where a move that was interrupted is repeated
+		return r.explain(fmt.Errorf("move %s to %.7s: %w", ref, new, err), filepath.Join(r.common, path.Dir(ref)))
+	}
+	return nil
+}
+
+func (r *Repo) set(ctx context.Context, ref, new, old string) error {
 	if err := checkHash(new); err != nil {
 		return err
 	}

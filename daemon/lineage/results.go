@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/search"
 )
@@ -258,31 +259,8 @@ func (r *Results) keep(have []byte) (string, error) {
 	}
 }
 
-// writeFile replaces path so that a crash leaves either the old or the new content.
 func writeFile(path string, data []byte) error {
-	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(temp)
-		return err
-	}
-	rebuildWritten.Hit()
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
+	if err := durable.Replace(path, data, 0o644, rebuildWritten); err != nil {
 		return err
 	}
 	rebuildAfter.Hit()

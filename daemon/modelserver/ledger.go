@@ -11,7 +11,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"autoresearchd/daemon/durable"
+	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/search/llm/openai"
+)
+
+var (
+	ledgerWritten = faultpoint.New("models.ledger.written")
+	ledgerAfter   = faultpoint.New("models.ledger.after")
 )
 
 // File is where a study's ledger lies in its state directory.
@@ -144,31 +151,12 @@ func (l *Ledger) Spent() (dollars float64, ok bool) {
 func (l *Ledger) store(s Sums) error {
 	data, err := json.Marshal(s)
 	if err == nil {
-		err = replace(l.path, append(data, '\n'))
+		err = durable.Replace(l.path, append(data, '\n'), 0o640, ledgerWritten)
 	}
 	if err != nil {
 		return fmt.Errorf("record what models cost: %w", err)
 	}
+	ledgerAfter.Hit()
 	l.set(s)
 	return nil
-}
-
-func replace(path string, data []byte) error {
-	next := path + ".new"
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/pyembed"
@@ -22,6 +23,7 @@ import (
 )
 
 var (
+	parted  = faultpoint.New("study.bundle.part")
 	bundled = faultpoint.New("study.bundle.after")
 	placed  = faultpoint.New("study.place.after")
 )
@@ -77,6 +79,9 @@ func (s *Study) Begin(ctx context.Context, t search.Trial, parentCommit string, 
 // place gives the bundle that was made last to the trial that has begun with it.
 func (s *Study) place(id int64) error {
 	err := errors.Join(os.RemoveAll(s.folder(id)), os.Rename(s.next(), s.folder(id)))
+	if err == nil {
+		err = durable.Names(s.o.Config.Study.State, s.folder(id))
+	}
 	if err != nil {
 		return Full(fmt.Errorf("give trial %d its folder: %w", id, err))
 	}
@@ -112,17 +117,23 @@ func (s *Study) bundle(ctx context.Context, t search.Trial, parent string) error
 		return err
 	}
 	for name, data := range map[string][]byte{"constants.json": constants, "environment.json": environment} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o640); err != nil {
+		if err := durable.Write(filepath.Join(dir, name), data, 0o640); err != nil {
 			return Full(fmt.Errorf("write the trial's bundle: %w", err))
 		}
 	}
 	if err := attach(dir, t.Proposal.Attachments); err != nil {
 		return err
 	}
-	for _, path := range []string{filepath.Join(work, "train.py"), filepath.Join(dir, "train.py")} { // the last says that it is whole
-		if err := os.WriteFile(path, t.Source, 0o640); err != nil {
-			return Full(fmt.Errorf("write the trial's bundle: %w", err))
-		}
+	parted.Hit()
+	err = os.WriteFile(filepath.Join(work, "train.py"), t.Source, 0o640) // gone after a power loss, as its trial is
+	if err == nil {
+		err = durable.Write(filepath.Join(dir, "train.py"), t.Source, 0o640) // the last: it says that the bundle is whole
+	}
+	if err == nil {
+		err = errors.Join(durable.Dir(dir), durable.Names(s.o.Config.Study.State, dir))
+	}
+	if err != nil {
+		return Full(fmt.Errorf("write the trial's bundle: %w", err))
 	}
 	return nil
 }
@@ -150,7 +161,7 @@ func attach(dir string, all []search.Attachment) error {
 		if a.Name != filepath.Base(a.Name) || a.Name == "." || a.Name == ".." {
 			return fmt.Errorf("keep a file with the trial: %q is not the name of a file", a.Name)
 		}
-		if err := os.WriteFile(filepath.Join(dir, a.Name), a.Data, 0o640); err != nil {
+		if err := durable.Write(filepath.Join(dir, a.Name), a.Data, 0o640); err != nil {
 			return Full(fmt.Errorf("keep a file with the trial: %w", err))
 		}
 	}

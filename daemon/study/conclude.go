@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -50,6 +53,9 @@ func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, rules 
 		}
 	}
 	if s.undone == nil {
+		if err := s.keepLog(id); err != nil {
+			return journal.Record{}, Full(err)
+		}
 		if err := s.o.Journal.End(id, o); err != nil {
 			return journal.Record{}, Full(err)
 		}
@@ -62,6 +68,18 @@ func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, rules 
 		}
 	}
 	return s.finish(ctx)
+}
+
+// keepLog makes durable what a trial has printed.
+func (s *Study) keepLog(id int64) error {
+	err := durable.File(filepath.Join(s.folder(id), "run.log"))
+	if err == nil {
+		err = durable.Dir(s.folder(id))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keep the log of trial %d: %w", id, err)
+	}
+	return nil
 }
 
 // decide has a trial judged that has an outcome. writing is held.

@@ -180,9 +180,12 @@ func crashes() []crash {
 	return table
 }
 
-// points are those that a study comes by.
+// points are those that a study comes by whose tag is given and whose strategy
+// asks no model.
 func points() []string {
-	return slices.DeleteFunc(faultpoint.Names(""), func(point string) bool { return within(point, []string{"restore."}) })
+	return slices.DeleteFunc(faultpoint.Names(""), func(point string) bool {
+		return within(point, []string{"restore.", "models.", "lineage.reserve."})
+	})
 }
 
 var (
