@@ -35,6 +35,7 @@ the table:     $results
 next:
   $daemon --config $config best          what the champion changes, in all, and how to have it
   $daemon --config $config show best     how its trial went
+  $daemon --config $config serve         the study's page, at http://127.0.0.1:9797/
   $daemon --config $config report        all of it as one page
   $daemon --config $config run           go on until Ctrl-C, with the page at http://127.0.0.1:9797/; make demo adds $trials trials
   $daemon init DIR --profile hopper --corpus hub   the same on one H100 or H200

@@ -165,3 +165,20 @@ func runs(n int) string {
 	}
 	return fmt.Sprintf("%d runs", n)
 }
+
+// Gains counts the programs that were kept after the first, by what is known of
+// them now: better beyond the noise than the last that was so before them, or not.
+func Gains(done []Result) (confirmed, unconfirmed int) {
+	l := newLedger(History{Done: done})
+	sigma, freedom := l.noise()
+	for _, c := range l.champions {
+		switch over := l.proven(c); {
+		case over == nil:
+		case beyond(c.fair(), over.fair(), sigma, freedom):
+			confirmed++
+		default:
+			unconfirmed++
+		}
+	}
+	return confirmed, unconfirmed
+}

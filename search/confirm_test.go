@@ -67,7 +67,8 @@ func (s *tale) add(t search.Trial, bpb float64) search.Result {
 }
 
 func (s *tale) claim() {
-	fmt.Fprintf(&s.text, "claim: %s\n", s.judge.(search.Claimer).Claim(s.h).Words)
+	confirmed, unconfirmed := search.Gains(s.h.Done)
+	fmt.Fprintf(&s.text, "claim: %s\n  gains: %d confirmed, %d unconfirmed\n", s.judge.(search.Claimer).Claim(s.h).Words, confirmed, unconfirmed)
 }
 
 // TestConfirmInWords reads a whole study: luck that is found out, a gain that is

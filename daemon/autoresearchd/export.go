@@ -102,7 +102,7 @@ func (g *globals) reportCommand() *cobra.Command {
 				Start: func(ctx context.Context, study journal.Study) ([]byte, error) {
 					return g.sourceAt(ctx, study, study.BaseCommit)
 				},
-				Claim: past.Claim, Spent: spent, Command: g.line(state), Version: version, Now: time.Now(),
+				Claim: past.Claim, Card: past.Card.Words, Rate: past.Rate, Spent: spent, Command: g.line(state), Version: version, Now: time.Now(),
 			}
 			return save(cmd, out, func(w io.Writer) error { return report.Write(cmd.Context(), w, o) })
 		}}

@@ -260,6 +260,13 @@ func (s *fixture) start(args ...string) *daemon {
 
 func (s *fixture) startWith(cmd *exec.Cmd) *daemon {
 	s.t.Helper()
+	d := s.launch(cmd)
+	d.until("msg=ready")
+	return d
+}
+
+func (s *fixture) launch(cmd *exec.Cmd) *daemon {
+	s.t.Helper()
 	// With room for all lines: a full pipe would hold the daemon up.
 	d := &daemon{Cmd: cmd, s: s, lines: make(chan string, 1<<17), ended: make(chan error, 1)}
 	r, w, err := os.Pipe()
@@ -299,7 +306,6 @@ func (s *fixture) startWith(cmd *exec.Cmd) *daemon {
 		}
 		r.Close()
 	})
-	d.until("msg=ready")
 	return d
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
-	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/study"
@@ -106,24 +105,11 @@ func (g *globals) statusCommand() *cobra.Command {
 	return g.reads(c)
 }
 
-// statusOf asks the daemon, or reads the journal where none runs.
-func statusOf(ctx context.Context, state string) (now supervisor.Status, err error) {
-	client, dialErr := httpd.Dial(state)
-	if dialErr == nil {
-		return now, client.Status(ctx, &now)
-	}
-	r, err := journal.OpenReader(state)
-	if err != nil {
-		return now, err
-	}
-	defer r.Close()
-	return supervisor.Past(r)
-}
-
 func printStatus(w io.Writer, now supervisor.Status) {
 	line := labelled(w, 9)
 	line("study", "%s (%s), begun %s", now.Study.Tag, now.Study.Workspace, now.Study.StartedAt.Local().Format("2 Jan 15:04"))
 	line("state", "%s", now.State)
+	line("summary", "%s", now.Card.Words)
 	if c := now.Champion; c != nil {
 		line("champion", "%.6f, %s of candidate %d (%.7s): %s", c.ValBPB, meanOf(c.Runs), c.ID, c.Commit, foreign(c.Description))
 		if now.Study.Baseline > 0 {

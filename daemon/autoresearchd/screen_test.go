@@ -306,7 +306,7 @@ func TestNoTerminal(t *testing.T) {
 	must(t, cmd.Start())
 	got, err := bufio.NewReader(r).ReadString('\n')
 	must(t, err)
-	if !strings.HasPrefix(got, "38 candidates in 40 runs: ") || !strings.HasSuffix(got, "; not running\n") {
+	if !strings.HasPrefix(got, "38 candidates in 40 runs: ") || !strings.HasSuffix(got, "; finished\n") {
 		t.Errorf("said %q", got)
 	}
 	must(t, cmd.Process.Signal(syscall.SIGTERM))

@@ -22,8 +22,11 @@ type Client struct {
 	http  *http.Client
 }
 
-// Dial connects to the daemon of a state directory. The error says where no
-// daemon runs and how to start one.
+// ErrNone says that no daemon runs.
+var ErrNone = errors.New("no daemon is running")
+
+// Dial connects to the daemon of a state directory. The error says how to
+// come to one, and is ErrNone where none runs.
 func Dial(state string) (*Client, error) {
 	c := &Client{state: state, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -44,7 +47,7 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("no permission on %s: join the group %s (`usermod -aG %s USER`) or use sudo", Socket(c.state), group, group)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("no daemon is running on %s: start it with `autoresearchd run` or `systemctl start autoresearchd`", c.state)
+		return fmt.Errorf("%w on %s: start it with `autoresearchd run` or `systemctl start autoresearchd`", ErrNone, c.state)
 	}
 	return fmt.Errorf("talk to the daemon on %s: %w", c.state, err)
 }

@@ -51,21 +51,29 @@ func Listen(address string, p Public) (*Server, error) {
 	if address == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("serve http on %s: the address is in use: end what listens there (`ss -ltnp`) or set another [http] listen, \"\" for none", address)
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("serve http on %s: no permission for this port: set [http] listen to one above 1023", address)
-	case err != nil:
-		return nil, fmt.Errorf("serve http on %s: %w: correct [http] listen", address, err)
-	}
 	h, err := p.handler()
 	if err != nil {
-		l.Close()
+		return nil, err
+	}
+	l, err := listen(address, "[http] listen", `, "" for none`)
+	if err != nil {
 		return nil, err
 	}
 	return serve(l, h, p.Log), nil
+}
+
+// listen names in its errors what sets the address, and what else may be set.
+func listen(address, setting, or string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("serve http on %s: the address is in use: end what listens there (`ss -ltnp`) or set another %s%s", address, setting, or)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("serve http on %s: no permission for this port: set %s to one above 1023", address, setting)
+	case err != nil:
+		return nil, fmt.Errorf("serve http on %s: %w: correct %s", address, err, setting)
+	}
+	return l, nil
 }
 
 func serve(l net.Listener, h http.Handler, log *slog.Logger) *Server {
@@ -150,7 +158,7 @@ func (p Public) handler() (http.Handler, error) {
 		text(w, http.StatusOK, "ready\n")
 	})
 	if p.API != nil {
-		view, err := page.New(p.API)
+		view, err := page.New(p.API, page.Site{Metrics: true})
 		if err != nil {
 			return nil, err
 		}
@@ -159,6 +167,11 @@ func (p Public) handler() (http.Handler, error) {
 	} else {
 		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index) })
 	}
+	return readers(mux), nil
+}
+
+// readers lets nothing through that would change anything.
+func readers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -173,8 +186,8 @@ func (p Public) handler() (http.Handler, error) {
 			text(w, http.StatusMethodNotAllowed, readOnly+"\n")
 			return
 		}
-		mux.ServeHTTP(w, r)
-	}), nil
+		next.ServeHTTP(w, r)
+	})
 }
 
 func text(w http.ResponseWriter, code int, body string) {

@@ -49,6 +49,7 @@ func TestCarriedOver(t *testing.T) {
 	look := func(from interface {
 		Trials() ([]Record, error)
 		Replay(func(Record) error) error
+		Sessions() ([]Session, error)
 	}) {
 		t.Helper()
 		records, err := from.Trials()
@@ -68,6 +69,11 @@ func TestCarriedOver(t *testing.T) {
 		}
 		if standings != "1 kept, 3 refuted, 5 kept, 7 crashed, 8 discarded, 9 pending, " {
 			t.Error(standings)
+		}
+		sessions, err := from.Sessions()
+		must(t, err)
+		if got := fmt.Sprint(sessions); got != "[{2000-01-01 00:00:00 +0000 UTC 2000-01-01 00:43:50 +0000 UTC 1}]" {
+			t.Errorf("sessions %s", got)
 		}
 		n := 0
 		must(t, from.Replay(func(r Record) error {

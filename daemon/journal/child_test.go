@@ -183,13 +183,20 @@ func childStudy(dir string) error {
 		return err
 	}
 	ack("flag")
+	session, err := j.BeginSession(epoch, 2)
+	if err != nil {
+		return err
+	}
 	if err := finish(j, ack); err != nil {
 		return err
 	}
 	for {
 		id, err := j.NextID()
-		if err != nil || id > testTrials {
+		if err != nil {
 			return err
+		}
+		if id > testTrials {
+			return j.EndSession(session, epoch.Add(time.Hour))
 		}
 		idea, _, err := j.NextSuggestion()
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/search"
@@ -129,6 +130,17 @@ func checkWhole(t *testing.T, dir string) {
 	all, err := r.Suggestions()
 	if err != nil || len(all) != 1 || all[0].Trial != 1 || all[0].Text != "try\n this" {
 		t.Errorf("suggestions: %+v %v", all, err)
+	}
+	sessions, err := r.Sessions()
+	if err != nil || len(sessions) == 0 {
+		t.Fatalf("sessions: %v %v", sessions, err)
+	}
+	for i, x := range sessions {
+		// That of the child which was killed may have been ended, at the end.
+		ended := x.Ended.Equal(epoch.Add(time.Hour))
+		if !x.Begun.Equal(epoch) || x.Seats != 2 || !ended && !x.Ended.IsZero() || i == len(sessions)-1 && !ended {
+			t.Errorf("session %d: %v", i+1, x)
+		}
 	}
 }
 

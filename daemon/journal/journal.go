@@ -48,6 +48,7 @@ var (
 	doneStep    = newStep("done")
 	flagStep    = newStep("flag")
 	suggestStep = newStep("suggest")
+	sessionStep = newStep("session")
 )
 
 // migration brings a journal from one version to the next.
@@ -122,7 +123,7 @@ ALTER TABLE suggestion ADD COLUMN parent INTEGER REFERENCES trial (id);
 ALTER TABLE suggestion ADD COLUMN source BLOB;
 `}, {sql: `
 ALTER TABLE trial ADD COLUMN answer TEXT;
-`}}
+`}, {sql: sessionTable, fill: inferSessions}}
 
 // nameCandidates finds out whose run each trial of a journal is that knew of
 // trials only. A candidate's commit is the one that was kept, and it starts from

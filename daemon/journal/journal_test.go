@@ -396,7 +396,7 @@ func TestRefusals(t *testing.T) {
 		{file, "open state directory " + file + ": it is not a directory: set [study] state or --state to a directory"},
 		{file + "/below", "open state directory " + file + "/below: a part of the path is a file: set [study] state or --state to a directory"},
 		{foreign, "open journal " + foreign + "/journal.db: " + foreign + "/journal.db is the database of another program: set [study] state or --state to another directory"},
-		{newer, "open journal " + newer + "/journal.db: it was written by a newer autoresearchd (its version is 99, this program knows 4): install that one again, or use another state directory"},
+		{newer, "open journal " + newer + "/journal.db: it was written by a newer autoresearchd (its version is 99, this program knows 5): install that one again, or use another state directory"},
 		{directory, "open journal " + directory + "/journal.db: it is not a regular file: move it away"},
 	} {
 		for range 2 { // a refusal leaves no lock behind

@@ -85,6 +85,17 @@ func (r *Reader) drop() error {
 	return err
 }
 
+// Mark differs from an earlier one where the journal was written to since.
+func (r *Reader) Mark() string {
+	mark := ""
+	for _, path := range []string{r.abs, r.abs + "-wal"} {
+		if info, err := os.Stat(path); err == nil {
+			mark += fmt.Sprintf("%d %d;", info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return mark
+}
+
 // walSize returns the size of the write-ahead log, -1 when there is none.
 // Without one the file itself is complete and nobody is writing.
 func (r *Reader) walSize() int64 {

@@ -27,8 +27,7 @@ import (
 // Study is what the tools are about. Its functions are called from any goroutine.
 type Study struct {
 	Version string
-	// Read returns the API of the study as it is now, and what ends it.
-	Read func() (http.Handler, func(), error)
+	API     http.Handler // of the study, below /api/v1
 	// Waiting are the suggestions that no trial has taken.
 	Waiting func() ([]journal.Suggestion, error)
 	// Daemon is the running one; nil: there are no tools that change anything.
@@ -221,12 +220,7 @@ func values(set map[string]any) (map[string]search.Value, error) {
 // get asks the API, and leaves fields out that are long and of no use to who
 // reads.
 func (s Study) get(ctx context.Context, path string, q url.Values, without ...string) (string, error) {
-	h, done, err := s.Read()
-	if err != nil {
-		return "", err
-	}
-	defer done()
-	body, err := api.Get(ctx, h, (&url.URL{Path: api.Prefix + path, RawQuery: q.Encode()}).String())
+	body, err := api.Get(ctx, s.API, (&url.URL{Path: api.Prefix + path, RawQuery: q.Encode()}).String())
 	if err != nil {
 		return "", err
 	}

@@ -47,6 +47,8 @@ type Options struct {
 	Folder  func(id int64) string                                          // of a trial's bundle
 	Start   func(ctx context.Context, study journal.Study) ([]byte, error) // train.py as the study found it
 	Claim   *search.Claim                                                  // what the judge says of the champion; nil: nothing
+	Card    string                                                         // the study in a sentence
+	Rate    float64                                                        // runs an hour, while trials were to run; 0: not known
 	Spent   modelserver.Sums
 	Command string // by which a reader would call autoresearchd, with its flags
 	Version string
@@ -98,31 +100,31 @@ func span(seconds float64) string {
 // view is what the page shows.
 type view struct {
 	Options
-	Study                journal.Study
-	Budget               string
-	Device               string // where its trials ran
-	Hardware             string // "GPU" or "CPU"
-	Trials               []row
-	Kept                 []row
-	Best                 *row // nil: nothing has a score
-	Baseline, Gain       float64
-	Level                float64 // what is known of the champion: the mean of its runs
-	Seconds, Counted     float64 // of all trials
-	Begun, Ended         time.Time
-	Failures             []failure
-	Finished, Failed     int
-	Strategies           []strategy
-	Importance           []search.Influence
-	Staircase, Losses    figure
-	Whole                *diff // what the champion changed, in all
-	Diffs                []*diff
-	Constants            []constant
-	Environment          []environment
-	Packages             []string
-	Reproduce            []step
-	LeftOut              int // diffs
-	HasRerun, HasVRAM    bool
-	Rate, GainHour, Duty float64
+	Study             journal.Study
+	Budget            string
+	Device            string // where its trials ran
+	Hardware          string // "GPU" or "CPU"
+	Trials            []row
+	Kept              []row
+	Best              *row // nil: nothing has a score
+	Baseline, Gain    float64
+	Level             float64 // what is known of the champion: the mean of its runs
+	Seconds, Counted  float64 // of all trials
+	Begun, Ended      time.Time
+	Failures          []failure
+	Finished, Failed  int
+	Strategies        []strategy
+	Importance        []search.Influence
+	Staircase, Losses figure
+	Whole             *diff // what the champion changed, in all
+	Diffs             []*diff
+	Constants         []constant
+	Environment       []environment
+	Packages          []string
+	Reproduce         []step
+	LeftOut           int // diffs
+	HasRerun, HasVRAM bool
+	GainHour, Duty    float64
 }
 
 type row struct {
@@ -358,11 +360,6 @@ func (v *view) count(all []journal.Record) {
 	if v.Seconds > 0 {
 		v.Duty = v.Counted / v.Seconds
 	}
-	results := make([]search.Result, 0, len(all))
-	for _, r := range all {
-		results = append(results, r.Result)
-	}
-	v.Rate = search.PerHour(results)
 }
 
 // about adds what concerns the champion: what it changed, how it trained, and

@@ -22,6 +22,7 @@ import (
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -63,6 +64,8 @@ type Study struct {
 	firsts   map[int64]journal.Record // first runs of candidates, without sources and curves
 	commits  map[int64]string         // of candidates that are decided
 	flags    map[journal.Flag]bool
+	sessions []journal.Session
+	session  int64 // the last of them, which is under way; 0: it is not
 }
 
 // Open finds the study in the journal, or begins one from the workspace. What
@@ -160,14 +163,17 @@ func Read(r *journal.Reader) (*Study, error) {
 	for _, rec := range records {
 		if rec.Stage.Reached(search.StageDecided) {
 			s.note(rec)
+		} else {
+			s.pending = append(s.pending, rec.Trial)
 		}
 	}
 	return s, nil
 }
 
-// read takes flags and commits out of a journal, and returns its trials.
+// read takes flags, sessions and commits out of a journal, and returns its trials.
 func (s *Study) read(from interface {
 	Flag(journal.Flag) (bool, error)
+	Sessions() ([]journal.Session, error)
 	Trials() ([]journal.Record, error)
 }) ([]journal.Record, error) {
 	for _, f := range []journal.Flag{journal.Paused, journal.Ended} {
@@ -176,6 +182,10 @@ func (s *Study) read(from interface {
 			return nil, err
 		}
 		s.flags[f] = on
+	}
+	var err error
+	if s.sessions, err = from.Sessions(); err != nil {
+		return nil, err
 	}
 	records, err := from.Trials()
 	for _, r := range records {
@@ -276,6 +286,55 @@ func (s *Study) SetFlag(f journal.Flag, on bool) error {
 	defer s.mu.Unlock()
 	s.flags[f] = on
 	return nil
+}
+
+// Work notes that trials are to run from now on, on so many seats. Nothing
+// happens where they were already. One call of Work or Rest comes after another.
+func (s *Study) Work(seats int) error {
+	s.mu.Lock()
+	under := s.session != 0
+	s.mu.Unlock()
+	if under {
+		return nil
+	}
+	now := time.Now()
+	id, err := s.o.Journal.BeginSession(now, seats)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session, s.sessions = id, append(s.sessions[:len(s.sessions):len(s.sessions)], journal.Session{Begun: now, Seats: seats})
+	return nil
+}
+
+// Rest notes that no trial is to run any more. Where that cannot be written, the
+// session ends with what was last heard of it.
+func (s *Study) Rest() error {
+	now := time.Now()
+	s.mu.Lock()
+	id := s.session
+	if id != 0 {
+		s.session, s.sessions = 0, slices.Clone(s.sessions)
+		s.sessions[len(s.sessions)-1].Ended = now
+	}
+	s.mu.Unlock()
+	if id == 0 {
+		return nil
+	}
+	return s.o.Journal.EndSession(id, now)
+}
+
+// Worked is the time in which trials were to run.
+func (s *Study) Worked() record.Work {
+	s.mu.Lock()
+	h := search.History{Done: s.done[:len(s.done):len(s.done)], Pending: slices.Clone(s.pending)}
+	sessions, now := s.sessions, time.Time{}
+	if s.session != 0 {
+		now = time.Now()
+	}
+	s.mu.Unlock()
+	return record.Worked(sessions, h, now)
 }
 
 // Suggest keeps a person's suggestion until a trial takes it.

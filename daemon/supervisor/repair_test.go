@@ -182,7 +182,7 @@ func TestPast(t *testing.T) {
 	defer r.Close()
 	now, err := Past(r)
 	must(t, err)
-	if now.State != "not running" || now.Champion == nil || now.Champion.ID != 1 || now.Trials != (TrialCounts{Total: 1, Keep: 1}) ||
+	if now.State != "interrupted" || now.Champion == nil || now.Champion.ID != 1 || now.Trials != (TrialCounts{Total: 1, Keep: 1}) ||
 		now.Seats == nil || len(now.Seats) > 0 || now.Study.Baseline != yield([]byte(trainPy)).ValBPB || now.Study.Tag != tag {
 		t.Errorf("%+v, champion %+v", now, now.Champion)
 	}

@@ -58,7 +58,7 @@ func TestReplay(t *testing.T) {
 func replay(t *testing.T, seats int) {
 	r := rand.New(rand.NewPCG(7, 20))
 	points := slices.DeleteFunc(points(), func(point string) bool {
-		return within(point, once) || strings.HasPrefix(point, "journal.flag.") || strings.HasPrefix(point, "lineage.rebuild.")
+		return within(point, once) || strings.HasPrefix(point, "journal.flag.") || strings.HasPrefix(point, "journal.session.") || strings.HasPrefix(point, "lineage.rebuild.")
 	})
 	w := newWitness(t, measured)
 	for kill := range replayKills {

@@ -113,13 +113,7 @@ func (s *seat) idle(ctx context.Context) (over bool, err error) {
 			s.say(state)
 		case !s.fit():
 		default:
-			s.s.mu.Lock()
-			s.s.ended = ""
-			if s.s.active.IsZero() {
-				s.s.active = time.Now()
-			}
-			s.s.mu.Unlock()
-			return false, nil
+			return false, unlessOver(ctx, s.work(ctx))
 		}
 		select {
 		case <-ctx.Done():
@@ -262,16 +256,31 @@ func (s *seat) recovered() bool {
 	return true
 }
 
+// work notes that trials are to run.
+func (s *seat) work(ctx context.Context) error {
+	s.s.turning.Lock()
+	defer s.s.turning.Unlock()
+	if err := s.persist(ctx, func() error { return s.s.study.Work(len(s.s.seats)) }); err != nil {
+		return err
+	}
+	s.s.mu.Lock()
+	defer s.s.mu.Unlock()
+	s.s.ended = ""
+	if s.s.active.IsZero() {
+		s.s.active = time.Now()
+	}
+	return nil
+}
+
 // rest is say where no trial is to run.
 func (s *seat) rest(state string) {
 	s.say(state)
-	h := s.s.study.History()
+	if len(s.s.study.History().Pending) == 0 {
+		s.s.rest()
+	}
 	s.s.mu.Lock()
 	defer s.s.mu.Unlock()
 	s.obstacle, s.rests = "", true
-	if len(h.Pending) == 0 {
-		s.s.active = time.Time{}
-	}
 }
 
 // say sets what the seat does, for people.

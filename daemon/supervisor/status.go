@@ -3,11 +3,13 @@ package supervisor
 import (
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/study"
 	"autoresearchd/metrics"
 	"autoresearchd/search"
@@ -28,18 +30,20 @@ type Status struct {
 	Trials   TrialCounts   `json:"trials"`
 	Rate     float64       `json:"rate_per_hour"`
 	Next     string        `json:"next"`
-	Duty     *float64      `json:"duty,omitempty"`           // share of the daemon's time that was counted training
+	Duty     *float64      `json:"duty,omitempty"`           // share of the seats' time that was counted training, while trials were to run
 	Refusal  string        `json:"reload_refused,omitempty"` // why the last reload was refused
 	Check    string        `json:"check_failed,omitempty"`   // why the check gave no answer when it was asked last
+	Card     record.Card   `json:"card"`
 }
 
 // StudyStatus names the study.
 type StudyStatus struct {
-	Tag       string    `json:"tag"`
-	Workspace string    `json:"workspace"`
-	Strategy  string    `json:"strategy"`
-	StartedAt time.Time `json:"started_at"`
-	Baseline  float64   `json:"baseline_val_bpb,omitempty"`
+	Tag       string     `json:"tag"`
+	Workspace string     `json:"workspace"`
+	Strategy  string     `json:"strategy"`
+	StartedAt time.Time  `json:"started_at"`
+	ActiveAt  *time.Time `json:"active_at,omitempty"` // when a trial last began or ended; nil: none has
+	Baseline  float64    `json:"baseline_val_bpb,omitempty"`
 }
 
 // TrialStatus is the champion in brief.
@@ -192,6 +196,11 @@ type standing struct {
 	decisions map[search.Verdict]int64
 	keeps     map[string]int64           // by strategy
 	scores    map[search.Verdict]float64 // of the last candidate with each decision
+
+	gains, confirmed int
+	trained          float64   // counted seconds
+	devices          []string  // of trials that took time, each once
+	active           time.Time // when a trial last ended
 }
 
 // standing computes it once for the same trials and judge.
@@ -201,6 +210,7 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 	if b.stands.trials != len(done) || b.stands.judge != judge {
 		b.stands = standing{trials: len(done), judge: judge, pruned: prune.Count(done), tried: Count(done)}
 		b.stands.rule(done)
+		b.stands.count(done)
 		baseline, champion := search.Ends(done)
 		if champion == nil {
 			return b.stands
@@ -213,6 +223,21 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 		}
 	}
 	return b.stands
+}
+
+// count sums the trials up.
+func (k *standing) count(done []search.Result) {
+	for i := range done {
+		t, o := &done[i].Trial, &done[i].Outcome
+		if end := t.StartedAt.Add(time.Duration(o.WallSeconds * float64(time.Second))); end.After(k.active) {
+			k.active = end
+		}
+		if k.trained += o.TrainingSeconds; o.WallSeconds > 0 && !slices.Contains(k.devices, t.Device) {
+			k.devices = append(k.devices, t.Device)
+		}
+	}
+	k.confirmed, k.gains = search.Gains(done)
+	k.gains += k.confirmed
 }
 
 // sums are the tally of what is done.
@@ -232,12 +257,37 @@ func (b *Board) peaks() map[string]float64 {
 	return maps.Clone(b.tally.peaks)
 }
 
-// picture is what a status says of the study, apart from what runs.
-func (b *Board) picture(c *config.Config, judge search.Judge) Status {
+// flying is what runs at a moment.
+type flying struct {
+	trials  int
+	trained float64  // counted seconds
+	devices []string // each once
+}
+
+// flying looks at the seats. mu is held.
+func (s *Supervisor) flying() flying {
+	var f flying
+	for _, seat := range s.seats {
+		for i, r := range []*flight{seat.cur, seat.next} {
+			if r == nil {
+				continue
+			}
+			f.trials++
+			f.trained += r.step.Counted
+			if i == 0 || seat.cur == nil {
+				f.devices = append(f.devices, seat.device.Name)
+			}
+		}
+	}
+	return f
+}
+
+// picture is what a status says of the study, with what runs only in sums.
+func (b *Board) picture(c *config.Config, judge search.Judge, now flying) Status {
 	about, h, champion := b.study.About(), b.study.History(), b.study.Champion()
 	st := Status{
 		Study: StudyStatus{Tag: about.Tag, Workspace: about.Workspace, Strategy: c.Search.Strategy, StartedAt: about.StartedAt},
-		Next:  "the next proposal of " + c.Search.Strategy, State: "not running", Seats: []SeatStatus{},
+		Next:  "the next proposal of " + c.Search.Strategy, Seats: []SeatStatus{},
 	}
 	switch {
 	case b.study.Flag(journal.Ended):
@@ -259,10 +309,29 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 			st.Trials.Crash++
 		}
 	}
-	st.Rate = search.PerHour(h.Done)
 	st.Check = unanswered(h.Done)
 	known := b.standing(h.Done, judge)
 	st.Tried = known.tried
+	at := known.active
+	for _, t := range h.Pending {
+		if t.StartedAt.After(at) {
+			at = t.StartedAt
+		}
+	}
+	if !at.IsZero() {
+		st.Study.ActiveAt = &at
+	}
+	work := b.study.Worked()
+	st.Rate, st.Duty = work.PerHour(h.Done), work.Share(known.trained+now.trained)
+	facts := record.Facts{
+		Work: work, Share: st.Duty, Devices: slices.Clone(known.devices), Candidates: known.tried.Total, Runs: st.Trials.Total, Running: now.trials,
+		Failures: known.tried.Failures, Baseline: known.start, Champion: known.level, Gains: known.gains, Confirmed: known.confirmed, Claims: known.claim != nil,
+	}
+	for _, name := range now.devices {
+		if !slices.Contains(facts.Devices, name) {
+			facts.Devices = append(facts.Devices, name)
+		}
+	}
 	if champion != nil {
 		st.Claim, st.Study.Baseline = known.claim, known.start
 		if known.pruned.Condemned > 0 {
@@ -271,8 +340,10 @@ func (b *Board) picture(c *config.Config, judge search.Judge) Status {
 		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Runs: known.runs, Description: champion.Trial.Proposal.Description}
 		if known.claim != nil {
 			st.Champion.Claim = known.claim.Short()
+			facts.Claim = st.Champion.Claim
 		}
 	}
+	st.Card = facts.Card()
 	return st
 }
 
@@ -307,8 +378,8 @@ func Read(r *journal.Reader) (*Board, error) {
 
 // Now is the status of a study that nobody runs.
 func (b *Board) Now() Status {
-	now := b.picture(b.config, b.judge)
-	now.Next = "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
+	now := b.picture(b.config, b.judge, flying{})
+	now.State, now.Next = b.rests(), "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
 	switch {
 	case b.study.Flag(journal.Ended):
 		now.Next = "nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` go on"
@@ -316,6 +387,21 @@ func (b *Board) Now() Status {
 		now.Next = "nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` go on"
 	}
 	return now
+}
+
+// rests is the state of a study that nobody runs.
+func (b *Board) rests() string {
+	switch h := b.study.History(); {
+	case b.study.Flag(journal.Ended):
+		return "stopped"
+	case b.study.Flag(journal.Paused):
+		return "paused"
+	case len(h.Pending) > 0:
+		return "interrupted"
+	case len(h.Done) == 0:
+		return "not begun"
+	}
+	return "finished"
 }
 
 // History is what is known of it.
@@ -330,13 +416,15 @@ func (s *Supervisor) Status() any { return s.Now() }
 // Now is Status with its type.
 func (s *Supervisor) Now() Status {
 	c, judge := s.proposer.rules()
-	st := s.board.picture(c, judge)
+	s.mu.Lock()
+	flying := s.flying()
+	s.mu.Unlock()
+	st := s.board.picture(c, judge, flying)
 	st.Refusal = s.proposer.refused()
 	done := s.study.History().Done
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.State, st.Waiting = s.doing()
-	st.Duty = s.duty()
 	for _, seat := range s.seats {
 		st.Seats = append(st.Seats, seat.status(done))
 	}
@@ -404,17 +492,10 @@ func (s *seat) status(done []search.Result) SeatStatus {
 	return st
 }
 
-// duty is the share of the seats' time that was counted training; nil: none yet.
-// mu is held.
+// duty is the share of the seats' time that was counted training since the daemon
+// started; nil: none yet. mu is held.
 func (s *Supervisor) duty() *float64 {
-	trained := s.trained
-	for _, seat := range s.seats {
-		for _, f := range []*flight{seat.cur, seat.next} {
-			if f != nil {
-				trained += f.step.Counted
-			}
-		}
-	}
+	trained := s.trained + s.flying().trained
 	up := time.Since(s.started).Seconds() * float64(len(s.seats))
 	if !(up > 0 && trained > 0) {
 		return nil

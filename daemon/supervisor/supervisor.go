@@ -58,6 +58,7 @@ type Supervisor struct {
 	seats    []*seat
 	board    Board
 
+	turning sync.Mutex // held while trials begin to be wanted, or cease to be
 	mu      sync.Mutex
 	wake    chan struct{} // closed and replaced when somebody speaks to the loop
 	moved   chan struct{} // closed and replaced when a trial is decided
@@ -102,6 +103,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	s.proposer.learn()
 
+	defer s.rest()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ends := make(chan error)
@@ -211,6 +213,18 @@ func (s *Supervisor) concluded(r journal.Record) {
 	s.mu.Unlock()
 	s.o.Finished(s.study.Ending(r))
 	s.proposer.learn()
+}
+
+// rest notes that no trial is to run any more.
+func (s *Supervisor) rest() {
+	s.turning.Lock()
+	defer s.turning.Unlock()
+	if err := s.study.Rest(); err != nil {
+		s.o.Log.Warn("when trials ceased could not be recorded: the last one's end stands for it", "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active = time.Time{}
 }
 
 // Active returns since when trials are to run; zero while the study is paused

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/record"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
@@ -48,6 +49,7 @@ type moving struct {
 	Rate     float64                 `json:"rate_per_hour"`
 	Champion *supervisor.TrialStatus `json:"champion"`
 	GPUs     []gpuReading            `json:"gpus"`
+	Card     record.Card             `json:"card"`
 }
 
 // known is a figure, nil where 0 says that there is none yet.

@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 // serve gives the address of a page over an API.
 func serve(t testing.TB, api http.Handler) string {
 	t.Helper()
-	p, err := page.New(api)
+	p, err := page.New(api, page.Site{Metrics: true})
 	if err != nil {
 		t.Fatal(err)
 	}

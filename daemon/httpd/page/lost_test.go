@@ -13,7 +13,7 @@ import (
 func TestDaemonComesBack(t *testing.T) {
 	study := own(t, 9, false)
 	show(study, 8, 0)
-	p, err := page.New(study.API)
+	p, err := page.New(study.API, page.Site{Metrics: true})
 	if err != nil {
 		t.Fatal(err)
 	}

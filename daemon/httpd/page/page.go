@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,39 +40,59 @@ type file struct {
 	body       []byte
 }
 
-// Page serves / and /assets/.
-type Page struct {
-	api     http.Handler
-	files   map[string]file
+// Site is what a page has around it.
+type Site struct {
+	Metrics bool   // there is a /metrics beside it
+	List    string // address of the list of studies that it is in; empty: it is in none
+}
+
+// files are the assets.
+type files struct {
+	all     map[string]file
 	styles  []string
 	modules []string
 }
 
+// Page serves / and /assets/.
+type Page struct {
+	api  http.Handler
+	site Site
+	files
+}
+
 // New makes the page of a server whose API, with the paths under /api/v1, is
 // api. It fails only where the program was built wrongly.
-func New(api http.Handler) (*Page, error) {
-	p := &Page{api: api, files: map[string]file{}}
+func New(api http.Handler, site Site) (*Page, error) {
+	f, err := open()
+	return &Page{api: api, site: site, files: f}, err
+}
+
+func open() (files, error) {
+	p := files{all: map[string]file{}}
 	entries, err := fs.ReadDir(assets, "assets")
 	if err != nil {
-		return nil, fmt.Errorf("read the page's assets: %w", err)
+		return p, fmt.Errorf("read the page's assets: %w", err)
 	}
 	for _, e := range entries {
 		body, err := assets.ReadFile("assets/" + e.Name())
 		if err != nil {
-			return nil, fmt.Errorf("read the page's assets: %w", err)
+			return p, fmt.Errorf("read the page's assets: %w", err)
 		}
-		p.files[e.Name()] = file{kind: kind(e.Name()), etag: fmt.Sprintf(`"%x"`, sha256.Sum256(body))[:18] + `"`, body: body}
+		p.all[e.Name()] = file{kind: kind(e.Name()), etag: fmt.Sprintf(`"%x"`, sha256.Sum256(body))[:18] + `"`, body: body}
 		switch path.Ext(e.Name()) {
 		case ".css":
 			p.styles = append(p.styles, e.Name())
 		case ".js":
-			if e.Name() != "theme.js" && e.Name() != "main.js" {
+			if !slices.Contains(entrances, e.Name()) {
 				p.modules = append(p.modules, e.Name())
 			}
 		}
 	}
 	return p, nil
 }
+
+// entrances are the scripts that the markup names itself.
+var entrances = []string{"theme.js", "main.js", "list.js"}
 
 // kind does not ask the machine's tables, which may call a module plain text.
 func kind(name string) string {
@@ -88,35 +109,38 @@ func kind(name string) string {
 
 // ServeHTTP implements http.Handler.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.serve(w, r, markup, func() any {
+		v := p.view(r)
+		v.Styles, v.Modules, v.Site = p.styles, p.modules, p.site
+		return v
+	})
+}
+
+// serve answers / with a template, and /assets/.
+func (f *files) serve(w http.ResponseWriter, r *http.Request, markup *template.Template, view func() any) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if r.URL.Path == "/" {
-		p.index(w, r)
+		var b bytes.Buffer
+		if err := markup.Execute(&b, view()); err != nil {
+			http.Error(w, "write the page: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Cache-Control", "no-store")
+		w.Write(b.Bytes())
 		return
 	}
 	name, ok := strings.CutPrefix(r.URL.Path, "/assets/")
-	f, known := p.files[name]
+	asset, known := f.all[name]
 	if !ok || !known {
 		http.Error(w, "there is no "+strconv.Quote(r.URL.Path)+" here: the page is at /", http.StatusNotFound)
 		return
 	}
-	h.Set("Content-Type", f.kind)
-	h.Set("ETag", f.etag)
+	h.Set("Content-Type", asset.kind)
+	h.Set("ETag", asset.etag)
 	h.Set("Cache-Control", "no-cache") // asked for again each time, answered 304 while it is the same
-	http.ServeContent(w, r, "", started, bytes.NewReader(f.body))
-}
-
-func (p *Page) index(w http.ResponseWriter, r *http.Request) {
-	v := p.view(r)
-	v.Styles, v.Modules = p.styles, p.modules
-	var b bytes.Buffer
-	if err := markup.Execute(&b, v); err != nil {
-		http.Error(w, "write the page: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(b.Bytes())
+	http.ServeContent(w, r, "", started, bytes.NewReader(asset.body))
 }

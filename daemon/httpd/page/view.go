@@ -21,7 +21,9 @@ import (
 // view is what the page shows before, or without, JavaScript.
 type view struct {
 	Styles, Modules   []string
+	Site              Site
 	Title, Tag, Fault string
+	Card              string
 	State, StateNote  string
 	Best, BestNote    string
 	Gain, GainNote    string
@@ -42,11 +44,14 @@ type row struct {
 // status and candidates are what is read of the API's answers.
 type status struct {
 	Study struct {
-		Tag       string    `json:"tag"`
-		StartedAt time.Time `json:"started_at"`
-		Baseline  float64   `json:"baseline_val_bpb"`
+		Tag       string     `json:"tag"`
+		StartedAt time.Time  `json:"started_at"`
+		ActiveAt  *time.Time `json:"active_at"`
+		Baseline  float64    `json:"baseline_val_bpb"`
 	} `json:"study"`
-	State    string `json:"state"`
+	Card     record.Card `json:"card"`
+	State    string      `json:"state"`
+	Waiting  string      `json:"waiting"`
 	Champion *struct {
 		ID          int64   `json:"id"`
 		ValBPB      float64 `json:"val_bpb"`
@@ -99,13 +104,13 @@ const dash = "–"
 func (p *Page) view(r *http.Request) view {
 	v := view{Title: "autoresearchd", State: "Disconnected", Best: dash, Gain: dash, Tried: dash, Now: dash}
 	var s status
-	if err := p.ask(r.Context(), "/api/v1/status", &s); err != nil {
+	if err := ask(r.Context(), p.api, "/api/v1/status", &s); err != nil {
 		v.Fault = "The study could not be read: " + err.Error() + "."
 		return v
 	}
 	v.facts(&s)
 	var list candidates
-	if err := p.ask(r.Context(), fmt.Sprintf("/api/v1/candidates?order=desc&limit=%d", newest), &list); err != nil {
+	if err := ask(r.Context(), p.api, fmt.Sprintf("/api/v1/candidates?order=desc&limit=%d", newest), &list); err != nil {
 		v.Fault = "The candidates could not be read: " + err.Error() + "."
 		return v
 	}
@@ -124,7 +129,7 @@ func (p *Page) view(r *http.Request) view {
 
 func (v *view) facts(s *status) {
 	v.Tag = s.Study.Tag
-	v.Title = v.Tag
+	v.Title, v.Card = v.Tag, trainer.Inert(s.Card.Words)
 	v.State = capital(s.State)
 	if s.Rate > 0 {
 		v.StateNote = fmt.Sprintf("%.1f runs an hour", s.Rate)
@@ -147,9 +152,11 @@ func (v *view) facts(s *status) {
 	if strings.HasPrefix(s.Next, "nothing") {
 		v.NowNote = capital(s.Next)
 	}
-	if len(s.Seats) > 1 {
+	if len(s.Seats) == 0 {
+		v.Now = "Nothing runs"
+	} else if len(s.Seats) > 1 {
 		v.Now, v.NowNote = fmt.Sprintf("%d seats", len(s.Seats)), seatsByState(s)
-	} else if len(s.Seats) == 1 && s.Seats[0].Trial != nil {
+	} else if s.Seats[0].Trial != nil {
 		r := s.Seats[0].Trial
 		v.Running, v.Progress = true, r.Progress
 		v.Now = fmt.Sprintf("%s, %.0f %%", capital(r.Phase), 100*r.Progress)
@@ -189,9 +196,9 @@ func short(s string) string {
 	return string(r)
 }
 
-// ask decodes the API's answer to a path.
-func (p *Page) ask(ctx context.Context, path string, into any) error {
-	body, err := api.Get(ctx, p.api, path)
+// ask decodes an API's answer to a path.
+func ask(ctx context.Context, study http.Handler, path string, into any) error {
+	body, err := api.Get(ctx, study, path)
 	if err != nil {
 		return errors.New(trainer.Inert(err.Error()))
 	}

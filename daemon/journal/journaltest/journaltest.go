@@ -3,6 +3,7 @@
 package journaltest
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ type Options struct {
 	Trials    int    // finished ones
 	Hostile   bool   // descriptions, models' replies and logs hold markup, escapes, 10 kB, right-to-left marks
 	Running   bool   // one more trial is begun and has no outcome
-	Workspace string // the study's; empty: /nowhere
+	Tag       string // the study's; empty: jan5
+	Workspace string // empty: /nowhere
 	Bare      bool   // no folders under trials/: faster
 	Confirm   bool   // the judge is "confirm", which has trials run again, and luck is larger: slow beyond a few thousand
 }
@@ -80,8 +82,15 @@ func (s *study) fill() error {
 		workspace = "/nowhere"
 	}
 	err := s.j.SetStudy(journal.Study{
-		Tag: "jan5", Workspace: workspace, BaseCommit: s.commits[0], Seed: 42, StartedAt: Start, Budget: budget, PrepareHash: hash("prepare"),
+		Tag: cmp.Or(s.o.Tag, "jan5"), Workspace: workspace, BaseCommit: s.commits[0], Seed: 42, StartedAt: Start, Budget: budget, PrepareHash: hash("prepare"),
 	})
+	if err != nil {
+		return err
+	}
+	if s.o.Trials == 0 && !s.o.Running {
+		return nil
+	}
+	session, err := s.j.BeginSession(Start, 1)
 	if err != nil {
 		return err
 	}
@@ -91,7 +100,7 @@ func (s *study) fill() error {
 		}
 	}
 	if !s.o.Running {
-		return nil
+		return s.j.EndSession(session, s.now)
 	}
 	t, err := s.propose(int64(s.o.Trials) + 1)
 	if err != nil {

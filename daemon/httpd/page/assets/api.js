@@ -1,6 +1,6 @@
 // The daemon's read-only API and its events.
 
-const base = "/api/v1";
+const base = "api/v1"; // below the page, which may be one of several
 
 // get fetches JSON; its error is the daemon's own sentence.
 export async function get(path) {

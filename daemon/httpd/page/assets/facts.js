@@ -15,6 +15,7 @@ const dotted = (...parts) => parts.filter((p) => p).join(" \u00b7 ");
 export function mood(status, connected, fault) {
   if (fault || connected === false) return "ill";
   const state = status?.state ?? "";
+  if (status && !status.seats?.length) return "over"; // no daemon runs it
   if (/^(running|asking|preparing|starting)/.test(state)) return "well";
   if (status?.waiting) return "ill";
   return "waiting";
@@ -39,8 +40,7 @@ const words = (text) => h("span", {}, inert(text).split("`").map((part, i) => (i
 
 function begun(s) {
   const since = (Date.now() - new Date(s.study?.started_at)) / 1000;
-  const duty = Number.isFinite(s.duty) && s.duty > 0 ? `${percent(s.duty)} of the time training` : "";
-  return dotted(duty, since > 0 ? `begun ${duration(since)} ago` : "");
+  return since > 0 ? `begun ${duration(since)} ago` : "";
 }
 
 function best(s) {
@@ -107,7 +107,7 @@ function now(s) {
   const { trial: r, next: ready } = seats[0] ?? {};
   bar.hidden = !r;
   if (!r) {
-    put("now", s ? "Between trials" : "\u2013");
+    put("now", !s ? "\u2013" : seats.length ? "Between trials" : "Nothing runs");
     put("now-note", s?.next ? next(s.next) : "");
     put("now-what");
     return;

@@ -1,3 +1,4 @@
+import { startCard } from "./card.js";
 import { constants } from "./constants.js";
 import { byId, h } from "./dom.js";
 import { startFacts } from "./facts.js";
@@ -31,6 +32,7 @@ function overview() {
 }
 
 startTheme(byId("theme"));
+startCard();
 startFacts();
 start();
 route([

@@ -36,7 +36,7 @@ export function route(views) {
     shown = { path, view };
     holder.replaceChildren(view.root);
     at();
-    byId("facts").hidden = path !== "/";
+    byId("card").hidden = byId("facts").hidden = path !== "/";
     for (const a of document.querySelectorAll("nav a")) {
       if (a.getAttribute("href") === "#" + path) a.setAttribute("aria-current", "page");
       else a.removeAttribute("aria-current");
