@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
 	"autoresearchd/daemon/change"
@@ -143,7 +142,7 @@ func (g *globals) best(r *journal.Reader, about journal.Study, state string, cha
 	if err != nil {
 		return out, err
 	}
-	out.Diff = udiff.Unified("train.py (baseline)", fmt.Sprintf("train.py (candidate %d)", to.ID), string(before.Source), string(after.Source))
+	out.Diff = record.Diff("baseline", fmt.Sprintf("candidate %d", to.ID), before.Source, after.Source)
 	work, branch := lineage.Quote(about.Workspace), lineage.Quote("autoresearch/"+about.Tag)
 	out.Commands = []string{
 		g.line(state) + " best --apply DIR",

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
 	"autoresearchd/daemon/journal"
@@ -402,7 +401,7 @@ func (g *globals) diffCommand() *cobra.Command {
 				}
 				name = "start"
 			}
-			text := udiff.Unified("train.py ("+name+")", fmt.Sprintf("train.py (trial %d)", to.Trial.ID), string(from), string(to.Trial.Source))
+			text := record.Diff(name, fmt.Sprintf("trial %d", to.Trial.ID), from, to.Trial.Source)
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"from": name, "to": fmt.Sprintf("trial %d", to.Trial.ID), "diff": text})
 			}

@@ -23,12 +23,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aymanbagabas/go-udiff"
-
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/plot"
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
@@ -441,7 +440,7 @@ func (v *view) about(ctx context.Context, champion journal.Record, all []journal
 // compare makes a diff that is short enough for a page.
 func compare(id int64, name string, from, to []byte) *diff {
 	d := &diff{ID: id, From: name}
-	text := udiff.Unified("train.py ("+name+")", fmt.Sprintf("train.py (trial %d)", id), string(from), string(to))
+	text := record.Diff(name, fmt.Sprintf("trial %d", id), from, to)
 	if text == "" {
 		return d
 	}

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/aymanbagabas/go-udiff"
-
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/record"
 	"autoresearchd/search"
@@ -122,7 +120,7 @@ func (a *API) diff(ctx context.Context, rec journal.Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return udiff.Unified("train.py ("+name+")", fmt.Sprintf("train.py (trial %d)", rec.Trial.ID), string(from), string(rec.Trial.Source)), nil
+	return record.Diff(name, fmt.Sprintf("trial %d", rec.Trial.ID), from, rec.Trial.Source), nil
 }
 
 // relate adds what other trials have to do with it.
