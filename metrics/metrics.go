@@ -77,7 +77,7 @@ type Seat struct {
 	Name     string       // unique in the study
 	State    string       // one of Snapshot.SeatStates
 	Trial    *Running     // nil between trials
-	Next     search.Phase // of the trial that gets ready beside it; empty: none
+	Next     search.Phase // of the trial that is getting ready beside it; empty: none
 	PeakVRAM *float64     // bytes; of the running trial, else of the last one there
 }
 
@@ -284,7 +284,7 @@ var (
 	weight         = desc(name.Weight, "Chance of a strategy to be the next that the portfolio asks.", "strategy")
 	running        = desc(name.TrialRunning, "Whether a trial is running on the seat.", "seat")
 	seatState      = desc(name.SeatState, "Whether the seat is in this state.", "seat", "state")
-	phaseInfo      = desc(name.TrialPhase, "The phase of the running trial, and of one that gets ready beside it; always 1.", "seat", "phase")
+	phaseInfo      = desc(name.TrialPhase, "The phase of the running trial, and of one that is getting ready beside it; always 1.", "seat", "phase")
 	progress       = desc(name.TrialProgress, "Share of the running trial's budget that is spent.", "seat")
 	trainLoss      = desc(name.TrainLoss, "Training loss of the running trial as its script prints it.", "seat")
 	throughput     = desc(name.Throughput, "Training tokens a second of the running trial.", "seat")

@@ -96,7 +96,7 @@ as_user="runuser -u $user -- env -C $state HOME=$state"
 start="systemctl start autoresearchd"
 enabled=$(systemctl is-enabled autoresearchd 2>/dev/null || true)
 if [ -z "$booted" ]; then
-  start="$as_user $bindir/autoresearchd run --config $config   # systemd does not run here"
+  start="$as_user $bindir/autoresearchd run --config $config   # systemd is not running here"
 elif [ "$enabled" = disabled ]; then
   start="systemctl enable --now autoresearchd"
 elif [[ $enabled == masked* ]]; then

@@ -875,7 +875,7 @@ def main(arguments=None):
         print(f"prepare.py: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("prepare.py: interrupted; the same command goes on from here", file=sys.stderr)
+        print("prepare.py: interrupted; the same command continues from here", file=sys.stderr)
         return 130
     return 0
 

@@ -373,7 +373,7 @@ class LocalCorpus(unittest.TestCase):
             use_cache(cache)
             with mock.patch.object(prepare, "train_tokenizer", side_effect=KeyboardInterrupt):
                 status, _, err = run_prepare("--corpus", small_text())
-            self.assertEqual((status, err), (130, "prepare.py: interrupted; the same command goes on from here\n"))
+            self.assertEqual((status, err), (130, "prepare.py: interrupted; the same command continues from here\n"))
             self.assertEqual(run_prepare("--corpus", small_text())[0], 0)
             self.assertEqual(len(json.loads(Path(prepare.MANIFEST).read_text())["sha256"]), 4)
 

@@ -47,9 +47,9 @@ var sorted = map[string]func(a, b journal.Record) int{
 
 func (w *choice) flags(c *cobra.Command) {
 	keys := slices.Sorted(maps.Keys(sorted))
-	c.Flags().IntVarP(&w.most, "number", "n", 0, "only `N`: the last ones, or the first ones of --sort")
-	c.Flags().StringVar(&w.sort, "sort", "", "put them in order by `KEY`: "+strings.Join(keys, ", "))
-	c.Flags().BoolVar(&w.keep, "keep", false, "only those that were kept")
+	c.Flags().IntVarP(&w.most, "number", "n", 0, "show only `N`: the latest, or the first in --sort order")
+	c.Flags().StringVar(&w.sort, "sort", "", "sort by `KEY`: "+strings.Join(keys, ", "))
+	c.Flags().BoolVar(&w.keep, "keep", false, "show only those that were kept")
 	completes(c, "sort", keys...)
 }
 

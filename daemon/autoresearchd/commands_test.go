@@ -290,8 +290,8 @@ func TestImport(t *testing.T) {
 
 	elsewhere := newStudy(t)
 	for want, command := range map[string][]string{
-		"set study.workspace to it": {"import", s.path("workspace")},
-		"read what was tried: ":     {"import", elsewhere.path("workspace")},
+		"set study.workspace to that folder": {"import", s.path("workspace")},
+		"read what was tried: ":              {"import", elsewhere.path("workspace")},
 	} {
 		if _, fault, code := elsewhere.cli(command...); code == 0 || !strings.Contains(fault, want) {
 			t.Errorf("%q: %d %s", command, code, fault)

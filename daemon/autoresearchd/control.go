@@ -26,10 +26,10 @@ import (
 // verb is one of the commands that change what a running daemon does.
 func (g *globals) verb(name string) *cobra.Command {
 	about := map[string][2]string{
-		"pause":  {"hold the study after the running trials", "paused: what runs is finished first"},
-		"resume": {"let a paused or stopped study go on", "the study goes on"},
-		"cancel": {"end a running trial, named by its number or its device where there are several; it is recorded as interrupted", "the trial is being ended"},
-		"stop":   {"stop the study after the running trials", "the study stops after the running trials"},
+		"pause":  {"pause the study after the running trials", "paused: running trials finish first"},
+		"resume": {"resume a paused or stopped study", "the study continues"},
+		"cancel": {"end a running trial, by number or device where there are several, and record it as interrupted", "ending the trial"},
+		"stop":   {"stop the study after the running trials", "stopping after the running trials"},
 	}[name]
 	then := map[string]string{"pause": "resume", "resume": "status", "cancel": "status", "stop": "resume"}[name]
 	use, args := name, cobra.NoArgs
@@ -79,10 +79,10 @@ func (g *globals) offline(name, state string, dialErr error, cmd *cobra.Command)
 	w := cmd.OutOrStdout()
 	if name == "stop" {
 		if !ended {
-			fmt.Fprintf(w, "nothing runs on %s, so there is nothing to stop\n", state)
+			fmt.Fprintf(w, "no daemon is running on %s, so there is nothing to stop\n", state)
 			return nil
 		}
-		fmt.Fprintf(w, "nothing runs on %s, and the study was stopped before\n", state)
+		fmt.Fprintf(w, "no daemon is running on %s, and the study is stopped already\n", state)
 		g.next(w, "resume")
 		return nil
 	}
@@ -95,21 +95,21 @@ func (g *globals) offline(name, state string, dialErr error, cmd *cobra.Command)
 		if err := j.SetFlag(journal.Paused, true); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "nothing runs on %s; the next start begins no trial until `autoresearchd resume`\n", state)
+		fmt.Fprintf(w, "no daemon is running on %s; the next one starts no trial until `autoresearchd resume`\n", state)
 		g.next(w, "resume")
 		return nil
 	}
 	if err := errors.Join(j.SetFlag(journal.Paused, false), j.SetFlag(journal.Ended, false)); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "nothing runs on %s; the next start goes on with the study\n", state)
+	fmt.Fprintf(w, "no daemon is running on %s; the next one continues the study\n", state)
 	g.next(w, "run")
 	return nil
 }
 
 // reloadCommand is the unit's ExecReload.
 func (g *globals) reloadCommand() *cobra.Command {
-	return &cobra.Command{Use: "reload", Short: "reload the running daemon's configuration and print what came of it", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "reload", Short: "have the running daemon reload its configuration, and print the result", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			state, err := g.stateDir()
 			if err != nil {
@@ -136,7 +136,7 @@ func (g *globals) reloadCommand() *cobra.Command {
 }
 
 func (g *globals) checkCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "check", Short: "validate the configuration and list what is searched in train.py, and what is not", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "check", Short: "validate the configuration and list which constants of train.py are searched", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := g.load(nil)
 			if err != nil {

@@ -107,16 +107,16 @@ func examineSeats(c *config.Config, gpus gpu.GPUs, ok func(string, string, ...an
 			}
 			ok("seats", "%s%s runs one trial at a time, on %s", d.Name, what, cores)
 		case u.Lost:
-			fault("seats", u, "its seat waits until the driver has it again; leave it out of trial.devices to go on without")
+			fault("seats", u, "its seat waits until the driver reports it again; leave it out of trial.devices to continue without it")
 		default:
-			note("seats", u.Why, "its seat waits for that to end; trial.foreign says how much of it is no hindrance")
+			note("seats", u.Why, "its seat waits until they are done; trial.foreign sets how much is tolerated")
 		}
 	}
 	if left := len(m.Cores) - len(ds)*len(ds[0].Cores); device.IsCPU(ds[0].Name) && left > 0 {
-		note("seats", fmt.Sprintf("%d of %d cores are left over: seats have equally many, so that their scores compare", left, len(m.Cores)), "")
+		note("seats", fmt.Sprintf("%d of %d cores are left over: every seat gets the same number, so that scores compare", left, len(m.Cores)), "")
 	}
 	if busy := load(); !running && device.IsCPU(ds[0].Name) && busy > 0.25*float64(len(m.Cores)) {
-		note("seats", fmt.Sprintf("other programs keep %.1f of %d cores busy", busy, len(m.Cores)), "what runs beside a trial changes what it reaches in its budget")
+		note("seats", fmt.Sprintf("other programs keep %.1f of %d cores busy", busy, len(m.Cores)), "what runs beside a trial changes how far it gets in its budget")
 	}
 	return len(ds)
 }

@@ -33,7 +33,7 @@ type finding struct {
 }
 
 func (g *globals) doctorCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "doctor", Short: "examine this machine part by part, with a remedy for each fault", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "doctor", Short: "check this machine part by part, and say how to fix what is wrong", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if ctx == nil {
@@ -95,7 +95,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 
 	gpus := gpu.Open(ctx)
 	if gpus.Reason() != "" {
-		note("nvml", gpus.Reason(), "on a machine without an NVIDIA GPU this is as it should be")
+		note("nvml", gpus.Reason(), "this is expected on a machine without an NVIDIA GPU")
 	} else {
 		for _, d := range gpus.Devices() {
 			ok("nvml", "GPU %d is %s with %.0f GiB, driver %s", d.Index, d.Name, float64(d.MemoryTotal)/(1<<30), gpus.Driver())
@@ -143,12 +143,12 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 		cg.Close()
 	}
 	if how := trainer.Calm(); how == "" {
-		note("standby", "the trainer that gets ready beside a trial cannot be kept out of its way: on a CPU it starts only while the trial before evaluates", "LimitNICE=+0 in the unit, or kernel.sched_autogroup_enabled=1 outside of control groups for the processor")
+		note("standby", "the next trial's process cannot be kept from slowing the running one: on a CPU it starts only once that one evaluates", "LimitNICE=+0 in the unit, or kernel.sched_autogroup_enabled=1 outside of control groups for the processor")
 	} else {
-		ok("standby", "the trainer that gets ready beside a trial is kept out of its way by %s", how)
+		ok("standby", "the next trial's process is kept from slowing the running one by %s", how)
 	}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		note("systemd", "systemd does not run here", "`autoresearchd run` works in the foreground all the same")
+		note("systemd", "systemd is not running here", "`autoresearchd run` still works in the foreground")
 	} else {
 		ok("systemd", "is running")
 		examineUnit(ctx, c, repo, ok, fault)
@@ -203,7 +203,7 @@ func examineTorch(ctx context.Context, c *config.Config, gpu bool, ok func(strin
 	out, err := exec.CommandContext(ctx, c.Python(), "-c", "import torch; print(torch.__version__); print(torch.cuda.is_available()); print(torch.version.cuda)").CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if err != nil || len(lines) < 3 {
-		fault("torch", fmt.Errorf("import torch fails: %s", trainer.Inert(lines[len(lines)-1])), "make the workspace's venv again with `autoresearchd init`")
+		fault("torch", fmt.Errorf("import torch fails: %s", trainer.Inert(lines[len(lines)-1])), "recreate the workspace's venv with `autoresearchd init`")
 		return
 	}
 	lines = lines[len(lines)-3:]
@@ -239,7 +239,7 @@ func examineUnit(ctx context.Context, c *config.Config, repo *lineage.Repo, ok f
 			fault("unit", fmt.Errorf("%s may not write %s: %s", name, folder, setting), fmt.Sprintf("`systemctl edit autoresearchd` and the lines [Service] and ReadWritePaths=%s", folder))
 		} else if why := u.shutsOut(there); why != "" && there == folder {
 			sound = false
-			fault("unit", fmt.Errorf("%s may not write %s: %s", name, folder, why), fmt.Sprintf("give it away with `sudo chown -R %s %s`, or move the workspace under the state directory", u["User"], lineage.Quote(folder)))
+			fault("unit", fmt.Errorf("%s may not write %s: %s", name, folder, why), fmt.Sprintf("hand it over with `sudo chown -R %s %s`, or move the workspace under the state directory", u["User"], lineage.Quote(folder)))
 		}
 	}
 	if sound {
@@ -267,7 +267,7 @@ func examineStudy(ctx context.Context, c *config.Config, repo *lineage.Repo, ok 
 		note("imports", words, "")
 	}
 	if len(notes) == 0 {
-		ok("imports", "trials get what stands beside train.py")
+		ok("imports", "trials get the files beside train.py")
 	}
 }
 
@@ -275,7 +275,7 @@ func examineState(c *config.Config, repo *lineage.Repo, ok func(string, string, 
 	dir := writable.Existing(c.Study.State)
 	if dir != c.Study.State {
 		if err := writable.Dir(dir); err != nil {
-			fault("state", fmt.Errorf("%s is not there, and this user cannot make it in %s", c.Study.State, dir), fmt.Sprintf("make it for this user with `sudo install -d -o \"$USER\" %s`, or set study.state", lineage.Quote(c.Study.State)))
+			fault("state", fmt.Errorf("%s is not there, and this user cannot create it in %s", c.Study.State, dir), fmt.Sprintf("create it for this user with `sudo install -d -o \"$USER\" %s`, or set study.state", lineage.Quote(c.Study.State)))
 			return
 		}
 		if err := room(c, repo); err != nil {
@@ -296,7 +296,7 @@ func examineState(c *config.Config, repo *lineage.Repo, ok func(string, string, 
 		return
 	}
 	if quota := int64(c.Trial.Quota); quota > available {
-		note("state", fmt.Sprintf("%.1f GiB are free under %s, and a trial may write %.1f GiB (trial.quota)", gib(available), dir, gib(quota)), "make room, or lower trial.quota, if trials write checkpoints")
+		note("state", fmt.Sprintf("%.1f GiB are free under %s, and a trial may write %.1f GiB (trial.quota)", gib(available), dir, gib(quota)), "free some space, or lower trial.quota if trials write checkpoints")
 	}
 	r, err := journal.OpenReader(c.Study.State)
 	if err != nil {

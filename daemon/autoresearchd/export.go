@@ -148,8 +148,8 @@ func (g *globals) sourceAt(ctx context.Context, study journal.Study, commit stri
 func (g *globals) exportCommand() *cobra.Command {
 	var out, format string
 	formats := []string{"csv", "jsonl", "mlflow", "tensorboard"}
-	c := &cobra.Command{Use: "export", Short: "export the record as CSV, JSON Lines, MLflow or TensorBoard", Args: cobra.NoArgs,
-		Long: `Export the record for other tools:
+	c := &cobra.Command{Use: "export", Short: "export every run as CSV, JSON Lines, MLflow or TensorBoard", Args: cobra.NoArgs,
+		Long: `Export every run for other tools:
 
   csv          a row for each run, with its candidate's verdict and mean, and
                every constant in a column of its own

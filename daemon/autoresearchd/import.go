@@ -39,7 +39,7 @@ func (g *globals) importCommand() *cobra.Command {
 				return err
 			}
 			if own, err := filepath.EvalSymlinks(c.Study.Workspace); err != nil || own != dir {
-				return usageError{fmt.Errorf("study.workspace is %s, and the study to take over lies in %s: set study.workspace to it, since the loop goes on there", c.Study.Workspace, dir)}
+				return usageError{fmt.Errorf("study.workspace is %s, but the study to import is in %s: set study.workspace to that folder, where the study will continue", c.Study.Workspace, dir)}
 			}
 			path, err := recordIn(dir, file)
 			if err != nil {
@@ -101,9 +101,9 @@ func (g *globals) importCommand() *cobra.Command {
 			g.next(out, "run")
 			return nil
 		}}
-	c.Flags().StringVar(&tag, "tag", "", "tag of the study, whose branch is autoresearch/`T` (default study.tag, else the only such branch, else the one checked out)")
-	c.Flags().StringVar(&file, "results", "", "the record to import, `FILE` (default DIR/results.tsv, else DIR/results.csv)")
-	c.Flags().StringVar(&score, "score", "", "`COLUMN` that holds val_bpb (default the one of that name)")
+	c.Flags().StringVar(&tag, "tag", "", "the study's tag; its branch is autoresearch/`T` (default study.tag, else the only such branch, else the one checked out)")
+	c.Flags().StringVar(&file, "results", "", "import the record in `FILE` (default DIR/results.tsv, else DIR/results.csv)")
+	c.Flags().StringVar(&score, "score", "", "`COLUMN` that holds val_bpb (default: the one of that name)")
 	return c
 }
 

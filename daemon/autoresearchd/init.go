@@ -20,7 +20,7 @@ import (
 func (g *globals) initCommand() *cobra.Command {
 	var o workspace.Options
 	c := &cobra.Command{
-		Use: "init DIR", Short: "set up DIR: configuration, git workspace with the starter, venv, and data with --corpus", Args: cobra.ExactArgs(1),
+		Use: "init DIR", Short: "create DIR: a configuration, a workspace with its venv and, with --corpus, data", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -53,7 +53,7 @@ func (g *globals) initCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&o.Profile, "profile", "", "constants for `cpu` or hopper (default hopper if there is an NVIDIA GPU)")
-	c.Flags().StringVar(&o.Corpus, "corpus", "", "prepare data too: hub, python, or a folder of text")
+	c.Flags().StringVar(&o.Corpus, "corpus", "", "also prepare data: `hub`, python, or a folder of text")
 	return c
 }
 

@@ -27,7 +27,7 @@ func compiledIn(c *config.Config) []string {
 func examineLimits(c *config.Config, seats int, ok func(string, string, ...any), note func(string, string, string)) {
 	switch most, _ := trainer.HostMemory(); {
 	case c.Trial.Memory > 0 && most > 0 && int64(c.Trial.Memory)*int64(seats) > most:
-		note("memory", fmt.Sprintf("%d trials may take %.1f GiB each of this machine's memory, which has %.1f GiB for them", seats, gib(int64(c.Trial.Memory)), gib(most)), "lower trial.memory, if they take as much")
+		note("memory", fmt.Sprintf("%d trials may take %.1f GiB each of this machine's memory, which has %.1f GiB for them", seats, gib(int64(c.Trial.Memory)), gib(most)), "lower trial.memory if trials really take that much")
 	case c.Trial.Memory > 0:
 		ok("memory", "a trial may take %.1f GiB of this machine's memory", gib(int64(c.Trial.Memory)))
 	case c.Trial.Memory == 0:
@@ -38,7 +38,7 @@ func examineLimits(c *config.Config, seats int, ok func(string, string, ...any),
 	for _, dir := range compiledIn(c) {
 		switch entries, size, err := compiled.Kept(dir); {
 		case err != nil:
-			note("compiled code", fmt.Sprintf("%s cannot be used: %v", dir, err), "the next start empties it, and trials compile anew")
+			note("compiled code", fmt.Sprintf("%s cannot be used: %v", dir, err), "the next start empties it, and trials recompile")
 		case entries > 0:
 			ok("compiled code", "%d files with %.1f MiB in %s, at most %d GiB of them are kept", entries, float64(size)/(1<<20), dir, compiled.Limit>>30)
 		}

@@ -19,7 +19,7 @@ import (
 func (g *globals) logCommand() *cobra.Command {
 	var follow bool
 	tail := -1
-	c := &cobra.Command{Use: "log ID", Short: "what a trial printed", Args: cobra.ExactArgs(1), ValidArgsFunction: g.trialIDs,
+	c := &cobra.Command{Use: "log ID", Short: "show what a trial printed", Args: cobra.ExactArgs(1), ValidArgsFunction: g.trialIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("tail") && tail < 0 {
 				return usageError{fmt.Errorf("--tail %d: give a positive number", tail)}
@@ -79,9 +79,9 @@ func (g *globals) logCommand() *cobra.Command {
 				time.Sleep(300 * time.Millisecond)
 			}
 		}}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the trial ends")
-	c.Flags().IntVar(&tail, "tail", -1, "only the last `N` lines")
-	c.Flags().Lookup("tail").DefValue = ""
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "keep printing until the trial ends")
+	c.Flags().IntVar(&tail, "tail", -1, "show only the last `N` lines")
+	c.Flags().Lookup("tail").DefValue = "0" // none is shown
 	return g.reads(c)
 }
 

@@ -115,6 +115,17 @@ func newRoot() *cobra.Command {
 	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(), g.bestCommand(), g.finalizeCommand(), g.ablateCommand(),
 		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"), g.reloadCommand(),
 		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand(), g.serveCommand(), g.mcpCommand(), g.verifyCommand(), g.backupCommand(), g.restoreCommand(), g.versionCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultVersionFlag()
+	root.Flags().Lookup("version").Usage = "print the version"
+	for _, c := range append(root.Commands(), root) {
+		c.InitDefaultHelpFlag()
+		c.Flags().Lookup("help").Usage = "show this help"
+		if short := map[string]string{"help": "show the help of a command", "completion": "print a script that completes commands in your shell"}[c.Name()]; short != "" {
+			c.Short = short
+		}
+	}
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, given []string) error {

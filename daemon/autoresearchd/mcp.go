@@ -16,12 +16,12 @@ import (
 
 func (g *globals) mcpCommand() *cobra.Command {
 	var control bool
-	c := &cobra.Command{Use: "mcp", Short: "the record for coding agents, as an MCP server on standard input and output", Args: cobra.NoArgs,
-		Long: `The study as a server of the Model Context Protocol on standard input and
-output, for coding agents: its status, trials, diffs, logs, constants and
-suggestions. It reads beside a running daemon and without one, and changes
-nothing unless --control is given, which adds pause, resume, suggest and
-drop_suggestion. An agent's own configuration names the command, such as
+	c := &cobra.Command{Use: "mcp", Short: "serve the record to coding agents: an MCP server on standard input and output", Args: cobra.NoArgs,
+		Long: `Serve the study to coding agents over the Model Context Protocol, on standard
+input and output: its status, trials, diffs, logs, constants and suggestions.
+It works with or without a running daemon, and changes nothing unless you give
+--control, which adds pause, resume, suggest and drop_suggestion. Have your
+agent start it with a command such as
 
   autoresearchd --state /var/lib/autoresearch mcp`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +53,7 @@ drop_suggestion. An agent's own configuration names the command, such as
 			}
 			return nil
 		}}
-	c.Flags().BoolVar(&control, "control", false, "offer the tools that change the study, too")
+	c.Flags().BoolVar(&control, "control", false, "also offer the tools that change the study")
 	return c
 }
 

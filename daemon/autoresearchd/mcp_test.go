@@ -115,7 +115,7 @@ func TestMCP(t *testing.T) {
 	}
 	for i, want := range []string{
 		"queued: MATRIX_LR 0.04 -> 5, DEPTH 4 -> 6\nwarning: MATRIX_LR = 5.0 is outside", "queued: DEPTH 4 -> 5", `{"id":2,"text":"DEPTH 4 -\u003e 5","values":{"DEPTH":5}}`, "dropped: DEPTH 4 -> 5",
-		"needs a language model", "give either text or set", "paused", "the study goes on", `"phase":"train"`,
+		"needs a language model", "give either text or set", "paused", "the study continues", `"phase":"train"`,
 	} {
 		if a := c.Answers[i]; !strings.Contains(a.Text, want) || a.Error != (i == 4 || i == 5) {
 			t.Errorf("answer %d lacks %q: %+v", i, want, a)

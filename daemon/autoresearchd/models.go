@@ -27,14 +27,14 @@ func models(key *modelserver.Key, ledger openai.Ledger, meter openai.Observer, l
 func examineModels(ctx context.Context, c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
 	const part = "model server"
 	if !c.LLM.Enabled {
-		note(part, "llm.enabled is false", "the search works without; a model's proposals make it better")
+		note(part, "llm.enabled is false", "the search works without models; their proposals make it better")
 		return
 	}
 	if open := modelserver.Open(c.LLM); open != "" {
 		note(part, open, "chmod 600 "+c.LLM.KeyFile)
 	}
 	if c.LLM.KeyCredential != "" && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
-		note(part, "the key is the unit's credential "+c.LLM.KeyCredential+", which systemd gives to the daemon alone: the server is not asked from here", "`systemctl status autoresearchd` and the log say how requests fare")
+		note(part, "the key is the unit's credential "+c.LLM.KeyCredential+", which systemd gives to the daemon alone: the server is not asked from here", "`systemctl status autoresearchd` and the log show how requests are going")
 		return
 	}
 	client, err := modelserver.New(c.LLM, modelserver.Options{})

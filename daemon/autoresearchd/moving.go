@@ -183,7 +183,7 @@ func (v *view) trial(t *terminal.Terminal, width int, seat supervisor.SeatStatus
 		out = append(out, append(label("  loss"), terminal.Span{Text: t.Spark(curve), Style: terminal.Blue}, terminal.Span{Text: fmt.Sprintf(" %.3f", r.Loss)}))
 	}
 	if n := seat.Next; n != nil {
-		out = append(out, append(label("  next"), terminal.Text("trial %d gets ready beside it (%s): %s%s", n.ID, n.Phase, runWords(n), foreign(n.Description))...))
+		out = append(out, append(label("  next"), terminal.Text("trial %d is getting ready beside it (%s): %s%s", n.ID, n.Phase, runWords(n), foreign(n.Description))...))
 	}
 	return out
 }

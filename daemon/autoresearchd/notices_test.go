@@ -91,7 +91,7 @@ func TestNotices(t *testing.T) {
 	s.training(4)
 	s.configure(table("slack"))
 	must(t, d.Process.Signal(syscall.SIGHUP))
-	d.until("the configuration was read again")
+	d.until("the configuration was reloaded")
 	must(t, d.Process.Signal(syscall.SIGTERM))
 	s.open()
 	if code := d.end(); code != 0 {

@@ -182,7 +182,7 @@ func understand(line string, id int64) (m simulate.Measured, meant bool, f *faul
 	raw := string(keys["value"])
 	switch {
 	case raw != "" && raw != "null" && status != "" && status != search.Completed:
-		return m, true, wrong("it has a value and the status %q: give one of them", status)
+		return m, true, wrong("it has both a value and the status %q: give one", status)
 	case raw == `"NaN"` || raw == `"Infinity"` || raw == `"-Infinity"`:
 		return simulate.Measured{Status: search.Diverged, Detail: "its value is " + strings.Trim(raw, `"`)}, true, nil
 	case raw != "" && raw != "null":

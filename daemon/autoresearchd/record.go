@@ -63,7 +63,7 @@ func find(r *journal.Reader, id string) (journal.Record, error) {
 	for i := range all {
 		if len(id) >= 4 && strings.HasPrefix(all[i].Commit, id) && (found == nil || all[i].Commit != found.Commit) {
 			if found != nil {
-				return journal.Record{}, fmt.Errorf("%q fits more than one commit: give more of it", id)
+				return journal.Record{}, fmt.Errorf("%q matches more than one commit: give more characters", id)
 			}
 			found = &all[i]
 		}
@@ -76,10 +76,10 @@ func find(r *journal.Reader, id string) (journal.Record, error) {
 
 func (g *globals) statusCommand() *cobra.Command {
 	var watch bool
-	c := &cobra.Command{Use: "status", Short: "champion, running trial, rate, what comes next", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "status", Short: "show the champion, the running trial, the rate and what comes next", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch && g.json {
-				return usageError{errors.New("--watch is for people: use it without --json, or ask again and again")}
+				return usageError{errors.New("--watch is for people: use it without --json, or poll")}
 			}
 			state, err := g.stateDir()
 			if err != nil {
@@ -100,7 +100,7 @@ func (g *globals) statusCommand() *cobra.Command {
 			printStatus(cmd.OutOrStdout(), now)
 			return nil
 		}}
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on showing it until interrupted")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "keep showing it until interrupted")
 	return g.reads(c)
 }
 
@@ -139,7 +139,7 @@ func printStatus(w io.Writer, now supervisor.Status) {
 			line(name, "trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
 		}
 		if r := s.Next; r != nil {
-			line("", "trial %d gets ready beside it, %s: %s", r.ID, r.Phase, foreign(r.Description))
+			line("", "trial %d is getting ready beside it, %s: %s", r.ID, r.Phase, foreign(r.Description))
 		}
 	}
 	line("tried", "%s; %.1f runs an hour", tried(now), now.Rate)
@@ -149,7 +149,7 @@ func printStatus(w io.Writer, now supervisor.Status) {
 func (g *globals) trialsCommand() *cobra.Command {
 	var which choice
 	runs := false
-	c := &cobra.Command{Use: "trials", Short: "the table of what was tried", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "trials", Short: "list the candidates that were tried", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, _, err := g.reader()
 			if err != nil {
@@ -204,7 +204,7 @@ func (g *globals) trialsCommand() *cobra.Command {
 			return w.Flush()
 		}}
 	which.flags(c)
-	c.Flags().BoolVar(&runs, "runs", false, "a row a run, not a row a candidate")
+	c.Flags().BoolVar(&runs, "runs", false, "one row per run instead of one per candidate")
 	return g.reads(c)
 }
 
@@ -269,7 +269,7 @@ func trialTable(all []journal.Record, width int) []terminal.Line {
 }
 
 func (g *globals) showCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "show ID", ValidArgsFunction: g.trialIDs, Short: "one trial: what was proposed, what happened, what was concluded", Args: cobra.ExactArgs(1),
+	return g.reads(&cobra.Command{Use: "show ID", ValidArgsFunction: g.trialIDs, Short: "show a trial and its candidate: the proposal, what happened, the verdict", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, state, err := g.reader()
 			if err != nil {
@@ -361,7 +361,7 @@ func (g *globals) showCommand() *cobra.Command {
 }
 
 func (g *globals) diffCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "diff ID [ID]", ValidArgsFunction: g.trialIDs, Short: "what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
+	return g.reads(&cobra.Command{Use: "diff ID [ID]", ValidArgsFunction: g.trialIDs, Short: "show what a trial changed in train.py, against its parent or another trial", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := g.reader()
 			if err != nil {

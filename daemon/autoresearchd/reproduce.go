@@ -22,7 +22,7 @@ import (
 )
 
 func (g *globals) reproduceCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "reproduce ID", ValidArgsFunction: g.trialIDs, Short: "rerun a trial from its record and compare", Args: cobra.ExactArgs(1),
+	return g.reads(&cobra.Command{Use: "reproduce ID", ValidArgsFunction: g.trialIDs, Short: "run a trial again from its record and compare", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := g.load(nil)
 			if err != nil {
@@ -108,7 +108,7 @@ func (g *globals) reproduceCommand() *cobra.Command {
 			fmt.Fprintf(w, "steps     %-14d %d\n", first.Steps, again.Steps)
 			if again.Status != first.Status {
 				fmt.Fprintln(w, again.Detail)
-				return fmt.Errorf("trial %d ended otherwise this time", rec.Trial.ID)
+				return fmt.Errorf("trial %d ended differently this time", rec.Trial.ID)
 			}
 			if first.Status == search.Completed {
 				fmt.Fprintf(w, "difference %+.6f\n", again.ValBPB-first.ValBPB)
@@ -147,7 +147,7 @@ func slower(budget search.Budget, then, now search.Outcome) string {
 	if !ok || share >= muchSlower {
 		return ""
 	}
-	note := fmt.Sprintf("note: the machine was much slower than then: it trained at %.2f of the speed", share)
+	note := fmt.Sprintf("note: the machine was much slower this time: it trained at %.2f of the speed", share)
 	if budget.Steps > 0 {
 		return note + ", over the same number of steps, so the scores can be compared"
 	}

@@ -22,11 +22,11 @@ func TestSlower(t *testing.T) {
 		{timed, ran(900, 9e6, 300), ran(1800, 18e6, 300), ""},
 		{timed, ran(900, 9e6, 300), ran(0, 0, 0), ""},
 		{timed, ran(900, 9e6, 300), ran(540, 5.4e6, 300),
-			"note: the machine was much slower than then: it trained at 0.60 of the speed, so the same 300 seconds bought 540 steps instead of 900, and a worse score says little"},
+			"note: the machine was much slower this time: it trained at 0.60 of the speed, so the same 300 seconds bought 540 steps instead of 900, and a worse score says little"},
 		{timed, ran(900, 0, 300), ran(450, 5e6, 300), // imported, say
-			"note: the machine was much slower than then: it trained at 0.50 of the speed, so the same 300 seconds bought 450 steps instead of 900, and a worse score says little"},
+			"note: the machine was much slower this time: it trained at 0.50 of the speed, so the same 300 seconds bought 450 steps instead of 900, and a worse score says little"},
 		{counted, ran(100, 1e6, 10), ran(100, 1e6, 40),
-			"note: the machine was much slower than then: it trained at 0.25 of the speed, over the same number of steps, so the scores can be compared"},
+			"note: the machine was much slower this time: it trained at 0.25 of the speed, over the same number of steps, so the scores can be compared"},
 	} {
 		if got := slower(c.budget, c.then, c.now); got != c.want {
 			t.Errorf("%+v after %+v: %q, want %q", c.now, c.then, got, c.want)

@@ -46,7 +46,7 @@ func (g *globals) runCommand() *cobra.Command {
 	var set []string
 	var relocate bool
 	c := &cobra.Command{
-		Use: "run", Short: "run the study in the foreground; what the systemd unit starts", Args: cobra.NoArgs,
+		Use: "run", Short: "run the study in the foreground, as the systemd unit does", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tag != "" {
 				set = append(set, fmt.Sprintf("study.tag=%q", tag))
@@ -70,8 +70,8 @@ func (g *globals) runCommand() *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&trials, "trials", 0, "stop after `N` more trials")
-	c.Flags().StringVar(&tag, "tag", "", "the study's tag: branch autoresearch/`T`")
-	c.Flags().BoolVar(&relocate, "relocate", false, "go on with the study in the workspace of the configuration, though its history does not prove that it is the study's")
+	c.Flags().StringVar(&tag, "tag", "", "the study's tag; its branch is autoresearch/`T`")
+	c.Flags().BoolVar(&relocate, "relocate", false, "continue the study in the configured workspace, even though its history does not prove that it is the same one")
 	c.Flags().StringArrayVar(&set, "set", nil, "override a configuration key for this run: `KEY=VALUE`")
 	return c
 }
@@ -105,7 +105,7 @@ func (d *service) ended(err error) error {
 	var usage usageError
 	var refusal study.Refusal
 	if errors.As(err, &faults) || errors.As(err, &usage) || errors.As(err, &refusal) || errors.Is(err, lineage.ErrMoved) || errors.Is(err, writable.ErrDenied) {
-		d.notifier.Status("refused to start, and is not started again until this is mended: %v", err)
+		d.notifier.Status("refused to start, and will not be restarted until this is fixed: %v", err)
 		return refusedService{err}
 	}
 	d.notifier.Status("ended: %v", err)
@@ -123,7 +123,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	setLevel(&d.level, c.Log.Level, screen)
 	key := modelserver.ReadKey(c.LLM)
 	if _, err := key.Get(); err != nil && c.LLM.Enabled {
-		log.Error("models cannot be asked: mend this and reload", "err", err)
+		log.Error("models cannot be asked: fix this and reload", "err", err)
 	}
 
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
@@ -314,7 +314,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	cancel()
 	switch {
 	case errors.Is(err, trainer.ErrRestart):
-		log.Warn("this process ends itself, since a trial in it could not be ended alone; it comes back and goes on")
+		log.Warn("this process restarts, since a trial inside it could not be ended on its own; the study continues after that")
 		return exitError(trainer.RestartStatus)
 	case errors.Is(err, supervisor.ErrEnded):
 		log.Info(stopped)
@@ -325,7 +325,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 }
 
 // willHold is what a reload says when it was good.
-const willHold = "the configuration was read again; it holds from the next trial on"
+const willHold = "the configuration was reloaded; it takes effect with the next trial"
 
 // controller is what the control socket commands.
 type controller struct {

@@ -64,11 +64,13 @@ type madeTask struct {
 func (g *globals) simulateCommand() *cobra.Command {
 	s := &simulation{}
 	c := &cobra.Command{
-		Use: "simulate", Short: "play whole studies without a GPU, on built-in tasks, recorded tables or a program", Args: cobra.NoArgs,
+		Use: "simulate", Short: "play whole studies without a GPU: on built-in tasks, a table or a program", Args: cobra.NoArgs,
 		Example: `  autoresearchd simulate --task list
   autoresearchd simulate --strategy tpe --trials 100 --seed 1 --task hopper
-  autoresearchd simulate --strategy tpe,random --seeds 30 --task hopper,ackley -o regret.png
-  autoresearchd simulate --strategy gp --space space.json --exec "python3 objective.py" --json`,
+  autoresearchd simulate --strategy tpe,random --seeds 30 \
+    --task hopper,ackley -o regret.png
+  autoresearchd simulate --strategy gp --space space.json \
+    --exec "python3 objective.py" --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -92,22 +94,22 @@ func (g *globals) simulateCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringSliceVar(&s.strategies, "strategy", []string{"portfolio"}, "strategies, `NAME`,…; all: those that need no program")
 	f.StringSliceVar(&s.tasks, "task", nil, "built-in tasks, `NAME`,… (default hopper); list: print them; all: every one")
-	f.StringVar(&s.table, "table", "", "recorded trials instead of a task: `FILE` of [{\"constants\": {…}, \"value\": 0.98}, …]")
-	f.StringVar(&s.space, "space", "", "a space of your own: `FILE`, with --exec")
-	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, one line each; a trial without such an answer has failed")
-	f.DurationVar(&s.timeout, "timeout", 5*time.Minute, "longest wait for an answer of CMD")
-	f.IntVar(&s.trials, "trials", 100, "trials per study, `N`")
-	f.Uint64Var(&s.seed, "seed", 1, "seed of the strategy, the noise and a built-in task's optimum, `K`")
+	f.StringVar(&s.table, "table", "", "use recorded trials instead of a task: `FILE` holds [{\"constants\": {…}, \"value\": 0.98}, …]")
+	f.StringVar(&s.space, "space", "", "your own search space: `FILE`, with --exec")
+	f.StringVar(&s.command, "exec", "", "`CMD` that answers {\"id\": 1, \"constants\": {…}, \"seed\": 7} with {\"id\": 1, \"value\": 0.98} or {\"id\": 1, \"status\": \"out of memory\"}, one line each; any other answer counts as a failure")
+	f.DurationVar(&s.timeout, "timeout", 5*time.Minute, "how long to wait for each answer of CMD")
+	f.IntVar(&s.trials, "trials", 100, "trials in each study: `N`")
+	f.Uint64Var(&s.seed, "seed", 1, "seed of the strategy, the noise and a built-in task's optimum: `K`")
 	f.IntVar(&s.seeds, "seeds", 1, "compare over `N` seeds, starting at --seed")
 	f.StringVar(&s.judge, "judge", "greedy", "`RULE` that decides what is kept")
-	f.IntVar(&s.places.Pending, "pending", 1, "trials in flight at once, `N`")
-	f.BoolVar(&s.places.Drawn, "drawn", false, "with --pending: draw each trial's length from 0.5 to 1.5 of the mean, by the seed; otherwise all are equal")
-	f.StringVar(&s.stale, "stale", "keep", "with --pending: what becomes of a trial in flight when another becomes the champion, at no cost in time: keep (runs as it is), rebase (its change moves to the new champion) or drop (another is proposed), `RULE`")
-	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies played in parallel, `N`")
+	f.IntVar(&s.places.Pending, "pending", 1, "trials in flight at once: `N`")
+	f.BoolVar(&s.places.Drawn, "drawn", false, "with --pending: draw each trial's length between 0.5 and 1.5 times the mean; otherwise all are equal")
+	f.StringVar(&s.stale, "stale", "keep", "with --pending, what happens to a trial in flight when another becomes the champion: keep (let it run), rebase (move its change to the new champion) or drop (propose another), the last two at no cost in time: `RULE`")
+	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "studies to play in parallel: `N`")
 	f.StringVarP(&s.picture, "output", "o", "", "draw regret against trials into `F.png`")
 	f.Float64Var(&s.model, "modelled-llm", -1, "let a modelled language model answer the llm strategy: worthless at `QUALITY` 0, strong at 1 (below 0: none)")
 	f.BoolVar(&s.describe, "describe", false, "print a built-in task's space, its best and its median value as JSON")
-	f.BoolVar(&s.serve, "serve", false, "answer lines on standard input as CMD would, for a built-in task; \"true\" is the value without noise")
+	f.BoolVar(&s.serve, "serve", false, "act as CMD for a built-in task, answering lines on standard input; \"true\" is the value without noise")
 	return g.reads(c)
 }
 
@@ -160,7 +162,7 @@ func (s *simulation) prepare() error {
 	case (s.space == "") != (s.command == ""):
 		faults = append(faults, errors.New("--space and --exec belong together: the space of a program's objective, and the program"))
 	case external && s.table != "" || (external || s.table != "") && len(s.tasks) > 0:
-		faults = append(faults, errors.New("give --task, --table or --space with --exec: one of them"))
+		faults = append(faults, errors.New("give one of --task, --table, or --space with --exec"))
 	case external:
 		faults = append(faults, s.program())
 	case s.table != "":

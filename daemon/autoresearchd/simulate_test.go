@@ -158,7 +158,7 @@ func TestSimulateBrokenProgram(t *testing.T) {
 		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": NaN}"`):        "none of its 5 trials has a value, the last: diverged: its value is NaN",
 		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": \"0.98\"}"`):   `its value is "0.98", which is no number`,
 		fmt.Sprintf(count, `echo "{\"id\": $n, \"status\": \"bored\"}"`): `status "bored" is not known`,
-		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": 1, \"status\": \"x\"}"`): "give one of them",
+		fmt.Sprintf(count, `echo "{\"id\": $n, \"value\": 1, \"status\": \"x\"}"`): "give one",
 		fmt.Sprintf(count, `echo "{\"id\": $n, \"status\": \"out of memory\"}"`):   "none of its 5 trials has a value, the last: out of memory",
 	} {
 		timeout := time.Minute
@@ -355,7 +355,7 @@ func TestSimulateRefuses(t *testing.T) {
 		{`unknown judge rule "fair"`, []string{"--judge", "fair"}},
 		{"--space and --exec belong together", []string{"--space", space}},
 		{"--space and --exec belong together", []string{"--exec", "cat"}},
-		{"one of them", []string{"--task", "cpu", "--table", "x.json"}},
+		{"give one of --task", []string{"--task", "cpu", "--table", "x.json"}},
 		{"no such file", []string{"--table", "x.json"}},
 		{`A: it has no "start"`, []string{"--space", space, "--exec", "cat"}},
 		{"give positive numbers", []string{"--trials", "0"}},

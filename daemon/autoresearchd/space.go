@@ -203,7 +203,7 @@ func (r *spaceReport) print(w io.Writer) {
 		}
 	}
 	if len(lines) > 0 {
-		fmt.Fprintf(w, "\na line under [search.space] takes one of them in:\n")
+		fmt.Fprintf(w, "\nto search one of them, add a line under [search.space]:\n")
 		for _, l := range lines {
 			fmt.Fprintf(w, "  %s\n", l)
 		}
@@ -219,7 +219,7 @@ func (r *spaceReport) nothing() string {
 	case len(r.Searched) > 0:
 		return ""
 	case r.Edits:
-		return "no constant is searched: only changes of train.py's code can be proposed"
+		return "no constant is searched: only changes to train.py's code can be proposed"
 	}
 	return "no constant is searched, and this strategy changes no code: give train.py constants (NAME = 0.04 at the top of the module), or set search.strategy = \"llm\" and llm.enabled = true"
 }
@@ -288,7 +288,7 @@ func (g *globals) checkSpace(cmd *cobra.Command, c *config.Config) error {
 	} else {
 		fmt.Fprintf(out, "%s is sound\n", c.File())
 		if err != nil {
-			fmt.Fprintf(out, "train.py was not read, so what is searched is not known: %v\n", err)
+			fmt.Fprintf(out, "train.py was not read, so which constants are searched is not known: %v\n", err)
 		} else {
 			r.print(out)
 		}

@@ -24,7 +24,7 @@ func (g *globals) suggestCommand() *cobra.Command {
 	var set []string
 	var drop int64
 	var list bool
-	c := &cobra.Command{Use: `suggest "TEXT" | --set NAME=VALUE… | --list | --drop N`, Short: "an idea in words, or values of constants, for the next proposal", Args: cobra.MaximumNArgs(1),
+	c := &cobra.Command{Use: `suggest "TEXT" | --set NAME=VALUE… | --list | --drop N`, Short: "suggest an idea, or values of constants, for the next proposal", Args: cobra.MaximumNArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dropping, w := cmd.Flags().Changed("drop"), cmd.OutOrStdout()
@@ -82,9 +82,9 @@ func (g *globals) suggestCommand() *cobra.Command {
 			return nil
 		}}
 	c.Flags().StringArrayVar(&set, "set", nil, "`NAME=VALUE`, a Python literal; 2**18 is one")
-	c.Flags().BoolVar(&list, "list", false, "show the suggestions that wait for a trial")
-	c.Flags().Int64Var(&drop, "drop", 0, "take back suggestion `N`")
-	c.Flags().Lookup("drop").DefValue = ""
+	c.Flags().BoolVar(&list, "list", false, "list the suggestions that no trial has taken yet")
+	c.Flags().Int64Var(&drop, "drop", 0, "withdraw suggestion `N`")
+	c.Flags().Lookup("drop").DefValue = "0" // none is shown
 	_ = c.RegisterFlagCompletionFunc("drop", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var ids []cobra.Completion
 		if r, _, err := g.reader(); err == nil {
@@ -127,7 +127,7 @@ func (g *globals) listSuggestions(w io.Writer) error {
 		return printJSON(w, out)
 	}
 	if len(all) == 0 {
-		fmt.Fprintln(w, "no suggestion waits")
+		fmt.Fprintln(w, "no suggestions are waiting")
 		return nil
 	}
 	var rows []terminal.Line

@@ -30,8 +30,8 @@ var wanted = map[string]struct{ what, give, most, example string }{
 	"ablate":    {"a candidate", aTrial, "one candidate", "ablate best"},
 	"cancel":    {"a trial", "a number or a device", "one trial or device", "cancel 12"},
 	"suggest":   {"an idea", "words in quotes", "one idea", `suggest "a longer warmdown"`},
-	"init":      {"a folder", "where the study is to lie", "one folder", "init demo"},
-	"backup":    {"a file", "where the backup is to lie", "one file", "backup study.tar.gz"},
+	"init":      {"a folder", "where to put the study", "one folder", "init demo"},
+	"backup":    {"a file", "where to put the backup", "one file", "backup study.tar.gz"},
 	"restore":   {"a backup", "a file that backup wrote, and a folder for the study", "a file and a folder", "restore study.tar.gz demo"},
 	"import":    {"a folder", "the work tree of the study", "one folder", "import ."},
 }
@@ -116,16 +116,19 @@ func usage(cmd *cobra.Command) error {
 			}
 		}
 	}
+	if cmd.HasExample() {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	}
 	for _, part := range []struct {
 		title string
 		flags *pflag.FlagSet
-	}{{"Flags", cmd.LocalFlags()}, {"Flags of every command", cmd.InheritedFlags()}} {
+	}{{"Flags", cmd.LocalFlags()}, {"Global flags", cmd.InheritedFlags()}} {
 		if part.flags.HasAvailableFlags() {
 			fmt.Fprintf(w, "\n%s:\n%s", part.title, part.flags.FlagUsagesWrapped(paper))
 		}
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "\n`%s COMMAND --help` says more of a command.\n", cmd.CommandPath())
+		fmt.Fprintf(w, "\nRun `%s COMMAND --help` for the details of a command.\n", cmd.CommandPath())
 	}
 	return nil
 }

@@ -49,9 +49,9 @@ func TestUsage(t *testing.T) {
 		{"finalize all", "finalize takes no arguments, and got \"all\": see `autoresearchd finalize --help`"},
 		{"finalise", "there is no command \"finalise\": did you mean `autoresearchd finalize`?"},
 		{"ablate 1 2", "ablate takes one candidate, and got 2: 1 2"},
-		{"init", "init needs a folder: where the study is to lie, as in `autoresearchd init demo`"},
+		{"init", "init needs a folder: where to put the study, as in `autoresearchd init demo`"},
 		{"import", "import needs a folder: the work tree of the study, as in `autoresearchd import .`"},
-		{"backup", "backup needs a file: where the backup is to lie, as in `autoresearchd backup study.tar.gz`"},
+		{"backup", "backup needs a file: where to put the backup, as in `autoresearchd backup study.tar.gz`"},
 		{"restore", "restore needs a backup: a file that backup wrote, and a folder for the study, as in `autoresearchd restore study.tar.gz demo`"},
 		{"restore a b c", "restore takes a file and a folder, and got 3: a b c"},
 		{"restore a b", "restore takes a folder, or --config and --state, and not both"},
@@ -274,12 +274,12 @@ func TestNothingToStop(t *testing.T) {
 			t.Errorf("%q said\n%s\nwant\n%s", args, got, want)
 		}
 	}
-	said("nothing runs on DIR/state, so there is nothing to stop", "stop")
+	said("no daemon is running on DIR/state, so there is nothing to stop", "stop")
 	s.ok("run", "--trials", "1")
 	if n := len(s.trials()); n != 2 {
 		t.Errorf("the run after a stop that found nothing has %d trials, want 2", n)
 	}
-	said("nothing runs on DIR/state; the next start begins no trial until `autoresearchd resume`\nnext: "+config+"resume", "pause")
+	said("no daemon is running on DIR/state; the next one starts no trial until `autoresearchd resume`\nnext: "+config+"resume", "pause")
 	next := func(want string) {
 		t.Helper()
 		if out := s.ok("status"); !strings.Contains(out, "next      "+want+"\n") {
@@ -287,13 +287,13 @@ func TestNothingToStop(t *testing.T) {
 		}
 	}
 	next("nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` go on")
-	said("nothing runs on DIR/state; the next start goes on with the study\nnext: "+config+"run", "resume")
+	said("no daemon is running on DIR/state; the next one continues the study\nnext: "+config+"run", "resume")
 	next("nothing until `autoresearchd run` or `systemctl start autoresearchd`")
 
 	s.hold()
 	d := s.start()
 	s.training(3)
-	said("the study stops after the running trials\nnext: "+config+"resume", "stop")
+	said("stopping after the running trials\nnext: "+config+"resume", "stop")
 	next("nothing: the study was stopped, and `autoresearchd resume` lets it go on")
 	s.open()
 	if code := d.end(); code != 0 {
@@ -302,7 +302,7 @@ func TestNothingToStop(t *testing.T) {
 	for range d.lines { // to its last word
 	}
 	next("nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` go on")
-	said("nothing runs on DIR/state, and the study was stopped before\nnext: "+config+"resume", "stop")
+	said("no daemon is running on DIR/state, and the study is stopped already\nnext: "+config+"resume", "stop")
 	out := s.ok("run")
 	if !strings.HasSuffix(s.stable(out), "\nthe study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on\nnext: "+config+"resume") {
 		t.Errorf("run says\n%s", out)
@@ -330,7 +330,7 @@ func TestSuggestions(t *testing.T) {
 		}
 	}
 	next := "\nnext: autoresearchd --config DIR/autoresearch.toml suggest --list"
-	said("no suggestion waits", "suggest", "--list")
+	said("no suggestions are waiting", "suggest", "--list")
 	said("[]", "suggest", "--list", "--json")
 	said("queued: DEPTH 4 -> 6"+next, "suggest", "--set", "DEPTH=6")
 	said("queued: MATRIX_LR 0.04 -> 5\nwarning: MATRIX_LR = 5.0 is outside 0.004 to 0.4, which is all that strategies search; it is tried all the same"+next,
@@ -367,7 +367,7 @@ func TestSuggestions(t *testing.T) {
 		t.Fatalf("ended with %d", code)
 	}
 	said("dropped: DEPTH 4 -> 6", "suggest", "--drop", "1") // without a daemon
-	said("no suggestion waits", "suggest", "--list")
+	said("no suggestions are waiting", "suggest", "--list")
 	s.ok("resume")
 	s.ok("run", "--trials", "1")
 	if rows := s.trials(); rows[2].Strategy == "suggestion" {

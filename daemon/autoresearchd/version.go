@@ -46,7 +46,7 @@ func aboutThis() about {
 }
 
 func (g *globals) versionCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "version", Short: "print which build this is and the CPython it embeds", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "version", Short: "print the build and the CPython it embeds", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a, w := aboutThis(), cmd.OutOrStdout()
 			if g.json {

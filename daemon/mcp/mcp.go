@@ -67,7 +67,7 @@ func server(s Study) *mcp.Server {
 type nothing struct{}
 
 type listing struct {
-	Limit    int    `json:"limit,omitempty" jsonschema:"how many, 1 to 1000; 20 if left out"`
+	Limit    int    `json:"limit,omitempty" jsonschema:"how many, 1 to 1000; default 20"`
 	Order    string `json:"order,omitempty" jsonschema:"desc, the newest first, or asc"`
 	Decision string `json:"decision,omitempty" jsonschema:"keep, discard, crash, or several with commas between"`
 	Strategy string `json:"strategy,omitempty" jsonschema:"only trials that this strategy proposed"`
@@ -81,7 +81,7 @@ type one struct {
 
 type logged struct {
 	ID    string `json:"id" jsonschema:"a trial's number, or best for the champion"`
-	Lines int    `json:"lines,omitempty" jsonschema:"how many of the last lines; 50 if left out"`
+	Lines int    `json:"lines,omitempty" jsonschema:"how many of the last lines; default 50"`
 }
 
 // add offers a tool whose answer is a text. reads: it changes nothing.
@@ -166,13 +166,13 @@ func (s Study) changing(m *mcp.Server) {
 		}
 		return said, err
 	}
-	add(m, "pause", "Begin no trial after those that run.", false,
+	add(m, "pause", "Start no more trials once the running ones are done.", false,
 		func(ctx context.Context, _ nothing) (string, error) {
-			return do(func(d Daemon) error { return d.Pause(ctx) }, "paused: what runs is finished first")
+			return do(func(d Daemon) error { return d.Pause(ctx) }, "paused: running trials finish first")
 		})
-	add(m, "resume", "Let a paused or stopped study go on.", false,
+	add(m, "resume", "Resume a paused or stopped study.", false,
 		func(ctx context.Context, _ nothing) (string, error) {
-			return do(func(d Daemon) error { return d.Resume(ctx) }, "the study goes on")
+			return do(func(d Daemon) error { return d.Resume(ctx) }, "the study continues")
 		})
 	add(m, "suggest", "Propose the next trial: values for constants, or an idea in words. It is run and judged as any other.", false,
 		func(ctx context.Context, in idea) (said string, err error) {
@@ -193,7 +193,7 @@ func (s Study) changing(m *mcp.Server) {
 			}, "")
 			return said, err
 		})
-	add(m, "drop_suggestion", "Take back a suggestion that no trial has taken.", false,
+	add(m, "drop_suggestion", "Withdraw a suggestion that no trial has taken.", false,
 		func(ctx context.Context, in numbered) (said string, err error) {
 			_, err = do(func(d Daemon) error { said, err = d.Drop(ctx, in.ID); return err }, "")
 			return said, err

@@ -52,7 +52,7 @@ func (s *Study) saySpace(space search.Space, others []trainer.Other) {
 		names = append(names, o.Name)
 	}
 	if space.Len() == 0 {
-		s.o.Log.Warn("train.py has no constant to search: only changes of its code can be proposed; `autoresearchd check` says why")
+		s.o.Log.Warn("train.py has no constant to search: only changes to its code can be proposed; `autoresearchd check` says why")
 	}
 	if len(names) > 0 {
 		s.o.Log.Info("some of train.py's constants are not searched: `autoresearchd check` says why, and what takes one in", "names", strings.Join(names, " "))

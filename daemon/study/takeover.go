@@ -188,7 +188,7 @@ func (o *TakeOverOptions) resolve(ctx context.Context, row lineage.Past, after [
 		full, err = o.Repo.Resolve(ctx, row.Commit)
 		switch {
 		case errors.Is(err, lineage.ErrAmbiguous):
-			return "", "several commits begin so", nil
+			return "", "several commits begin like that", nil
 		case err != nil || full != "":
 			return full, "", err
 		case o.Repo.Shallow():

@@ -165,7 +165,7 @@ func (v *verifier) run(name string, check func() (string, error)) {
 	before := len(v.Disagreements)
 	looked, err := check()
 	if err != nil {
-		v.report(name, "mend that, and verify again", "%v", err)
+		v.report(name, "fix that, and verify again", "%v", err)
 	}
 	for i := range v.Disagreements[before:] {
 		v.Disagreements[before+i].Check = name
@@ -211,7 +211,7 @@ func (v *verifier) trials() (string, error) {
 			decisions = r.Decided
 		}
 		if !r.Stage.Reached(search.StageDone) && v.last != nil && v.last.Trial.ID != id {
-			v.report(where, "start the daemon, which finishes it", "it is %s, as is trial %d: one comes to its end before the next is decided", r.Stage, v.last.Trial.ID)
+			v.report(where, "start the daemon; it finishes the trial", "it is %s, as is trial %d: one comes to its end before the next is decided", r.Stage, v.last.Trial.ID)
 		}
 		if _, scored := r.Score(); r.Decision.Verdict == search.Keep && !scored {
 			v.report(where, fromBackup, "it was kept without a score: it is %s", r.Outcome.Status)

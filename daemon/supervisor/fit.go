@@ -39,7 +39,7 @@ func (s *seat) fit() bool {
 	default:
 		why = u.Why
 		if s.taken == "" { // how much is used changes all the time
-			s.log.Warn("the device is waited for", "device", s.device.Name, "why", why)
+			s.log.Warn("waiting for the device", "device", s.device.Name, "why", why)
 		}
 		s.say("waiting for the GPU, which somebody else uses")
 	}

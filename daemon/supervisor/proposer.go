@@ -319,7 +319,7 @@ func (p *proposer) reload() {
 	}
 	strategy, judge, err := p.plugins(c)
 	if err != nil {
-		p.o.Log.Error("the new configuration was not put in force", "err", err)
+		p.o.Log.Error("the new configuration is not in force", "err", err)
 		p.reloadFailed(err)
 		return
 	}

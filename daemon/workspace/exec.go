@@ -95,7 +95,7 @@ var (
 // failure says what a failed command means and what to do.
 func failure(what string, tail []string, err error, remedy string) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w: the same command goes on from here", what, err)
+		return fmt.Errorf("%s: %w: the same command continues from here", what, err)
 	}
 	text := strings.Join(tail, "\n")
 	switch {

@@ -73,7 +73,7 @@ func (m *maker) venv(ctx context.Context) error {
 		}
 		free, err := freeBytes(m.workspace)
 		if err != nil {
-			return fmt.Errorf("look at the free space in %s: %w", m.workspace, err)
+			return fmt.Errorf("check the free space in %s: %w", m.workspace, err)
 		}
 		if free < needBytes {
 			return fmt.Errorf("make the venv: %s has %.1f GB free, torch and its libraries need %.0f: free some or choose another folder", m.workspace, float64(free)/(1<<30), float64(needBytes)/(1<<30))

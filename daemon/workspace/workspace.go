@@ -284,7 +284,7 @@ func (m *maker) data(ctx context.Context) error {
 		env: append(env, "AUTORESEARCH_CACHE="+m.cache, "PYTHONUNBUFFERED=1"),
 	})
 	if err != nil {
-		return failure("prepare the data with "+script, tail, err, "after that is mended, the same command goes on")
+		return failure("prepare the data with "+script, tail, err, "fix that, and the same command continues")
 	}
 	return nil
 }

@@ -402,7 +402,7 @@ func TestInterruptedInstallation(t *testing.T) {
 			cancel(stop)
 		}
 	})})
-	if !errors.Is(err, context.Canceled) || err.Error() != "install the packages of requirements.lock: context canceled: the same command goes on from here" {
+	if !errors.Is(err, context.Canceled) || err.Error() != "install the packages of requirements.lock: context canceled: the same command continues from here" {
 		t.Fatal(err)
 	}
 	t.Setenv("FAKE_UV", "")

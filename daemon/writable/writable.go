@@ -104,7 +104,7 @@ func denied(path, root string) string {
 	if owner == me {
 		return fmt.Sprintf("its owner %s has taken the right away: run `chmod -R u+rwX %s`", me, root)
 	}
-	return fmt.Sprintf("it belongs to %s, and this process runs as %s: give it away with `sudo chown -R %s %s`, or run as %s", owner, me, me, root, owner)
+	return fmt.Sprintf("it belongs to %s, and this process runs as %s: hand it over with `sudo chown -R %s %s`, or run as %s", owner, me, me, root, owner)
 }
 
 func name(uid int) string {

@@ -36,7 +36,7 @@ PANELS = [
     "GPU use",
     "GPU power and temperature",
     "Throughput and MFU",
-    "Score of every trial",
+    "Score of every candidate",
     "Tokens",
 ]
 LABELS = 'job="autoresearchd",instance="h200"'
@@ -121,7 +121,7 @@ def draw(axis, panel, base, start, end):
         for labels, seconds, values in series:
             label = re.sub(r"\{\{(\w+)\}\}", lambda m, have=labels: have.get(m[1], ""), legend)
             label = label.replace("h200", "").strip()
-            marks = panel["title"] == "Score of every trial"
+            marks = panel["title"] == "Score of every candidate"
             style = {"linestyle": "", "marker": "o", "markersize": 4} if marks else {"linewidth": 1.1}
             if apart:
                 style["color"] = "tab:orange"
