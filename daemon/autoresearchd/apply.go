@@ -46,6 +46,15 @@ func (g *globals) apply(ctx context.Context, about journal.Study, state string, 
 		return nil, err
 	}
 	out.File, out.dir = filepath.Join(repo.Workspace(), "train.py"), repo.Workspace()
+	home, lost := g.workspace(ctx, about) // a record may be all that is left
+	if lost == nil && home.GitDir() == repo.GitDir() {
+		// A commit there would move the branch under the study.
+		if own, err := repo.CheckedOut(ctx, about.Tag); err != nil {
+			return nil, err
+		} else if own {
+			return nil, fmt.Errorf("%s has the study's own branch autoresearch/%s checked out, which stands at the champion: `git -C %s checkout HEAD -- train.py` brings its train.py", repo.Workspace(), about.Tag, lineage.Quote(repo.Workspace()))
+		}
+	}
 	inspect, end, err := g.inspect(ctx, nil, about)
 	if err != nil {
 		return nil, err
@@ -73,7 +82,7 @@ func (g *globals) apply(ctx context.Context, about journal.Study, state string, 
 		out.How = "merged"
 		out.Notes = append(out.Notes, "its train.py is none of the study's: the champion's change was made in it, and no trial has run the two together")
 	}
-	if home, err := g.workspace(ctx, about); err == nil {
+	if lost == nil {
 		theirs, err := home.ReadFile(ctx, about.BaseCommit, "prepare.py")
 		if err != nil {
 			return nil, err

@@ -174,6 +174,13 @@ func (s *fixture) applies(tip string) {
 		t.Errorf("diff 1 best says\n%s", out)
 	}
 	s.fails("open workspace DIR/state: is not a git work tree: run `autoresearchd init` or `git init` and commit train.py, prepare.py and program.md", "best", "--apply", s.path("state"))
+	s.git("checkout", "-q", "autoresearch/test~1")
+	s.git("symbolic-ref", "HEAD", "refs/heads/autoresearch/test") // as if the study had moved it since
+	s.fails("DIR/workspace has the study's own branch autoresearch/test checked out, which stands at the champion: `git -C DIR/workspace checkout HEAD -- train.py` brings its train.py", "best", "--apply", s.path("workspace"))
+	s.git("checkout", "HEAD", "--", "train.py")
+	if s.git("status", "--porcelain") != "" || s.read("workspace/train.py") != best {
+		t.Errorf("what it advises leaves\n%s", s.git("status", "--porcelain"))
+	}
 	var b champion
 	in("checkout", "-q", "HEAD~1", "--", "train.py")
 	in("commit", "-q", "-m", "back")
