@@ -45,7 +45,7 @@ func TestAPI(t *testing.T) {
 	trial := func(id int) {
 		t.Helper()
 		for lines.Scan() {
-			if lines.Text() == fmt.Sprintf(`data: {"id":%d}`, id) {
+			if strings.HasPrefix(lines.Text(), fmt.Sprintf(`data: {"id":%d,`, id)) {
 				return
 			}
 		}

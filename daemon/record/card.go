@@ -105,8 +105,8 @@ func hours(d time.Duration) string {
 // need, and its share of the baseline.
 func gain(delta, baseline float64) string {
 	places := 4
-	if a := math.Abs(delta); a > 0 {
-		places = min(6, max(places, 1-int(math.Floor(math.Log10(a)))))
+	for places < 6 && math.Abs(delta) < 9.95*math.Pow10(-places) {
+		places++
 	}
 	words := fmt.Sprintf("%+.*f (%+.2f %%)", places, delta, 100*delta/baseline)
 	return strings.ReplaceAll(words, "-", "−")

@@ -37,6 +37,8 @@ func TestCard(t *testing.T) {
 		"imported": {func(f *Facts) {
 			f.Work, f.Share, f.Devices, f.Claims, f.Claim, f.Failures = Work{}, nil, nil, false, "", nil
 		}, "96 candidates in 131 runs · 4 gains · −0.0036 (−0.36 %)"},
+		"a round one":  {func(f *Facts) { f.Champion, f.Failures = 0.9969000001, nil }, "8 h 02 · 96 candidates in 131 runs · 3 confirmed gains, 1 unconfirmed · −0.0010 (−0.10 %), confirmed · GPU trained 0.96 of the time"},
+		"the least":    {func(f *Facts) { f.Champion, f.Failures = 0.997899, nil }, "8 h 02 · 96 candidates in 131 runs · 3 confirmed gains, 1 unconfirmed · −0.000001 (−0.00 %), confirmed · GPU trained 0.96 of the time"},
 		"a small gain": {func(f *Facts) { f.Champion, f.Gains, f.Confirmed, f.Failures = 0.99748, 1, 1, nil }, "8 h 02 · 96 candidates in 131 runs · 1 confirmed gain · −0.00042 (−0.04 %), confirmed · GPU trained 0.96 of the time"},
 		"was luck": {func(f *Facts) {
 			f.Champion, f.Gains, f.Confirmed, f.Claim, f.Failures = 0.99803, 1, 0, "unconfirmed (within luck)", nil

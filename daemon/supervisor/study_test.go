@@ -289,6 +289,8 @@ func verify(t *testing.T, dir string) []journal.Record {
 	judge, err := search.LookupJudge(rule)
 	must(t, err)
 	agree(t, dir, "")
+	sessions, err := r.Sessions()
+	must(t, err)
 	want := lineage.ResultsHeader
 	refs := map[string]string{}
 	folders := []string{}
@@ -301,6 +303,11 @@ func verify(t *testing.T, dir string) []journal.Record {
 			t.Errorf("record %d is trial %d, decision %d, at stage %q", i+1, id, rec.Decided, rec.Stage)
 		}
 		seen[id] = true
+		if began := rec.Trial.StartedAt; rec.Outcome.WallSeconds > 0 && !slices.ContainsFunc(sessions, func(s journal.Session) bool {
+			return !began.Before(s.Begun) && (s.Ended.IsZero() || began.Before(s.Ended))
+		}) {
+			t.Errorf("trial %d began at %v, when none was to run: %+v", id, began, sessions)
+		}
 		d := again(judge, h, rec.Result)
 		now := strings.NewReplacer("of trial ", "of candidate ", "champion, trial ", "champion, candidate ") // an earlier version's words
 		if d.Verdict != rec.Decision.Verdict || d.Reason != now.Replace(rec.Decision.Reason) {
