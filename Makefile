@@ -19,9 +19,9 @@ repeat:
 	@scripts/test.sh repeat 10 idle
 	@scripts/test.sh repeat 10 busy
 
-# The slow forms of what make test does in short.
+# 1,000 kills of daemons and trainers, and what else make test does in short.
 soak:
-	@AUTORESEARCH_SOAK=500 scripts/test.sh soak
+	@scripts/test.sh soak
 
 # The service in a booted systemd; as root on Debian or Ubuntu.
 drill:

@@ -153,6 +153,16 @@ timing() {
   page
 }
 
+# Kills at random moments, starts side by side, many trials: so many of each.
+soak() {
+  "$root/scripts/venv.sh"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  step "the slow forms"
+  AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-1000} AUTORESEARCH_TEST_VENV=$build/venv go test -count=1 -p 1 -timeout 6h -v \
+    -run '^(TestSoak|TestKillAnywhere|TestManyTrialsLeaveNothing|TestStarts)$' ./daemon/autoresearchd ./daemon/supervisor ./daemon/trainer
+}
+
 neighbours=()
 no_neighbours() { if [ "${#neighbours[@]}" -gt 0 ]; then kill "${neighbours[@]}" 2>/dev/null || true; fi; }
 
@@ -206,6 +216,6 @@ prometheus) prometheus ;;
 page) page ;;
 timing) timing ;;
 repeat) repeat "${@:2}" ;;
-soak) AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-500} gotests ;;
+soak) soak ;;
 *) die "unknown part $1: see the head of scripts/test.sh" ;;
 esac

@@ -264,3 +264,37 @@ func TestKilledAtReserve(t *testing.T) {
 		t.Errorf("the branches are %q, and were %q", refs, first)
 	}
 }
+
+// TestMend has git lose what keeps candidates, and the next start make it again:
+// a ref, and a commit with its tree and program.
+func TestMend(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.ok("run", "--trials", "4")
+	d := &damaged{s, s.trials()}
+	refs := s.git("for-each-ref", "refs/autoresearch/test")
+	_, other := d.champion()
+	for _, hash := range []string{s.git("rev-parse", other.Commit+":train.py"), s.git("rev-parse", other.Commit+"^{tree}"), other.Commit} {
+		must(t, os.Remove(d.object(hash)))
+	}
+	s.git("update-ref", "-d", "refs/autoresearch/test/trial/1")
+	must(t, os.Remove(s.path("workspace/.git/refs/autoresearch/test/trial", fmt.Sprint(other.ID))))
+	_, said, code := s.cli("run", "--trials", "1")
+	for _, id := range []int64{1, other.ID} {
+		if want := fmt.Sprintf(`level=WARN msg="git had lost a candidate's ref: it is set again" candidate=%d`, id); code != 0 || !strings.Contains(said, want) {
+			t.Errorf("run ended with %d and lacks %q:\n%s", code, want, said)
+		}
+	}
+	if got := s.git("for-each-ref", "refs/autoresearch/test"); !strings.HasPrefix(got, refs) {
+		t.Errorf("the refs are\n%s\nand were\n%s", got, refs)
+	}
+	s.ok("verify")
+
+	// What another program wrote cannot be made again.
+	d.sql("UPDATE trial SET commit_hash = ? WHERE id = ?", strings.Repeat("a", 40), other.ID)
+	s.git("update-ref", "-d", fmt.Sprint("refs/autoresearch/test/trial/", other.ID))
+	_, said, code = s.cli("run", "--trials", "1")
+	if want := fmt.Sprintf("level=ERROR msg=\"git has lost a candidate's commit: fetch it from a clone, or restore a backup; `autoresearchd verify` says more\" candidate=%d", other.ID); code != 0 || !strings.Contains(said, want) {
+		t.Errorf("run ended with %d and lacks %q:\n%s", code, want, said)
+	}
+}

@@ -130,6 +130,9 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 			s.note(r)
 		}
 	}
+	if err := s.mend(ctx, committed); err != nil {
+		return nil, err
+	}
 	tsv, repaired, err := lineage.OpenResults(filepath.Join(o.Config.Study.State, "results.tsv"), s.rows(committed))
 	if err != nil {
 		return nil, Full(err)
