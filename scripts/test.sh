@@ -125,7 +125,8 @@ page() {
   . "$build/env"
   local out
   out=$(AUTORESEARCH_TEST_CHROMIUM=$(command -v chromium) AUTORESEARCH_TEST_PAGE=$build/page \
-    go test -count=1 -v ./daemon/httpd/page) || { printf '%s\n' "$out"; die "the page's tests failed"; }
+    go test -count=1 -v ./daemon/httpd/page && AUTORESEARCH_TEST_CHROMIUM=$(command -v chromium) \
+    go test -count=1 -v -run '^TestOneNumber$' ./daemon/autoresearchd) || { printf '%s\n' "$out"; die "the page's tests failed"; }
   grep -q -- '^--- PASS: TestAccessible ' <<<"$out" || die "the tests in Chromium did not run"
 }
 

@@ -88,6 +88,8 @@ func TestOneNumber(t *testing.T) {
 		t.Errorf("the exported runs are %d, their mean %g: %q", n, sum/float64(n), rows[0])
 	}
 
+	onPage(t, r, s.path("state"), c, now.Study.Baseline)
+
 	// A commit says what was known when its candidate was decided.
 	done := board.History().Done
 	for i, r := range done {
