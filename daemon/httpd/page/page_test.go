@@ -37,7 +37,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	if n := strings.Count(body, `<td class="c-id num">`); n != 100 {
 		t.Errorf("%d rows, want the newest 100", n)
 	}
-	for _, want := range []string{`<td class="c-id num">120</td>`, `<span class="standing crashed">out of memory</span>`, " candidates in 120 runs", "runs an hour", "Running"} {
+	for _, want := range []string{`<td class="c-id num">120</td>`, `<span class="standing crashed">out of memory</span>`, ">candidates in 120 runs: ", "runs an hour", "Running"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -75,9 +75,7 @@ type status struct {
 		Refuted   int `json:"refuted"`
 		Failed    int `json:"failed"`
 	} `json:"candidates"`
-	Trials struct {
-		Total int `json:"total"`
-	} `json:"trials"`
+	Runs int     `json:"runs"`
 	Rate float64 `json:"rate_per_hour"`
 	Next string  `json:"next"`
 }
@@ -145,8 +143,8 @@ func (v *view) facts(s *status) {
 	}
 	v.TriedNote = "no trial has finished yet"
 	if t := s.Tried; t.Total > 0 {
-		v.Tried = fmt.Sprintf("%d candidates in %d runs", t.Total, s.Trials.Total)
-		v.TriedNote = fmt.Sprintf("%d kept, %d discarded, %d refuted, %d failed", t.Kept, t.Discarded, t.Refuted, t.Failed)
+		v.Tried = fmt.Sprint(t.Total)
+		v.TriedNote = fmt.Sprintf("candidates in %d runs: %d kept, %d discarded, %d refuted, %d failed", s.Runs, t.Kept, t.Discarded, t.Refuted, t.Failed)
 	}
 	v.Now, v.NowNote = "Between trials", "next: "+s.Next
 	if strings.HasPrefix(s.Next, "nothing") {
