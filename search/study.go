@@ -109,9 +109,10 @@ type Trial struct {
 	Changed   []string   `json:"changed"`        // names of the constants that differ from the parent's
 	Seed      uint64     `json:"seed"`           // the seed that is imposed
 	Budget    Budget     `json:"budget"`
-	Audit     bool       `json:"audit,omitempty"` // it is also scored on what the search never sees
-	Device    string     `json:"device"`          // "cpu", "cuda:0", …
-	Kind      string     `json:"kind,omitempty"`  // of that device, across which scores compare: a GPU's name, or "2 CPU cores"; "": not known
+	Audit     bool       `json:"audit,omitempty"`   // it is also scored on what the search never sees
+	Device    string     `json:"device"`            // "cpu", "cuda:0", …
+	Kind      string     `json:"kind,omitempty"`    // of that device, across which scores compare: a GPU's name, or "2 CPU cores"; "": not known
+	AskedAt   time.Time  `json:"asked_at,omitzero"` // when its proposal began to be made, which StartedAt ends; zero: not known
 	StartedAt time.Time  `json:"started_at"`
 }
 

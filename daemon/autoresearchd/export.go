@@ -21,6 +21,7 @@ import (
 	"autoresearchd/daemon/report"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/timeline"
 	"autoresearchd/search"
 )
 
@@ -147,19 +148,21 @@ func (g *globals) sourceAt(ctx context.Context, study journal.Study, commit stri
 
 func (g *globals) exportCommand() *cobra.Command {
 	var out, format string
-	formats := []string{"csv", "jsonl", "mlflow", "tensorboard"}
-	c := &cobra.Command{Use: "export", Short: "export every run as CSV, JSON Lines, MLflow or TensorBoard", Args: cobra.NoArgs,
+	formats := []string{"csv", "jsonl", "mlflow", "tensorboard", "chrome-trace"}
+	c := &cobra.Command{Use: "export", Short: "export every run as CSV, JSON Lines, MLflow, TensorBoard or a trace", Args: cobra.NoArgs,
 		Long: `Export every run for other tools:
 
-  csv          a row for each run, with its candidate's verdict and mean, and
-               every constant in a column of its own
-  jsonl        an object a line, as in "trials --runs --json", with all
-               constants, the training curve, and the candidate as "of"
-  mlflow       an MLflow file store (a folder): each run with its parameters,
-               metrics, train.py, and its candidate's verdict and mean. MLflow
-               3.17 opens it with MLFLOW_ALLOW_FILE_STORE=true
-  tensorboard  event files (a folder): scores of runs and candidates, and the
-               training loss of what was kept`,
+  csv           a row for each run, with its candidate's verdict and mean, and
+                every constant in a column of its own
+  jsonl         an object a line, as in "trials --runs --json", with all
+                constants, the training curve, and the candidate as "of"
+  mlflow        an MLflow file store (a folder): each run with its parameters,
+                metrics, train.py, and its candidate's verdict and mean. MLflow
+                3.17 opens it with MLFLOW_ALLOW_FILE_STORE=true
+  tensorboard   event files (a folder): scores of runs and candidates, and the
+                training loss of what was kept
+  chrome-trace  what each seat did when, and which run waited for which, for
+                chrome://tracing or Perfetto`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, state, err := g.reader()
 			if err != nil {
@@ -193,6 +196,12 @@ func (g *globals) exportCommand() *cobra.Command {
 						return e.Encode(exportedJSON(rec, of[rec.Trial.Candidate]))
 					})
 				})
+			case format == "chrome-trace":
+				all, err := r.Trials()
+				if err != nil {
+					return err
+				}
+				return save(cmd, or(out, standardOut), func(w io.Writer) error { return timeline.Chrome(w, timeline.OfRecords(all)) })
 			case folder == nil:
 				return usageError{fmt.Errorf("--format %q: write one of %s", format, strings.Join(formats, ", "))}
 			case out == standardOut:

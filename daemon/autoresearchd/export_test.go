@@ -68,6 +68,15 @@ func TestExport(t *testing.T) {
 
 	s.ok("export", "--format", "mlflow")
 	s.ok("export", "--format", "tensorboard", "-o", s.path("tb"))
+	var trace struct{ TraceEvents []struct{ Name, Cat string } }
+	must(t, json.Unmarshal([]byte(s.ok("export", "--format", "chrome-trace")), &trace))
+	spans := map[string]int{}
+	for _, e := range trace.TraceEvents {
+		spans[e.Cat+" "+e.Name]++
+	}
+	if spans["trial trial 3"] != 1 || spans["phase ask"] == 0 || spans["phase train"] == 0 {
+		t.Errorf("the trace has %v", spans)
+	}
 	out, err := exec.Command("../../scripts/readers.sh").Output()
 	must(t, err)
 	cmd := exec.Command(strings.TrimSpace(string(out)), "-c", readers, s.path("state/mlruns"), s.path("tb"))
@@ -102,10 +111,10 @@ func TestExport(t *testing.T) {
 	}
 
 	for want, args := range map[string][]string{
-		`--format "xlsx": write one of csv, jsonl, mlflow, tensorboard`: {"export", "--format", "xlsx"},
-		"writes a folder: name it with -o":                              {"export", "--format", "mlflow", "-o", "-"},
-		`--by "weeks": write trials or hours`:                           {"plot", "--by", "weeks"},
-		"pictures are PNG or SVG":                                       {"plot", "-o", "p.gif"},
+		`--format "xlsx": write one of csv, jsonl, mlflow, tensorboard, chrome-trace`: {"export", "--format", "xlsx"},
+		"writes a folder: name it with -o":                                            {"export", "--format", "mlflow", "-o", "-"},
+		`--by "weeks": write trials or hours`:                                         {"plot", "--by", "weeks"},
+		"pictures are PNG or SVG":                                                     {"plot", "-o", "p.gif"},
 	} {
 		if _, fault, code := s.cli(args...); code != 2 || !strings.Contains(fault, want) {
 			t.Errorf("%q ended with %d: %s", args, code, fault)

@@ -89,7 +89,7 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 	if err != nil {
 		return search.Trial{}, err
 	}
-	limits := p.config.Watchdog
+	limits, begun := p.config.Watchdog, time.Now().UTC().Round(0)
 	t, suggestion, err := turn.Turn{
 		World:    p.world(),
 		Strategy: asked{p.strategy, p, say}, Name: p.config.Search.Strategy, Known: p.known, Judge: p.judge, Suggested: suggested,
@@ -110,6 +110,7 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 	if err != nil {
 		return search.Trial{}, err
 	}
+	t.AskedAt = begun
 	if t, err = p.start(ctx, d, t, suggestion); err == nil {
 		p.prepare(ctx, t)
 	}

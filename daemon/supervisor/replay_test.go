@@ -98,7 +98,7 @@ func replay(t *testing.T, seats int) {
 	by := map[string]int{}
 	for i, want := range verify(t, quiet) {
 		got := stopped[i]
-		want.Trial.StartedAt, want.Trial.Device = got.Trial.StartedAt, got.Trial.Device
+		want.Trial.AskedAt, want.Trial.StartedAt, want.Trial.Device = got.Trial.AskedAt, got.Trial.StartedAt, got.Trial.Device
 		if a, b := encode(t, want.Result), encode(t, got.Result); a != b || !bytes.Equal(want.Trial.Source, got.Trial.Source) {
 			t.Fatalf("trial %d of the study that was never stopped is\n%s\nand of the other\n%s", want.Trial.ID, a, b)
 		}

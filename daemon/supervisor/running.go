@@ -17,6 +17,7 @@ type running struct {
 	step     trainer.Step
 	progress trainer.Progress
 	curve    [][2]float64 // share of the budget, loss
+	nan      *float64     // the share at which the loss was no number any more; nil: it is one
 	memory   int64        // bytes of GPU memory that its processes held
 	measured time.Time    // when they did
 	peak     int64        // the most of it so far
@@ -44,7 +45,14 @@ const minPoints = 30
 // draw adds to the curve what was last heard.
 func (r *running) draw() {
 	at := r.share()
-	if n := len(r.curve); n > 0 && r.curve[n-1][0] >= at || at == 0 || math.IsNaN(r.progress.Loss) || math.IsInf(r.progress.Loss, 0) {
+	if math.IsNaN(r.progress.Loss) || math.IsInf(r.progress.Loss, 0) {
+		if r.nan == nil {
+			r.nan = &at
+		}
+		return
+	}
+	r.nan = nil
+	if n := len(r.curve); n > 0 && r.curve[n-1][0] >= at || at == 0 {
 		return
 	}
 	if r.curve = append(r.curve, [2]float64{at, r.progress.Loss}); len(r.curve) > livePoints {
@@ -90,7 +98,7 @@ func (r *running) status(done []search.Result, points int) *RunningStatus {
 		ID: r.trial.ID, Candidate: r.trial.Candidate, Run: r.run(done), Strategy: r.trial.Proposal.Strategy, Description: r.trial.Proposal.Description, Phase: r.phase,
 		PhaseSeconds: time.Since(r.since).Seconds(), Seconds: time.Since(r.trial.StartedAt).Seconds(),
 		Progress: r.share(), Step: r.step.Number, Loss: r.progress.Loss, TokPerSec: r.progress.TokPerSec, MFU: r.progress.MFU / 100,
-		Budget: r.trial.Budget, SecondsLeft: r.left(done), Curve: thinned(r.curve, points),
+		Budget: r.trial.Budget, SecondsLeft: r.left(done), Curve: thinned(r.curve, points), NaNAt: r.nan,
 	}
 }
 

@@ -103,6 +103,7 @@ type RunningStatus struct {
 	Budget      search.Budget `json:"budget"`
 	SecondsLeft *float64      `json:"seconds_left"`    // of the phase, estimated; nil: unknown
 	Curve       [][2]float64  `json:"curve,omitempty"` // share of the budget, loss
+	NaNAt       *float64      `json:"nan_at"`          // the share at which the loss was no number any more; nil: it is one
 }
 
 // Tried counts the candidates that have a finished run, by what they have come to.
@@ -350,7 +351,6 @@ func (b *Board) picture(c *config.Config, judge search.Judge, now flying) Status
 // history adds the champion's space to what is known.
 func (b *Board) history(c *config.Config) search.History {
 	h := b.study.History()
-	h.Pending = nil
 	if h.Champion.ID != 0 {
 		// What the loop has complained of already is left out.
 		h.Space, _ = search.NewSpace(h.Champion.Constants, c.Search.Overrides())

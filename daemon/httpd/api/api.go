@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"autoresearchd/daemon/journal"
@@ -75,6 +76,8 @@ type API struct {
 	levels  levels
 	stairs  stairs
 	hub     *hub
+	end     context.CancelFunc // of what goes on by itself
+	readers sync.WaitGroup
 }
 
 const (
@@ -89,16 +92,24 @@ func New(o Options) *API {
 		a.o.Patience = patience
 	}
 	a.hub = newHub(a)
+	ctx, end := context.WithCancel(context.Background())
+	if a.end = end; o.GPUs != nil {
+		a.readers.Go(func() { a.watchGPUs(ctx) })
+	}
 	for path, answer := range map[string]func(*http.Request) (any, error){
-		"status":      a.status,
-		"candidates":  a.candidates,
-		"search":      a.search,
-		"trials":      a.trials,
-		"trials/{id}": a.trial,
-		"staircase":   a.staircase,
-		"lineage":     a.lineage,
-		"constants":   a.constants,
-		"strategies":  a.strategies,
+		"status":          a.status,
+		"candidates":      a.candidates,
+		"candidates/{id}": a.candidate,
+		"compare":         a.compare,
+		"search":          a.search,
+		"trials":          a.trials,
+		"trials/{id}":     a.trial,
+		"staircase":       a.staircase,
+		"lineage":         a.lineage,
+		"constants":       a.constants,
+		"strategies":      a.strategies,
+		"timeline":        a.timeline,
+		"gpus":            a.gpuPast,
 	} {
 		a.handle(path, func(w http.ResponseWriter, r *http.Request) {
 			body, err := encoded(answer(r))
@@ -129,7 +140,11 @@ var description []byte
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // Close ends the event streams, at once.
-func (a *API) Close() { a.hub.close() }
+func (a *API) Close() {
+	a.end()
+	a.hub.close()
+	a.readers.Wait()
+}
 
 // fault is an error with its status.
 type fault struct {

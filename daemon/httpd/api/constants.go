@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 
+	"autoresearchd/daemon/record"
 	"autoresearchd/search"
 )
 
@@ -11,28 +12,32 @@ type influence struct {
 	Share float64 `json:"share"` // of all shares, which sum to 1
 }
 
-// slice is what a constant's values scored: value, val_bpb, id, decision.
+// slice is what a constant's values scored: value, val_bpb, candidate, verdict.
 type slice struct {
 	Log    bool     `json:"log"`
 	Points [][4]any `json:"points"`
 }
 
+// constants has the dimensions in which candidates differ.
 type constants struct {
+	Champion   int64            `json:"champion"` // 0: there is none
 	Importance []influence      `json:"importance"`
 	Slices     map[string]slice `json:"slices"`
 }
 
 func (a *API) constants(*http.Request) (any, error) {
-	return a.derived.get("constants", a.o.Loop.History(), func(h search.History) (any, error) { return newConstants(h), nil })
+	return a.derived.get("constants", a.o.Loop.History(), func(h search.History) (any, error) { return newConstants(h, a.stairs.of(h.Done)), nil })
 }
 
-// slicePoints is about how many trials a slice shows: of more, every kept one
-// and an even part of the others.
+// slicePoints is about how many candidates a slice shows: of more, every kept
+// one and an even part of the others.
 const slicePoints = 1000
 
-func newConstants(h search.History) constants {
-	c := constants{Importance: []influence{}, Slices: map[string]slice{}}
+func newConstants(h search.History, s record.Staircase) constants {
+	c := constants{Champion: s.Champion, Importance: []influence{}, Slices: map[string]slice{}}
+	rows := means(h.Done, s.Marks)
 	sum := 0.0
+	h.Done = rows
 	all := search.Importance(h)
 	for _, i := range all {
 		sum += i.Share
@@ -42,21 +47,47 @@ func newConstants(h search.History) constants {
 			c.Importance = append(c.Importance, influence{i.Name, i.Share / sum})
 		}
 	}
-	every := 1 + (len(h.Done)-1)/slicePoints
+	every := 1 + (len(rows)-1)/slicePoints
 	for _, d := range h.Space.Dimensions() {
-		s := slice{Log: d.Scale == search.Log, Points: [][4]any{}}
-		for i := range h.Done {
-			r := &h.Done[i]
-			if i%every != 0 && r.Decision.Verdict != search.Keep {
+		along := slice{Log: d.Scale == search.Log, Points: [][4]any{}}
+		distinct := map[string]bool{}
+		for i := range rows {
+			v, ok := valueOf(&d, rows[i].Trial.Constants)
+			if !ok {
 				continue
 			}
-			if v, ok := valueOf(&d, r.Trial.Constants); ok {
-				s.Points = append(s.Points, [4]any{v, scoreOf(r), r.Trial.ID, r.Decision.Verdict})
+			distinct[v.Literal()] = true
+			if m := s.Marks[i]; i%every == 0 || m.Standing == search.StandingKept {
+				along.Points = append(along.Points, [4]any{v, meanOf(m.Candidate), m.ID, m.Standing})
 			}
 		}
-		c.Slices[d.Name] = s
+		if len(distinct) > 1 {
+			c.Slices[d.Name] = along
+		}
 	}
 	return c
+}
+
+// means are a history's candidates as results: each has its first run's program
+// and the mean of its runs.
+func means(done []search.Result, marks []record.Mark) []search.Result {
+	first := make(map[int64]*search.Result, len(done))
+	for i := range done {
+		first[done[i].Trial.ID] = &done[i]
+	}
+	rows := make([]search.Result, len(marks))
+	for i, m := range marks {
+		r := first[m.ID]
+		if r == nil {
+			r = first[m.Runs[0]] // its first run is under way yet
+		}
+		rows[i] = *r
+		if bpb, n := m.Score(); n > 0 {
+			rows[i].Outcome.Status, rows[i].Outcome.ValBPB = search.Completed, bpb
+		}
+		rows[i].Decision.Verdict = m.Standing.Decision()
+	}
+	return rows
 }
 
 // valueOf is what a trial had on a dimension.

@@ -75,10 +75,14 @@ func TestDescribed(t *testing.T) {
 		"/search":                   {"", "?q=memory", "?failure=x"},
 		"/trials":                   {"", "?limit=3&order=asc&decision=keep", "?q=nothing+has+this", "?limit=x"},
 		"/lineage":                  {"", "?all=1", "?all=x"},
+		"/compare":                  {"?ids=1,2", "?ids=3,7,12,11", "?ids=1", "?ids=1,40000"},
+		"/timeline":                 {"", "?last=3", "?format=chrome", "?last=0", "?format=x"},
+		"/gpus":                     {""},
 		"/trials/{id}/files/{name}": {"4/llm-reply-1.txt", "4/none"},
 	}
 	for i := range 46 {
 		ids["/trials/{id}"] = append(ids["/trials/{id}"], fmt.Sprint(i+1))
+		ids["/candidates/{id}"] = append(ids["/candidates/{id}"], fmt.Sprint(i+1))
 	}
 	asked := 0
 	for name, o := range map[string]journaltest.Options{"45": {Trials: 45, Running: true}, "hostile": {Trials: 45, Hostile: true}, "none": {}} {

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -17,7 +16,7 @@ import (
 type trial struct {
 	record.Trial
 	Why          string                  `json:"why"`
-	Diff         string                  `json:"diff"` // of train.py, against the parent's
+	Diff         string                  `json:"diff"` // of its candidate's train.py, against that one's parent's
 	ParentTrial  *relative               `json:"parent_trial"`
 	ComparedWith *compared               `json:"compared_with"` // the champion before it
 	Curve        [][4]any                `json:"curve"`         // step, seconds, tokens, loss
@@ -28,17 +27,6 @@ type trial struct {
 	Summary      map[string]string       `json:"summary"`
 	Attachments  []string                `json:"attachments"`
 	Children     []int64                 `json:"children"`
-}
-
-type relative struct {
-	ID          int64    `json:"id"`
-	ValBPB      *float64 `json:"val_bpb"`
-	Description string   `json:"description"`
-}
-
-type compared struct {
-	ID     int64    `json:"id"`
-	ValBPB *float64 `json:"val_bpb"` // what was known of it then
 }
 
 // idOf reads the trial's number out of the path.
@@ -74,11 +62,8 @@ func (a *API) readTrial(ctx context.Context, id int64) (*trial, error) {
 		return nil, err
 	}
 	t := &trial{
-		Trial: record.New(rec), Why: rec.Trial.Proposal.Description, AllConstants: map[string]search.Value{}, Curve: [][4]any{}, Children: []int64{},
+		Trial: record.New(rec), Why: why(rec.Trial.Proposal), AllConstants: values(rec.Trial.Constants), Curve: points(rec.Outcome.Curve), Children: []int64{},
 		Detail: rec.Outcome.Detail, Flags: rec.Outcome.Flags, Summary: rec.Outcome.Summary,
-	}
-	if expected := llm.Expected(rec.Trial.Proposal); expected != "" {
-		t.Why += "\n\nExpected: " + expected
 	}
 	if t.Flags == nil {
 		t.Flags = []string{}
@@ -86,41 +71,25 @@ func (a *API) readTrial(ctx context.Context, id int64) (*trial, error) {
 	if t.Summary == nil {
 		t.Summary = map[string]string{}
 	}
-	for _, c := range rec.Trial.Constants {
-		t.AllConstants[c.Name] = c.Value
-	}
-	for _, p := range rec.Outcome.Curve {
-		var loss *float64
-		if finite(p.Loss) {
-			loss = &p.Loss
+	first := rec
+	if c := rec.Trial.Candidate; c != 0 && c != id {
+		if first, err = a.o.Journal.Trial(c); err != nil {
+			return nil, err
 		}
-		t.Curve = append(t.Curve, [4]any{p.Step, p.Seconds, p.Tokens, loss})
 	}
-	if t.Diff, err = a.diff(ctx, rec); err != nil {
+	if t.Diff, err = a.diff(ctx, first, first.Trial.Proposal.Parent); err != nil {
 		return nil, err
 	}
 	t.LogTail, t.Attachments = bundled(a.o.Folder(id))
 	return t, nil
 }
 
-// diff is what a trial changed in train.py; empty where the study's start is
-// not known.
-func (a *API) diff(ctx context.Context, rec journal.Record) (string, error) {
-	name := "start"
-	var from []byte
-	var err error
-	if parent := rec.Trial.Proposal.Parent; parent != 0 {
-		name = fmt.Sprintf("trial %d", parent)
-		from, err = a.o.Journal.Source(parent)
-	} else if a.o.Start == nil {
-		return "", nil
-	} else {
-		from, err = a.start.get(func() ([]byte, error) { return a.o.Start(context.WithoutCancel(ctx)) })
+// why is a proposal's description with what its model expected of it.
+func why(p search.Proposal) string {
+	if expected := llm.Expected(p); expected != "" {
+		return p.Description + "\n\nExpected: " + expected
 	}
-	if err != nil {
-		return "", err
-	}
-	return record.Diff(name, fmt.Sprintf("trial %d", rec.Trial.ID), from, rec.Trial.Source), nil
+	return p.Description
 }
 
 // relate adds what other trials have to do with it.

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var views = []string{"/", "/trial/2", "/lineage", "/constants", "/strategies"}
+var views = []string{"/", "/candidate/2", "/candidate/6", "/trial/2", "/compare/2,3,9", "/lineage", "/constants", "/timeline", "/strategies"}
 
 // TestAccessible runs axe-core over every view: no fault that it calls serious
 // or critical.

@@ -60,18 +60,28 @@ func TestSeatShots(t *testing.T) {
 
 // TestViews keeps pictures of the other views.
 func TestViews(t *testing.T) {
-	url := serve(t, study(t, 120, false).API)
+	study := underWay(t, 119, 0.62)
+	lonely := own(t, 3, false)
+	show(lonely, 3, 0)
+	wide := look{width: 1920, height: 1080}
 	for _, theme := range []string{"light", "dark"} {
-		for size, l := range map[string]look{"desktop": desktop, "phone": phone} {
+		for size, l := range map[string]look{"desktop": desktop, "wide": wide, "phone": phone} {
 			l.dark = theme == "dark"
-			b := open(t, url, l)
-			for view, name := range map[string]string{"/trial/105": "trial", "/trial/89": "trial-of-a-model", "/trial/6": "trial-that-failed", "/lineage": "lineage", "/constants": "constants", "/strategies": "strategies"} {
+			b := open(t, serve(t, study.API), l)
+			for view, name := range map[string]string{
+				"/candidate/105": "candidate", "/candidate/50": "candidate-several-runs", "/candidate/1": "candidate-baseline", "/candidate/6": "candidate-that-failed", "/candidate/13": "candidate-diverged",
+				"/trial/89": "run-of-a-model", "/trial/120": "run-under-way", "/compare/50,105,9,3": "compare",
+				"/lineage": "lineage", "/constants": "constants", "/timeline": "timeline", "/strategies": "strategies",
+			} {
 				b.visit(view)
 				b.shot(fmt.Sprintf("%s-%s-%s", name, theme, size))
 			}
+			b = open(t, serve(t, lonely.API), l)
+			b.visit("/constants")
+			b.shot(fmt.Sprintf("constants-of-few-%s-%s", theme, size))
 		}
 	}
 	plain := desktop
 	plain.plain = true
-	open(t, url, plain).shot("without-javascript")
+	open(t, serve(t, study.API), plain).shot("without-javascript")
 }

@@ -56,6 +56,16 @@ func own(t testing.TB, trials int, hostile bool) *apitest.Study {
 	return s
 }
 
+// underWay serves a study of its own, all of whose trials have finished, and one
+// more is begun: it has come so far.
+func underWay(t testing.TB, trials int, progress float64) *apitest.Study {
+	t.Helper()
+	s, end := fill(t, journaltest.Options{Trials: trials, Running: true})
+	t.Cleanup(end)
+	show(s, trials, progress)
+	return s
+}
+
 func fill(t testing.TB, o journaltest.Options) (*apitest.Study, func()) {
 	t.Helper()
 	dir, remove, err := journaltest.TempDir()
@@ -86,7 +96,7 @@ func show(s *apitest.Study, trials int, progress float64) {
 		}
 		left := 300 * (1 - progress)
 		now.Seats = []supervisor.SeatStatus{{Name: "cuda:0", Device: "cuda:0", State: supervisor.SeatRunning, Trial: &supervisor.RunningStatus{
-			ID: int64(trials) + 1, Strategy: "tpe", Description: "HEAD_DIM 128 to 64", Phase: search.Train, PhaseSeconds: 300 * progress, Seconds: 20 + 300*progress,
+			ID: int64(trials) + 1, Candidate: int64(trials) + 1, Strategy: "tpe", Description: "HEAD_DIM 128 to 64", Phase: search.Train, PhaseSeconds: 300 * progress, Seconds: 20 + 300*progress,
 			Progress: progress, Step: int(950 * progress), Loss: curve(progress)[len(curve(progress))-1][1], TokPerSec: 1.659e6, MFU: 0.398, Budget: search.Budget{Seconds: 300}, SecondsLeft: &left, Curve: curve(progress),
 		}}}
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"autoresearchd/search"
 	"autoresearchd/search/constraint"
@@ -26,7 +27,7 @@ var ideas = []string{
 // propose makes the trial id: the baseline, a re-run, a model's edit, or a
 // strategy's step away from the champion.
 func (s *study) propose(id int64) (search.Trial, error) {
-	t := search.Trial{ID: id, Seed: 42, Budget: budget, Device: "cuda:0", StartedAt: s.now.Add(Pause).Round(0)}
+	t := search.Trial{ID: id, Seed: 42, Budget: budget, Device: "cuda:0", AskedAt: s.now.Add(Pause / 4).Round(0), StartedAt: s.now.Add(Pause).Round(0)}
 	p := &t.Proposal
 	p.Parent = s.champion.Trial.ID
 	champion := &s.champion.Trial
@@ -41,7 +42,7 @@ func (s *study) propose(id int64) (search.Trial, error) {
 	switch strategy := strategies[id%int64(len(strategies))]; {
 	case id == 1:
 		p.Strategy, p.Description = "baseline", "baseline"
-		t.StartedAt = Start
+		t.AskedAt, t.StartedAt = time.Time{}, Start
 		t.Source, t.Constants = simulate.Source(s.task.Lines)
 	case id%17 == 0 && !s.o.Confirm:
 		p.Strategy, p.Seed, t.Seed = search.Confirm, uint64(id), uint64(id)

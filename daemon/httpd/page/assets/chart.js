@@ -8,8 +8,9 @@ export const margin = { top: 14, right: 20, bottom: 34, left: 58 };
 // inside gives the drawing's ranges for a size.
 export const inside = (width, height, m = margin) => ({ x: [m.left, width - m.right], y: [height - m.bottom, m.top] });
 
-// frame draws both axes; name are their titles, format makes tick labels.
-export function frame(width, height, x, y, { names, formatX, formatY, countX, countY, m = margin }) {
+// frame draws both axes; name are their titles, format makes tick labels, steps
+// are the distances that ticks of x may have, where round numbers are none.
+export function frame(width, height, x, y, { names, formatX, formatY, countX, countY, steps, m = margin }) {
   const g = svg("g", { class: "axes" });
   const ys = ticks(y.domain, countY ?? Math.max(2, Math.round((height - m.top - m.bottom) / 56)));
   const placesY = decimals(ys);
@@ -20,7 +21,7 @@ export function frame(width, height, x, y, { names, formatX, formatY, countX, co
       svg("text", { class: "tick", x: m.left - 8, y: at, dy: "0.32em", "text-anchor": "end" }, formatY ? formatY(v) : v.toFixed(placesY)),
     );
   }
-  const xs = ticks(x.domain, countX ?? Math.max(2, Math.round((width - m.left - m.right) / 90)));
+  const xs = ticks(x.domain, countX ?? Math.max(2, Math.round((width - m.left - m.right) / 90)), steps);
   const placesX = decimals(xs);
   for (const v of xs) {
     const at = Math.round(x(v)) + 0.5;
@@ -37,6 +38,13 @@ export const line = (points, x, y) =>
 
 // dots draws any number of round marks as one element.
 export const dots = (points, x, y) => points.map(([a, b]) => `M${x(a).toFixed(1)} ${y(b).toFixed(1)}h0`).join("");
+
+// wedges draws marks of values that lie beyond the frame, each pointing to
+// where it would be: up, down, left or right of the place given.
+export function wedges(points, way) {
+  const shape = { up: "l-4 7h8z", down: "l-4-7h8z", left: "l7-4v8z", right: "l-7-4v8z" }[way];
+  return points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}${shape}`).join("");
+}
 
 // drawn redraws with the width of its holder, at most once a frame.
 export function drawn(holder, draw) {

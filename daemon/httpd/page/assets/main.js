@@ -1,4 +1,6 @@
+import { candidateView } from "./candidate.js";
 import { startCard } from "./card.js";
+import { compareView } from "./compare.js";
 import { constants } from "./constants.js";
 import { byId, h } from "./dom.js";
 import { startFacts } from "./facts.js";
@@ -6,13 +8,14 @@ import { lineage } from "./lineage.js";
 import { live } from "./live.js";
 import { address } from "./query.js";
 import { route } from "./router.js";
+import { runView } from "./run.js";
 import { seats } from "./seats.js";
 import { staircase } from "./staircase.js";
 import { start } from "./store.js";
 import { strategies } from "./strategies.js";
 import { table } from "./table.js";
 import { startTheme } from "./switch.js";
-import { trialView } from "./trial.js";
+import { timeline } from "./timeline.js";
 
 let filter = null;
 let home = "#/"; // the overview, as it was seen last
@@ -37,9 +40,12 @@ startFacts();
 start();
 route([
   [/^\/$/, overview],
-  [/^\/(?:trial|candidate)\/(\d+)$/, trialView],
+  [/^\/candidate\/(\d+)$/, candidateView],
+  [/^\/trial\/(\d+)$/, runView],
+  [/^\/compare\/(\d+(?:,\d+)+)$/, compareView],
   [/^\/lineage$/, lineage],
   [/^\/constants$/, constants],
+  [/^\/timeline$/, timeline],
   [/^\/strategies$/, strategies],
 ]);
 

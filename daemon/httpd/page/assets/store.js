@@ -98,7 +98,12 @@ function merge(moving) {
   if (champion) refreshStatus(); // the claim and its curve are not in the event
 }
 
-export async function start() {
+let begun = Promise.resolve();
+
+// ready is resolved when the first answers are in, or have failed.
+export const ready = () => begun;
+
+export function start() {
   listen({
     status: merge,
     trial: () => Promise.all([refreshStatus(), refreshCandidates()]),
@@ -109,5 +114,5 @@ export async function start() {
       if (back) Promise.all([refreshStatus(), refreshCandidates()]);
     },
   });
-  await Promise.all([refreshStatus(), refreshCandidates()]);
+  begun = Promise.all([refreshStatus(), refreshCandidates()]);
 }
