@@ -30,7 +30,7 @@ drill:
 bench: build
 	@scripts/bench.sh
 
-# The search against Optuna, 30 seeds: hours; it goes on where it was stopped.
+# The search against Optuna, 30 seeds: hours; it continues where it was stopped.
 bench-search: build
 	@scripts/bench_search.sh
 

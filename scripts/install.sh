@@ -78,7 +78,7 @@ if ! said=$(runuser -u "$user" -- env -C "$state" HOME="$state" "$bindir/autores
     die "the user $user cannot start $bindir/autoresearchd, since it cannot read ${library:-its libpython}:
 build it with an interpreter that every user can read, AUTORESEARCH_PYTHON=/usr/bin/python3 make build, and install again"
   fi
-  die "the user $user cannot start $bindir/autoresearchd, as said above: mend that and install again"
+  die "the user $user cannot start $bindir/autoresearchd, as said above: fix that and install again"
 fi
 
 booted= # by systemd
@@ -116,14 +116,14 @@ case $workspace in
 esac
 if [ -e "$workspace/train.py" ]; then
   if [ -z "$booted" ]; then
-    say "to go on: $start"
+    say "to continue: $start"
   elif ! systemctl is-active --quiet autoresearchd; then
-    said="does not run"
-    if [ "$enabled" != enabled ]; then said="$said and is $enabled, so that it does not start with the machine either"; fi
+    said="is not running"
+    if [ "$enabled" != enabled ]; then said="$said and is $enabled, so it will not start at boot either"; fi
     say "autoresearchd $said: $start"
   else
     say "still running the old binary: systemctl restart autoresearchd"
-    if [ "$enabled" != enabled ]; then say "it is $enabled, and will not start with the machine: systemctl enable autoresearchd"; fi
+    if [ "$enabled" != enabled ]; then say "it is $enabled, and will not start at boot: systemctl enable autoresearchd"; fi
   fi
   [ -z "$page" ] || say "$page"
   exit 0
@@ -140,7 +140,7 @@ if [ -n "$booted" ]; then say "  journalctl -fu autoresearchd"; fi
 if [ "$profile" = hopper ]; then
   say "where the hub cannot be reached: --corpus python, the text of the Python installation, or --corpus FOLDER with text of your own"
 else
-  say "no NVIDIA driver was found: this is a small study on the CPU, to look at; on a machine with a GPU it is --profile hopper --corpus hub"
+  say "no NVIDIA driver was found: this is a small study on the CPU, to look around; on a machine with a GPU, use --profile hopper --corpus hub"
 fi
 has=$(sed -n 's/^budget *= *"\([^"]*\)".*/\1/p' "$config" | head -n 1)
 if [ "${has:-300s}" != "$budget" ]; then

@@ -38,7 +38,7 @@ type takenBack struct {
 
 func (g *globals) ablateCommand() *cobra.Command {
 	var list bool
-	c := &cobra.Command{Use: "ablate [ID] [--list]", ValidArgsFunction: g.trialIDs, Short: "which kept changes matter: try the champion without each", Args: cobra.MaximumNArgs(1),
+	c := &cobra.Command{Use: "ablate [ID] [--list]", ValidArgsFunction: g.trialIDs, Short: "find out which kept changes matter: try the champion without each", Args: cobra.MaximumNArgs(1),
 		DisableFlagsInUseLine: true,
 		Long: `Which kept changes of the champion matter: each is taken back once, as a
 candidate that runs and is judged as any other, before what the strategy
@@ -96,7 +96,7 @@ not tried again. --list asks for nothing. ID is another candidate to take apart.
 			g.printAblations(w, changes, table, of)
 			return g.afterAblations(w, r, table, state)
 		}}
-	c.Flags().BoolVar(&list, "list", false, "show the table alone, and ask for nothing")
+	c.Flags().BoolVar(&list, "list", false, "only show the table, ask for no trials")
 	return g.reads(c)
 }
 

@@ -19,7 +19,7 @@ import (
 
 func (g *globals) backupCommand() *cobra.Command {
 	var workspace string
-	c := &cobra.Command{Use: "backup FILE", Short: "write the whole study to one file, also while it runs", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "backup FILE", Short: "write the whole study to one file, even while it runs", Args: cobra.ExactArgs(1),
 		Long: "Writes the journal, what git keeps of the study, results.tsv, the trials' bundles and the configuration without its secrets to FILE, a gzipped tar with a manifest of hashes. " +
 			"The daemon may run meanwhile: the file is the study of one moment. It is whole and on the disk, or not there; a file that is there is never overwritten. `restore` makes it a study again.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ func (g *globals) backupCommand() *cobra.Command {
 			fmt.Fprintf(w, "%s: study %s, %s, %d files, %.1f MiB\n", args[0], m.Study, trials, len(m.Files), float64(info.Size())/(1<<20))
 			return nil
 		}}
-	c.Flags().StringVar(&workspace, "workspace", "", "where the study's repository is, `DIR` (default as the journal says, else [study] workspace)")
+	c.Flags().StringVar(&workspace, "workspace", "", "the study's repository: `DIR` (default: the one in the journal, else [study] workspace)")
 	return g.reads(c)
 }
 
@@ -73,7 +73,7 @@ func (g *globals) shared() (text []byte, why string) {
 }
 
 func (g *globals) restoreCommand() *cobra.Command {
-	c := &cobra.Command{Use: "restore FILE [DIR]", Short: "make a study again of what backup wrote", Args: cobra.RangeArgs(1, 2),
+	c := &cobra.Command{Use: "restore FILE [DIR]", Short: "turn a backup into a study again", Args: cobra.RangeArgs(1, 2),
 		Long: "Makes a study again of a file that `backup` wrote, on this machine or another: in DIR, as `init` lays one out (autoresearch.toml, workspace, state); without DIR where the configuration has workspace and state. " +
 			"Both must be empty or not there: nothing is overwritten. The file is held against its manifest before anything is written, and the study is verified after.",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -55,7 +55,7 @@ type link struct {
 
 func (g *globals) bestCommand() *cobra.Command {
 	var dir string
-	c := &cobra.Command{Use: "best [--apply DIR]", Short: "what the champion changes against the baseline, in all, and how to have it", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "best [--apply DIR]", Short: "show what the champion changes against the baseline, and how to get it", Args: cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		Long: `What the champion changes against the baseline, in all: constants, the kept
 candidates that led to it with what each gained, the diff of train.py, and the

@@ -265,7 +265,7 @@ func TestImport(t *testing.T) {
 	s.write("workspace/results.tsv", results)
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "tag = \"test\"\n", "", 1))
 
-	want := "took over 4 trials of study mar8; the champion is " + s.git("rev-parse", "--short=7", "HEAD") + " with val_bpb 2.020000: matrix lr 0.05\n" +
+	want := "imported 4 trials of study mar8; the champion is " + s.git("rev-parse", "--short=7", "HEAD") + " with val_bpb 2.020000: matrix lr 0.05\n" +
 		"left out: line 6: abcdef1 discard \"gone\": git does not have the commit\nnext: autoresearchd --config DIR/autoresearch.toml run"
 	for range 2 { // a second time changes nothing
 		if got := s.stable(s.ok("import", s.path("workspace"))); got != want {

@@ -36,7 +36,7 @@ type finalized struct {
 }
 
 func (g *globals) finalizeCommand() *cobra.Command {
-	return g.reads(&cobra.Command{Use: "finalize", Short: "put each kept change on a git branch of its own, to be reviewed", Args: cobra.NoArgs,
+	return g.reads(&cobra.Command{Use: "finalize", Short: "put each kept change on its own git branch, for review", Args: cobra.NoArgs,
 		Long: `Put each kept candidate's own change as one commit on the baseline, on a branch
 final/TAG/ID-CHANGE of the workspace, so that it can be reviewed and taken by
 itself. A change that only applies on top of another is stacked on that one's

@@ -86,7 +86,7 @@ func (g *globals) importCommand() *cobra.Command {
 				if done.Trials == 1 {
 					trials = "1 trial"
 				}
-				fmt.Fprintf(out, "took over %s of study %s; the champion is %s with val_bpb %.6f: %s\n",
+				fmt.Fprintf(out, "imported %s of study %s; the champion is %s with val_bpb %.6f: %s\n",
 					trials, done.Tag, cmp.Or(done.Champion.Commit, "the baseline"), done.Champion.ValBPB, lineage.Escape(done.Champion.Description))
 			}
 			for _, note := range done.Notes {
@@ -96,7 +96,7 @@ func (g *globals) importCommand() *cobra.Command {
 				fmt.Fprintln(out, "left out:", lineage.Escape(left.String()))
 			}
 			if err != nil {
-				return fmt.Errorf("take %s over: %w", path, err)
+				return fmt.Errorf("import %s: %w", path, err)
 			}
 			g.next(out, "run")
 			return nil

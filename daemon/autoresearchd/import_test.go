@@ -67,7 +67,7 @@ func TestImportPublishedBranch(t *testing.T) {
 	s.try("0.045") // back again
 	s.git("reflog", "expire", "--expire=now", "--all")
 	s.git("gc", "-q", "--prune=now")
-	s.imports("took over 3 trials of study mar8; the champion is TWO with val_bpb 2.005000: more\n"+
+	s.imports("imported 3 trials of study mar8; the champion is TWO with val_bpb 2.005000: more\n"+
 		"note: line 2: it names no commit: taken for BASE, on which line 3's was made\n"+
 		"left out: line 4: GONE discard \"too high\": git does not have the commit", map[string]string{base: "BASE", one: "ONE", two: "TWO", gone: "GONE"})
 	if got := s.short("refs/heads/autoresearch/mar8"); got != two {
@@ -107,9 +107,9 @@ func TestImportOddRows(t *testing.T) {
 		"who,knows\n"+
 		"kept,"+strings.Repeat("ab", 20)+",1.8,1,rebased\n"+
 		"kept,"+one)
-	s.imports("took over 5 trials of study odd; the champion is TWO with val_bpb 2.005000: more\n"+
-		"note: line 9: the study goes on from here: what was kept after it cannot be taken over\n"+
-		"note: line 9: the branch autoresearch/odd stands at TIP with the train.py of TWO: the study goes on from there\n"+
+	s.imports("imported 5 trials of study odd; the champion is TWO with val_bpb 2.005000: more\n"+
+		"note: line 9: the study continues from here: what was kept after it cannot be imported\n"+
+		"note: line 9: the branch autoresearch/odd stands at TIP with the train.py of TWO: the study continues from there\n"+
 		"note: line 9: trials get the files beside train.py as they are here; since line 2 these changed: helper.py\n"+
 		"left out: line 6: ONE discard \"on top of the last one\": its commit is line 3's: what ran here was not committed\n"+
 		"left out: line 7: ONE keep \"rate up\": it is line 3 again\n"+
@@ -144,9 +144,9 @@ func TestImportRemedies(t *testing.T) {
 	record := s.path("record")
 	s.imports("autoresearchd: read DIR/record: line 1: no column is called val_bpb (there are commit, val_loss, status, description): "+
 		"if val_loss holds what this workspace's prepare.py evaluates, lower being better, add --score val_loss", names, "--results", record)
-	s.imports("autoresearchd: take DIR/record over: the branch autoresearch/test stands at OTHER and not at the last kept row's ONE (line 3): "+
+	s.imports("autoresearchd: import DIR/record: the branch autoresearch/test stands at OTHER and not at the last kept row's ONE (line 3): "+
 		"give this study a tag of its own with --tag test-2, which makes the branch autoresearch/test-2 at ONE and leaves the other as it is", names, "--results", record, "--score", "val_loss")
-	took := "took over 2 trials of study test-2; the champion is ONE with val_bpb 2.000000: up"
+	took := "imported 2 trials of study test-2; the champion is ONE with val_bpb 2.000000: up"
 	s.imports(took, names, "--results", record, "--score", "val_loss", "--tag", "test-2")
 	if s.short("autoresearch/test") != other || s.short("autoresearch/test-2") != one {
 		t.Error("the branches moved")
@@ -154,29 +154,29 @@ func TestImportRemedies(t *testing.T) {
 	s.imports(took, names, "--results", record, "--score", "val_loss", "--tag", "test-2")
 
 	s.write("record", header+base+"\t2.01\t1\tkeep\tanother\n"+one+"\t2.00\t1\tkeep\tup\n")
-	s.imports("autoresearchd: take DIR/record over: the state directory DIR/state holds an import of other rows: name an empty one with --state", names, "--results", record, "--tag", "test-2")
+	s.imports("autoresearchd: import DIR/record: the state directory DIR/state holds an import of other rows: name an empty one with --state", names, "--results", record, "--tag", "test-2")
 	// Another study of the same tag would write the same refs.
 	s.write("record", header+one+"\t2.00\t1\tkeep\tup\n")
-	s.imports("autoresearchd: take DIR/record over: git keeps trials of an earlier study test-2: give this study a tag of its own with --tag test-2-2, "+
+	s.imports("autoresearchd: import DIR/record: git keeps trials of an earlier study test-2: give this study a tag of its own with --tag test-2-2, "+
 		"which makes the branch autoresearch/test-2-2 at ONE and leaves the other as it is", names, "--results", record, "--tag", "test-2", "--state", s.path("second"))
 	s.imports(strings.NewReplacer("2 trials", "1 trial", "test-2", "test-2-2").Replace(took), names, "--results", record, "--tag", "test-2-2", "--state", s.path("second"))
 
 	// Where nobody chose the tag, the next free one is taken.
 	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), "tag = \"test\"\n", "", 1))
 	s.git("branch", "-D", "autoresearch/test-2", "autoresearch/test-2-2")
-	s.imports("took over 1 trial of study test-3; the champion is ONE with val_bpb 2.000000: up\n"+
+	s.imports("imported 1 trial of study test-3; the champion is ONE with val_bpb 2.000000: up\n"+
 		"note: the branch autoresearch/test stands at OTHER and not at the last kept row's ONE (line 2): this study is test-3, on a branch of its own",
 		names, "--results", record, "--state", s.path("third"))
 
 	// Nothing to take over: one message, and the state is as it was.
 	s.write("record", header+"abcdef1\t2.01\t1\tkeep\tbaseline\nabcdef2\t2.00\t1\tdiscard\tup\n")
 	s.imports("left out: line 2: abcdef1 keep \"baseline\": git does not have the commit\nleft out: line 3: abcdef2 discard \"up\": git does not have the commit\n"+
-		"autoresearchd: take DIR/record over: no row of it can be taken over: fetch the branch that the commits were on, or begin a study with `autoresearchd run`", names, "--results", record, "--state", s.path("fourth"))
+		"autoresearchd: import DIR/record: none of its rows can be imported: fetch the branch that the commits were on, or start a study with `autoresearchd run`", names, "--results", record, "--state", s.path("fourth"))
 	s.write("record", header+base+"\t2.01\t1\tdiscard\tbaseline\n")
-	s.imports("autoresearchd: take DIR/record over: no row that can be taken over was kept, so there is no champion to go on from: "+
-		"write keep as the status of the row to go on from, or begin a study with `autoresearchd run`", names, "--results", record, "--state", s.path("fourth"))
+	s.imports("autoresearchd: import DIR/record: no row that can be imported was kept, so there is no champion to continue from: "+
+		"write keep as the status of the row to continue from, or start a study with `autoresearchd run`", names, "--results", record, "--state", s.path("fourth"))
 	s.write("record", strings.Replace(s.read("record"), "discard", "keep", 1))
-	s.imports("took over 1 trial of study fourth; the champion is BASE with val_bpb 2.010000: baseline", names, "--results", record, "--state", s.path("fourth"), "--tag", "fourth")
+	s.imports("imported 1 trial of study fourth; the champion is BASE with val_bpb 2.010000: baseline", names, "--results", record, "--state", s.path("fourth"), "--tag", "fourth")
 
 	// A state directory that has a study of its own.
 	s.ok("--state", s.path("own"), "run", "--trials", "1")
@@ -184,7 +184,7 @@ func TestImportRemedies(t *testing.T) {
 	if code != 1 || out != "" || !strings.Contains(fault, "has trials of its own already: name an empty one with --state") {
 		t.Errorf("%d %s %s", code, out, fault)
 	}
-	s.imports("took over 1 trial of study fifth; the champion is BASE with val_bpb 2.010000: baseline", names, "--results", record, "--state", s.path("fifth"), "--tag", "fifth")
+	s.imports("imported 1 trial of study fifth; the champion is BASE with val_bpb 2.010000: baseline", names, "--results", record, "--state", s.path("fifth"), "--tag", "fifth")
 }
 
 // A branch called autoresearch leaves no place for the study's.
@@ -199,7 +199,7 @@ func TestImportBesideBranch(t *testing.T) {
 		t.Errorf("%d %s", code, fault)
 	}
 	s.typed(fault)
-	if out := s.ok("import", s.path("workspace")); !strings.HasPrefix(out, "took over 1 trial ") {
+	if out := s.ok("import", s.path("workspace")); !strings.HasPrefix(out, "imported 1 trial ") {
 		t.Error(out)
 	}
 }
@@ -221,8 +221,8 @@ func TestImportAmendedCommits(t *testing.T) {
 	s.write("workspace/results.tsv", record+two+"\t2.008\t1\tkeep\tup again\n")
 	s.git("commit", "-q", "-a", "--amend", "--no-edit")
 	tip := s.short("HEAD")
-	s.imports("took over 3 trials of study mlx; the champion is TWO with val_bpb 2.008000: up again\n"+
-		"note: line 4: the branch autoresearch/mlx stands at TIP with the train.py of TWO: the study goes on from there",
+	s.imports("imported 3 trials of study mlx; the champion is TWO with val_bpb 2.008000: up again\n"+
+		"note: line 4: the branch autoresearch/mlx stands at TIP with the train.py of TWO: the study continues from there",
 		map[string]string{base: "BASE", one: "ONE", two: "TWO", tip: "TIP"})
 	s.ok("run", "--trials", "1")
 	if s.short("autoresearch/mlx~0") != tip && s.short("autoresearch/mlx~1") != tip {
@@ -242,8 +242,8 @@ func TestImportPartialClone(t *testing.T) {
 	must(t, os.RemoveAll(s.path("workspace")))
 	from.git("clone", "-q", "-c", "gc.auto=0", "--filter=blob:none", "file://"+from.path("workspace"), s.path("workspace"))
 	s.write("workspace/results.tsv", header+base+"\t2.01\t1\tkeep\tbaseline\n"+one+"\t2.00\t1\tkeep\tup\n")
-	s.imports("autoresearchd: take DIR/workspace/results.tsv over: read train.py at BASE: this partial clone does not have it (missing object): "+
+	s.imports("autoresearchd: import DIR/workspace/results.tsv: read train.py at BASE: this partial clone does not have it (missing object): "+
 		"fetch what it lacks with `git fetch --refetch --no-filter` in DIR/workspace", map[string]string{base: "BASE", one: "ONE"})
 	s.git("fetch", "-q", "--refetch", "--no-filter")
-	s.imports("took over 2 trials of study far; the champion is ONE with val_bpb 2.000000: up", map[string]string{base: "BASE", one: "ONE"})
+	s.imports("imported 2 trials of study far; the champion is ONE with val_bpb 2.000000: up", map[string]string{base: "BASE", one: "ONE"})
 }

@@ -47,7 +47,7 @@ func examineModels(ctx context.Context, c *config.Config, ok func(string, string
 	words, missing, err := client.Probe(ctx)
 	switch {
 	case err != nil:
-		fault(part, fmt.Errorf("%s: %w", c.LLM.BaseURL, err), "start it, or correct [llm]; until then the search goes on without")
+		fault(part, fmt.Errorf("%s: %w", c.LLM.BaseURL, err), "start it, or correct [llm]; until then the search continues without it")
 	case len(missing) > 0:
 		note(part, fmt.Sprintf("%s: %s, but not %s", c.LLM.BaseURL, words, strings.Join(missing, ", ")), "correct llm.models if requests fail")
 	default:

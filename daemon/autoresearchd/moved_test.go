@@ -35,7 +35,7 @@ func TestMovedStudy(t *testing.T) {
 	s.ok("diff", "1") // against where the study began, which only git knows
 	s.ok("check")
 	_, said, code := s.cli("run", "--trials", "1")
-	const note = "the workspace DIR/workspace is DIR/moved now: its history is the study's, which goes on there"
+	const note = "the workspace DIR/workspace is DIR/moved now: its history is the study's, which continues there"
 	if code != 0 || !strings.Contains(s.stable(said), note) {
 		t.Errorf("run ended with %d and said\n%s", code, said)
 	}
@@ -59,7 +59,7 @@ func TestMovedStudy(t *testing.T) {
 	}
 	in("clone")
 	refused("the state directory DIR/state holds a study of workspace DIR/moved, but study.workspace is DIR/clone, whose history is not that study's: it lacks commit ", "run")
-	refused("or have the study go on there all the same with `autoresearchd run --relocate`", "check")
+	refused("or have the study continue there anyway with `autoresearchd run --relocate`", "check")
 	refused("restore it with `git -C DIR/clone update-ref refs/heads/autoresearch/test "+tip+"`", "run", "--relocate")
 	out, err = exec.Command("git", "-C", s.path("clone"), "update-ref", "refs/heads/autoresearch/test", tip).CombinedOutput()
 	if err != nil {

@@ -299,7 +299,7 @@ func TestUncommittedModules(t *testing.T) {
 		s.write("workspace/helper.py", "V = 2\n") // nobody imports it
 		s.write("workspace/json.txt", "untracked\n")
 		_, said, code := s.cli("run", "--trials", "1")
-		if code != 0 || !strings.Contains(said, "they have changed since: helper.py, model.json") || !strings.Contains(said, "local.py, which train.py goes on without") {
+		if code != 0 || !strings.Contains(said, "they have changed since: helper.py, model.json") || !strings.Contains(said, "local.py, which train.py works without") {
 			t.Errorf("%d\n%s", code, said)
 		}
 	})
@@ -310,8 +310,8 @@ func TestUncommittedModules(t *testing.T) {
 func TestUnheededCache(t *testing.T) {
 	t.Parallel()
 	s := newStudy(t)
-	words := "prepare.py does not heed the cache " + s.path("cache") // of the environment
-	if out := s.ok("check"); strings.Contains(out, "does not heed") {
+	words := "prepare.py ignores the cache " + s.path("cache") // of the environment
+	if out := s.ok("check"); strings.Contains(out, "ignores") {
 		t.Errorf("where it does:\n%s", out)
 	}
 	s.write("workspace/prepare.py", strings.ReplaceAll(s.read("workspace/prepare.py"), "CACHE_DIR", "DATA_DIR"))

@@ -344,7 +344,7 @@ func (c controller) Reload(ctx context.Context) (string, error) {
 }
 
 // stopped says how a study that was stopped goes on.
-const stopped = "the study was stopped: `autoresearchd resume` lets it go on"
+const stopped = "the study was stopped: `autoresearchd resume` continues it"
 
 // statusLine is what systemd shows of the study.
 func statusLine(now supervisor.Status) string {

@@ -84,9 +84,9 @@ func (s *screen) begin(v *supervisor.Supervisor, past []journal.Record, budget s
 	switch {
 	case now.Runs == 0:
 	case now.Champion == nil:
-		s.say("going on after %s; none has a score yet", tried(now))
+		s.say("continuing after %s; none has a score yet", tried(now))
 	default:
-		s.say("going on after %s; best %s", tried(now), championWords(now))
+		s.say("continuing after %s; best %s", tried(now), championWords(now))
 	}
 }
 
@@ -166,7 +166,7 @@ func (s *screen) end(v *supervisor.Supervisor, stopped bool) {
 		s.say("best %s", championWords(now))
 	}
 	if stopped {
-		s.say("the study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on")
+		s.say("the study was stopped: `autoresearchd resume` lets the next `autoresearchd run` continue it")
 	}
 }
 

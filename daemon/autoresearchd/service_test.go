@@ -415,7 +415,7 @@ func TestNoScoreYet(t *testing.T) {
 	s.commit()
 	s.ok("run", "--trials", "1")
 	out, said, code := s.cli("run", "--trials", "1")
-	if code != 0 || !strings.Contains(out, "going on after 1 candidate in 1 run: 0 kept, 0 discarded, 1 failed (1 crashed); none has a score yet") || strings.Contains(out+said, "0.000000") || strings.Contains(said, "val_bpb=0 ") {
+	if code != 0 || !strings.Contains(out, "continuing after 1 candidate in 1 run: 0 kept, 0 discarded, 1 failed (1 crashed); none has a score yet") || strings.Contains(out+said, "0.000000") || strings.Contains(said, "val_bpb=0 ") {
 		t.Errorf("%d\n%s\n%s", code, out, said)
 	}
 }

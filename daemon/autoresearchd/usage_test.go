@@ -289,7 +289,7 @@ func TestNothingToStop(t *testing.T) {
 			t.Errorf("status says\n%s\nwant %q", out, want)
 		}
 	}
-	next("nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` go on")
+	next("nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` continue it")
 	said("no daemon is running on DIR/state; the next one continues the study\nnext: "+config+"run", "resume")
 	next("nothing until `autoresearchd run` or `systemctl start autoresearchd`")
 
@@ -297,17 +297,17 @@ func TestNothingToStop(t *testing.T) {
 	d := s.start()
 	s.training(3)
 	said("stopping after the running trials\nnext: "+config+"resume", "stop")
-	next("nothing: the study was stopped, and `autoresearchd resume` lets it go on")
+	next("nothing: the study was stopped, and `autoresearchd resume` continues it")
 	s.open()
 	if code := d.end(); code != 0 {
 		t.Fatalf("ended with %d", code)
 	}
 	for range d.lines { // to its last word
 	}
-	next("nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` go on")
+	next("nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` continue it")
 	said("no daemon is running on DIR/state, and the study is stopped already\nnext: "+config+"resume", "stop")
 	out := s.ok("run")
-	if !strings.HasSuffix(s.stable(out), "\nthe study was stopped: `autoresearchd resume` lets the next `autoresearchd run` go on\nnext: "+config+"resume") {
+	if !strings.HasSuffix(s.stable(out), "\nthe study was stopped: `autoresearchd resume` lets the next `autoresearchd run` continue it\nnext: "+config+"resume") {
 		t.Errorf("run says\n%s", out)
 	}
 	s.ok("resume")

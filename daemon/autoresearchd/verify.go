@@ -41,7 +41,7 @@ func (g *globals) verifyCommand() *cobra.Command {
 			}
 			return err
 		}}
-	c.Flags().StringVar(&workspace, "workspace", "", "where the study's repository is, `DIR` (default as the journal says, else [study] workspace)")
+	c.Flags().StringVar(&workspace, "workspace", "", "the study's repository: `DIR` (default: the one in the journal, else [study] workspace)")
 	return g.reads(c)
 }
 

@@ -79,7 +79,7 @@ func (l *Ledger) Reserve(dollars, limit float64) error {
 	next.Reserved += dollars
 	next.Requests++
 	if limit > 0 && next.Dollars+next.Reserved > limit {
-		return fmt.Errorf("%w: $%.4f of $%g are spent, and this request could cost $%.4f: raise it and reload, to go on", openai.ErrCap, l.sums.Dollars, limit, dollars)
+		return fmt.Errorf("%w: $%.4f of $%g are spent, and this request could cost $%.4f: raise it and reload to continue", openai.ErrCap, l.sums.Dollars, limit, dollars)
 	}
 	return l.store(next)
 }
@@ -119,7 +119,7 @@ func (l *Ledger) load() error {
 		return fmt.Errorf("read what models have cost: %w", err)
 	default:
 		if err := json.Unmarshal(data, &s); err != nil || !(s.Dollars >= 0) || !(s.Reserved >= 0) {
-			return fmt.Errorf("%s, which holds what models have cost, is damaged: mend it, or remove it to count from 0", l.path)
+			return fmt.Errorf("%s, which holds what models have cost, is damaged: repair it, or remove it to count from 0", l.path)
 		}
 	}
 	s.Dollars, s.Reserved = s.Dollars+s.Reserved, 0

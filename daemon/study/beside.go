@@ -30,7 +30,7 @@ type script struct {
 // tree. It refuses, with a lineage.ErrDirty, where train.py or prepare.py
 // imports a module, by whatever way, that is not committed or has changed since;
 // notes are about what else differs, and about a given cache ("": none) that
-// prepare.py does not heed.
+// prepare.py ignores.
 func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit, cache string) (notes []string, err error) {
 	files, err := repo.Files(ctx, commit)
 	if err != nil {
@@ -43,7 +43,7 @@ func Beside(ctx context.Context, repo *lineage.Repo, inspect Inspect, commit, ca
 	var faults []string
 	say := func(s script, fault, note string) {
 		if s.optional {
-			notes = append(notes, fmt.Sprintf("%s, which %s goes on without, %s", s.path, s.by, note))
+			notes = append(notes, fmt.Sprintf("%s, which %s works without, %s", s.path, s.by, note))
 		} else {
 			faults = append(faults, fmt.Sprintf("%s, which %s imports, %s", s.path, s.by, fault))
 		}
@@ -149,7 +149,7 @@ func Unheeded(prepare trainer.Inspection, cache string) string {
 	if cache == "" || prepare.Unplaced == "" {
 		return ""
 	}
-	return fmt.Sprintf("prepare.py does not heed the cache %s (study.cache, or AUTORESEARCH_CACHE), as it has its data where %s says; write CACHE_DIR = … at the top of prepare.py and make the other places of it, or read AUTORESEARCH_CACHE there", cache, prepare.Unplaced)
+	return fmt.Sprintf("prepare.py ignores the cache %s (study.cache, or AUTORESEARCH_CACHE), as it has its data where %s says; write CACHE_DIR = … at the top of prepare.py and make the other places of it, or read AUTORESEARCH_CACHE there", cache, prepare.Unplaced)
 }
 
 func rank(optional bool) int {

@@ -119,7 +119,7 @@ func (p *Plan) taken(ctx context.Context, c *config.Config, repo *lineage.Repo, 
 	}
 	ref, branch := lineage.Quote("refs/autoresearch/"+tag), lineage.Quote("refs/heads/autoresearch/"+tag)
 	return fmt.Errorf("study.tag %q is that of an earlier study (%w): %s has %d of its trials, and the state directory %s is new: "+
-		"choose another tag (study.tag or --tag, such as %s); or name that study's own state directory (study.state or --state) to go on with it%s; "+
+		"choose another tag (study.tag or --tag, such as %s); or name that study's own state directory (study.state or --state) to continue it%s; "+
 		"or delete what git keeps of it with `%sgit -C %s for-each-ref --format='delete %%(refname)' %s %s | git -C %s update-ref --stdin`",
 		tag, errTaken, repo.Workspace(), used, c.Study.State, other, imports(repo, tag), detach, work, ref, branch, work)
 }

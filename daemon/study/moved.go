@@ -23,10 +23,10 @@ func (p *Plan) elsewhere(ctx context.Context, c *config.Config, repo *lineage.Re
 	}
 	if lacks != "" {
 		return Refusal{fmt.Errorf("the state directory %s holds a study of workspace %s, but study.workspace is %s, whose history is not that study's: it lacks %s: "+
-			"give the new study a state directory of its own, or set study.workspace back, or have the study go on there all the same with `autoresearchd run --relocate`",
+			"give the new study a state directory of its own, or set study.workspace back, or have the study continue there anyway with `autoresearchd run --relocate`",
 			c.Study.State, p.Study.Workspace, c.Study.Workspace, lacks)}
 	}
-	p.Notes = append(p.Notes, fmt.Sprintf("the workspace %s is %s now: its history is the study's, which goes on there", p.Study.Workspace, c.Study.Workspace))
+	p.Notes = append(p.Notes, fmt.Sprintf("the workspace %s is %s now: its history is the study's, which continues there", p.Study.Workspace, c.Study.Workspace))
 	p.Study.Workspace = c.Study.Workspace
 	return nil
 }

@@ -75,16 +75,16 @@ func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
 	}
 	switch {
 	case len(rows) == 0 && len(out.Left) == 0:
-		return out, errors.New("it has no rows: there is nothing to take over; `autoresearchd run` begins a study")
+		return out, errors.New("it has no rows: there is nothing to import; `autoresearchd run` starts a study")
 	case len(rows) == 0 && slices.ContainsFunc(out.Left, func(r lineage.Remark) bool { return strings.HasSuffix(r.Text, lost) }):
-		return out, errors.New("no row of it can be taken over: fetch the branch that the commits were on, or begin a study with `autoresearchd run`")
+		return out, errors.New("none of its rows can be imported: fetch the branch that the commits were on, or start a study with `autoresearchd run`")
 	case len(rows) == 0:
-		return out, errors.New("no row of it can be taken over: mend what is said of the lines, or begin a study with `autoresearchd run`")
+		return out, errors.New("none of its rows can be imported: fix what is noted of the lines, or start a study with `autoresearchd run`")
 	case last < 0:
-		return out, errors.New("no row that can be taken over was kept, so there is no champion to go on from: write keep as the status of the row to go on from, or begin a study with `autoresearchd run`")
+		return out, errors.New("no row that can be imported was kept, so there is no champion to continue from: write keep as the status of the row to continue from, or start a study with `autoresearchd run`")
 	}
 	if later := slices.IndexFunc(o.Record.Rows, func(r lineage.Past) bool { return r.Line > rows[last].Line && r.Status == search.Keep }); later >= 0 {
-		out.note(rows[last].Line, "the study goes on from here: what was kept after it cannot be taken over")
+		out.note(rows[last].Line, "the study continues from here: what was kept after it cannot be imported")
 	}
 	there, err := o.Journal.Trials()
 	if err != nil {
@@ -264,7 +264,7 @@ func (o *TakeOverOptions) branch(ctx context.Context, rows []past, last int, out
 		o.Tag, out.Tag = free, free
 	}
 	if tip != "" && tip != champion.commit {
-		out.note(champion.Line, "the branch autoresearch/%s stands at %.7s with the train.py of %.7s: the study goes on from there", o.Tag, tip, champion.commit)
+		out.note(champion.Line, "the branch autoresearch/%s stands at %.7s with the train.py of %.7s: the study continues from there", o.Tag, tip, champion.commit)
 		champion.commit = tip
 	}
 	return nil

@@ -277,7 +277,7 @@ func TestModelFaults(t *testing.T) {
 					t.Errorf("the GPU was idle for %v", idle)
 				}
 				log := m.log.String()
-				if !strings.Contains(log, "no model proposes; the search goes on without") || strings.Contains(log, modelKey) {
+				if !strings.Contains(log, "no model proposes; the search continues without one") || strings.Contains(log, modelKey) {
 					t.Errorf("the log says\n%s", log)
 				}
 			})

@@ -292,7 +292,7 @@ func (b *Board) picture(c *config.Config, judge search.Judge, now flying) Status
 	}
 	switch {
 	case b.study.Flag(journal.Ended):
-		st.Next = "nothing: the study was stopped, and `autoresearchd resume` lets it go on"
+		st.Next = "nothing: the study was stopped, and `autoresearchd resume` continues it"
 	case b.study.Flag(journal.Paused):
 		st.Next = "nothing until `autoresearchd resume`"
 	case champion == nil:
@@ -382,9 +382,9 @@ func (b *Board) Now() Status {
 	now.State, now.Next = b.rests(), "nothing until `autoresearchd run` or `systemctl start autoresearchd`"
 	switch {
 	case b.study.Flag(journal.Ended):
-		now.Next = "nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` go on"
+		now.Next = "nothing: the study was stopped; `autoresearchd resume` lets the next `autoresearchd run` continue it"
 	case b.study.Flag(journal.Paused):
-		now.Next = "nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` go on"
+		now.Next = "nothing: the study is paused; `autoresearchd resume` lets the next `autoresearchd run` continue it"
 	}
 	return now
 }

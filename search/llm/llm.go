@@ -246,7 +246,7 @@ func (s *strategy) complain(why error) {
 	s.said = why.Error()
 	s.mu.Unlock()
 	if news && s.tools.Model != nil {
-		s.tools.Log.Warn("no model proposes; the search goes on without", "why", oneLine(why.Error(), 500))
+		s.tools.Log.Warn("no model proposes; the search continues without one", "why", oneLine(why.Error(), 500))
 	}
 }
 

@@ -304,7 +304,7 @@ func TestGoesOn(t *testing.T) {
 					}
 				}
 				log := l.log.String()
-				if !strings.Contains(log, "no model proposes; the search goes on without") || !strings.Contains(log, c.why) || strings.Contains(log, secret) {
+				if !strings.Contains(log, "no model proposes; the search continues without one") || !strings.Contains(log, c.why) || strings.Contains(log, secret) {
 					t.Errorf("the log says\n%s\nwant %s", log, c.why)
 				}
 				if n := strings.Count(log, "\n"); n > 6 {
