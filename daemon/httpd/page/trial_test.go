@@ -249,9 +249,9 @@ func TestLedgerAndLineage(t *testing.T) {
 	}
 }
 
-// TestTouch measures what is pressed on a phone; links within a sentence, a
+// TestTouchOfViews measures what is pressed on a phone; links within a sentence, a
 // list or a table's cell are as high as their line.
-func TestTouch(t *testing.T) {
+func TestTouchOfViews(t *testing.T) {
 	b := open(t, serve(t, underWay(t, 40, 0.4).API), phone)
 	for _, view := range []string{"/candidate/9", "/candidate/41", "/trial/9", "/compare/3,9,12", "/constants", "/timeline", "/strategies"} {
 		b.visit(view)
