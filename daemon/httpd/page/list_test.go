@@ -114,6 +114,28 @@ func TestListInBrowser(t *testing.T) {
 	}
 }
 
+// TestNobodyRunsIt shows a study that is over as one: nothing of it looks alive,
+// and what is next is said.
+func TestNobodyRunsIt(t *testing.T) {
+	study := own(t, 12, false)
+	show(study, 12, 0)
+	study.Loop.Edit(nil)
+	for size, l := range map[string]look{"desktop": desktop, "phone": phone} {
+		b := open(t, serve(t, study.API), l)
+		b.until(drawn + ` && document.body.dataset.mood === "over"`)
+		for id, want := range map[string]string{"state": "Finished", "now": "Nothing runs", "now-note": "nothing until", "card": "46 min \u00b7 12 candidates in 12 runs"} {
+			if got := ask[string](b, `document.querySelector("#`+id+`").textContent`); !strings.Contains(strings.ToLower(got), strings.ToLower(want)) {
+				t.Errorf("#%s says %q, want %q", id, got, want)
+			}
+		}
+		if lamp, well := ask[string](b, `getComputedStyle(document.querySelector(".lamp")).backgroundColor`), ask[string](b, `(document.body.dataset.mood = "well", getComputedStyle(document.querySelector(".lamp")).backgroundColor)`); lamp == well {
+			t.Errorf("the lamp is %s, as of a study that runs", lamp)
+		}
+		ask[bool](b, `(document.body.dataset.mood = "over", true)`)
+		b.shot("finished-" + size)
+	}
+}
+
 // TestListRenews shows what has become of the studies while somebody looks.
 func TestListRenews(t *testing.T) {
 	study := own(t, 12, false)
