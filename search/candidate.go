@@ -51,6 +51,7 @@ type Candidate struct {
 	Failure     Status  // of one that has no score: how its last run ended
 	Reason      string  // of the standing, in words, with the numbers
 	By          int64   // the trial whose end decided it; 0: pending
+	GivenUp     int64   // of one that was the champion: the earlier one that took its place again; 0: none did
 	Peak        int64   // largest peak of its runs with a score, in bytes
 	Interval    float64 // half of Score's 95 % interval, by the noise of the study; 0: it has no score
 

@@ -32,7 +32,8 @@ const (
 // so far below that no luck explains it; if the mean of both is below the
 // champion's still, it is kept. That makes it the parent of what comes. It is
 // claimed, as better than the last one that was, only by runs that were made
-// after it was chosen, and only beyond the noise.
+// after it was chosen, and only beyond the noise. A champion that its later runs
+// show to be worse than an earlier one is given up for that one.
 type confirmed struct{}
 
 func init() { judges["confirm"] = confirmed{} }
@@ -74,6 +75,8 @@ func (confirmed) Judge(h History, r Result) Decision {
 		words += difference(mean-now) + " below " + theirs
 	}
 	switch {
+	case p.kept() && now < mean && len(on(r.Trial.Kind, c.fair())) > 0 && string(r.Trial.Proposal.Memo) != finalMemo:
+		return Decision{Verdict: Keep, Reason: fmt.Sprintf("%s: candidate %d is given up for it", words, c.ID)}
 	case p.kept():
 		return Decision{Verdict: Discard, Reason: words + ": it was the champion before, and is run for the comparison"}
 	case !p.promising:
@@ -130,8 +133,17 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 			return again(p, freshSeed(uint64(p.ID)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.scored[0].bpb), mean)), true
 		}
 	}
+	if !Alike(h.Kind, c.chosen()) {
+		return Proposal{}, false
+	}
+	if p := l.better(); p != nil && !l.final() {
+		if len(l.running[p]) > 0 {
+			return Proposal{}, false
+		}
+		return again(p, l.commonSeed(p), fmt.Sprintf("the mean of champion %d's runs has risen above its %.6f", c.ID, meanOn(c.chosen(), p.scored))), true
+	}
 	p, why := l.claimant()
-	if p == nil || !Alike(h.Kind, c.chosen()) {
+	if p == nil {
 		return Proposal{}, false
 	}
 	proposal := again(p, l.commonSeed(p), why)
@@ -148,6 +160,24 @@ func again(p *Candidate, seed uint64, why string) Proposal {
 	return Proposal{Strategy: Confirm, Description: p.Description, Why: why, Parent: p.ID, Seed: seed}
 }
 
+// better is the earlier champion whose runs have the lowest mean, if that is
+// below the mean of the champion, which has run again since it was chosen and may
+// be given up; nil: none. The study's last runs only state: a choice by them
+// would flatter what they say.
+func (l *ledger) better() (best *Candidate) {
+	c := l.champion
+	if len(on(c.chosen(), c.fair())) == 0 {
+		return nil
+	}
+	low := meanOn(c.chosen(), c.scored)
+	for _, p := range l.champions {
+		if mean := meanOn(c.chosen(), p.scored); mean < low {
+			best, low = p, mean
+		}
+	}
+	return best
+}
+
 // claimant is the program that needs an unbiased run next, on the kind of devices
 // on which the champion was chosen, and why; nil: none.
 func (l *ledger) claimant() (*Candidate, string) {
@@ -157,6 +187,9 @@ func (l *ledger) claimant() (*Candidate, string) {
 	}
 	over := l.proven(c)
 	if over == nil {
+		if l.final() && len(l.champions) > 1 {
+			return c, "the final estimate"
+		}
 		return nil, ""
 	}
 	own, theirs := l.commonRuns(c, c.chosen()), l.commonRuns(over, c.chosen())

@@ -301,3 +301,45 @@ func TestLevels(t *testing.T) {
 		t.Errorf("without a score: %v", got)
 	}
 }
+
+// TestGivenUp has a champion whose later runs are worse than an earlier one's: that
+// one runs again, and takes its place if it is the better one still. In the study's
+// last trials, which only state, nothing is given up.
+func TestGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		trials  int
+		again   float64 // the earlier champion's run
+		verdict search.Verdict
+	}{{0, 0.9982, search.Keep}, {0, 1.0100, search.Discard}, {31, 0.9982, search.Discard}} {
+		s := begin(t, c.trials)
+		for _, bpb := range []float64{0.9980, 0.9984, 0.9978, 0.9979} {
+			s.run(bpb)
+		}
+		for s.next() == 0 {
+			s.run(0.9990)
+		}
+		if r := s.run(1.0000); r.Trial.Proposal.Parent != 3 || r.Decision.Verdict != search.Discard {
+			t.Fatalf("the champion, trial 3, is to run again: %+v", r)
+		}
+		if c.trials > 0 && s.next() != 1 {
+			t.Fatalf("the last comparison is of trial %d", s.next())
+		}
+		r := s.run(c.again)
+		if r.Trial.Proposal.Parent != 1 || r.Decision.Verdict != c.verdict || strings.HasSuffix(r.Decision.Reason, "candidate 3 is given up for it") != (c.verdict == search.Keep) {
+			t.Errorf("%d trials, %g: trial %d again: %+v", c.trials, c.again, r.Trial.Proposal.Parent, r.Decision)
+		}
+		_, champion := search.Ends(s.h.Done)
+		last := int64(1)
+		if c.verdict == search.Discard {
+			last = 3
+		}
+		if champion.ID != last || s.next() == last && c.trials == 0 {
+			t.Errorf("%d trials, %g: the champion is %d, to run again is %d", c.trials, c.again, champion.ID, s.next())
+		}
+		for _, x := range search.Candidates(s.h) {
+			if x.ID == 3 && (x.Standing != search.StandingKept || x.GivenUp != map[search.Verdict]int64{search.Keep: 1}[c.verdict]) {
+				t.Errorf("%d trials, %g: %+v", c.trials, c.again, x)
+			}
+		}
+	}
+}

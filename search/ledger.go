@@ -155,6 +155,9 @@ func (l *ledger) add(r *Result) {
 	if r.Decision.Verdict == Keep && scored {
 		if champion != c {
 			c.since = l.trials
+			if c.GivenUp = 0; c.kept() {
+				champion.GivenUp = c.ID
+			}
 		}
 		if !c.kept() {
 			l.champions = append(l.champions, c)

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"fmt"
+
 	"autoresearchd/daemon/journal"
 	"autoresearchd/search"
 )
@@ -82,6 +84,9 @@ func NewCandidate(c *search.Candidate, first journal.Record) Candidate {
 	x := Candidate{
 		ID: c.ID, Commit: first.Commit, Parent: c.Parent, Strategy: c.Strategy, Description: c.Description, Constants: changed(first.Trial),
 		Decision: string(c.Standing.Decision()), Verdict: c.Standing, Failure: c.Failure, Reason: c.Reason, Interval: c.Interval, PeakVRAM: c.Peak, Runs: append([]int64{}, c.Runs...),
+	}
+	if c.GivenUp != 0 {
+		x.Reason += fmt.Sprintf("; given up for candidate %d, which its later runs say is better", c.GivenUp)
 	}
 	if x.Decision == "" {
 		x.Decision = string(search.StandingPending)

@@ -17,6 +17,7 @@ type verdict struct {
 	optimism float64 // how much lower its stated val_bpb is than the true one
 	keeps    float64
 	reruns   float64
+	givenUp  float64 // champions, for an earlier one
 	claimed  float64 // studies in which any champion was claimed over the start
 	wrong    float64 // studies whose last champion is claimed and not better than what it was claimed over
 }
@@ -51,6 +52,7 @@ func try(t *testing.T, task string, rule string, places simulate.Places, studies
 				sum.optimism += one.optimism
 				sum.keeps += one.keeps
 				sum.reruns += one.reruns
+				sum.givenUp += one.givenUp
 				sum.claimed += one.claimed
 				sum.wrong += one.wrong
 				mu.Unlock()
@@ -59,8 +61,8 @@ func try(t *testing.T, task string, rule string, places simulate.Places, studies
 	}
 	wait.Wait()
 	n := float64(studies)
-	mean := verdict{sum.gain / n, sum.optimism / n, sum.keeps / n, sum.reruns / n, sum.claimed / n, sum.wrong / n}
-	t.Logf("%-8s %-7s %d at once: gain %.6f, optimism %+.6f, keeps %.1f, re-runs %.1f, claims %.3f, false ones %.3f", task, rule, max(1, places.Pending), mean.gain, mean.optimism, mean.keeps, mean.reruns, mean.claimed, mean.wrong)
+	mean := verdict{sum.gain / n, sum.optimism / n, sum.keeps / n, sum.reruns / n, sum.givenUp / n, sum.claimed / n, sum.wrong / n}
+	t.Logf("%-8s %-7s %d at once: gain %.6f, optimism %+.6f, keeps %.1f, re-runs %.1f, given up %.2f, claims %.3f, false ones %.3f", task, rule, max(1, places.Pending), mean.gain, mean.optimism, mean.keeps, mean.reruns, mean.givenUp, mean.claimed, mean.wrong)
 	return mean
 }
 
@@ -87,6 +89,13 @@ func study(task simulate.Task, judge search.Judge, places simulate.Places, seed 
 		if search.IsRerun(r.Trial) {
 			out.reruns++
 		}
+	}
+	reigned := map[int64]bool{}
+	for _, r := range search.Reigns(s.History.Done) {
+		if reigned[r.Champion.ID] {
+			out.givenUp++
+		}
+		reigned[r.Champion.ID] = true
 	}
 	stated := s.Value(s.History.Champion.ID)
 	if c, ok := judge.(search.Claimer); ok {
