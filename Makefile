@@ -1,16 +1,27 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all build demo test drill repeat bench bench-search soak install uninstall clean
+.PHONY: all help build deb demo test drill drill-package repeat bench bench-search soak install uninstall clean
 
 all: build
 
+# This list.
+help:
+	@awk '/^# /{c = c substr($$0, 2); next} /^[a-z][a-z-]*:/ && c {sub(/:.*/, ""); printf "make %-15s%s\n", $$0, c} {c = ""}' Makefile
+
+# bin/autoresearchd, its manual page and completions.
 build:
 	@scripts/build.sh
 
+# A Debian package in .build/deb, on Debian or Ubuntu.
+deb:
+	@scripts/deb.sh
+
+# A small study on the CPU, from nothing.
 demo: build
 	@scripts/demo.sh
 
+# Every test there is.
 test:
 	@scripts/test.sh
 
@@ -27,6 +38,11 @@ soak:
 drill:
 	@scripts/drills/service.sh
 
+# The Debian package in a booted systemd: install, upgrade, remove, purge.
+drill-package:
+	@scripts/drills/package.sh
+
+# Ratios measured side by side.
 bench: build
 	@scripts/bench.sh
 
@@ -34,12 +50,14 @@ bench: build
 bench-search: build
 	@scripts/bench_search.sh
 
-# Builds nothing: as root there may be no go.
+# As root: puts what was built on this machine. Builds nothing, since root may have no go.
 install:
 	@scripts/install.sh
 
+# Keeps configuration, record and user.
 uninstall:
 	@scripts/uninstall.sh
 
+# What was built, fetched and shown; no record of a study elsewhere.
 clean:
 	rm -rf bin .build demo

@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Builds bin/autoresearchd.
+# Builds BIN, bin/autoresearchd by default, and beside it, in share, its manual
+# page and what completes it in a shell.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
-[ -x bin/autoresearchd ] || say "building bin/autoresearchd (the first time takes a minute or two)"
+bin=${BIN:-bin/autoresearchd}
+[ -x "$bin" ] || say "building $bin (the first time takes a minute or two)"
 scripts/setup.sh
 # shellcheck source=/dev/null
 . "$build/env"
-go build -trimpath -ldflags "-s -w -X main.version=$version -X main.linkedPython=$AUTORESEARCH_PYTHON" -o bin/autoresearchd ./daemon/autoresearchd
+go build -trimpath -ldflags "-s -w -X main.version=$(version_here) -X main.linkedPython=$AUTORESEARCH_PYTHON" -o "$bin" ./daemon/autoresearchd
+
+share=$(dirname "$bin")/share
+mkdir -p "$share"
+"$bin" manual | gzip -9n >"$share/autoresearchd.1.gz"
+"$bin" completion bash >"$share/autoresearchd.bash"
+"$bin" completion zsh >"$share/_autoresearchd"
+"$bin" completion fish >"$share/autoresearchd.fish"

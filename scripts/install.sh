@@ -1,22 +1,20 @@
 #!/usr/bin/env bash
-# As root: binary, unit, user, configuration, state directory. PREFIX is
-# /usr/local by default; with DESTDIR, files alone are put below it. It builds
-# nothing, since sudo's PATH may well lack go.
+# As root: the files of installed.sh's list, user, configuration, state directory.
+# PREFIX is /usr/local by default; with DESTDIR, files alone are put below it. It
+# builds nothing, since sudo's PATH may well lack go.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/installed.sh
+. "$root/scripts/installed.sh"
 cd "$root"
 
-bindir=${PREFIX:-/usr/local}/bin
+prefix=${PREFIX:-/usr/local}
+bindir=$prefix/bin
 dest=${DESTDIR:-}
 bin=${BIN:-bin/autoresearchd}
-etc=/etc/autoresearch
-state=/var/lib/autoresearch
-cache=/var/cache/autoresearch
-user=autoresearch
 unit=/etc/systemd/system/autoresearchd.service
 sysusers=/usr/lib/sysusers.d/autoresearch.conf
-config=$etc/autoresearch.toml
 again=$etc/.enabled # left by uninstall.sh where the unit was enabled
 
 [ -x "$bin" ] || die "$bin is missing: run \`make build\` first, as the user who has go"
@@ -34,20 +32,15 @@ profile=cpu corpus=python
 if [ -e /dev/nvidiactl ] || [ -e /proc/driver/nvidia/version ]; then profile=hopper corpus=hub; fi
 budget=$(sed -n "/^\[$profile\.prepare\]/,/^\[/s/^TIME_BUDGET = \([0-9]*\).*/\1s/p" configs/workspace/profiles.toml)
 
-install -d "$dest$bindir" "$dest$etc" "$dest${unit%/*}" "$dest${sysusers%/*}"
-install -m 0755 "$bin" "$dest$bindir/autoresearchd"
-sed "s|/usr/local/bin/|$bindir/|g" configs/systemd/autoresearchd.service >"$dest$unit"
-chmod 0644 "$dest$unit"
-install -m 0644 configs/systemd/autoresearch.sysusers.conf "$dest$sysusers"
+by_hand "$prefix" | put "$dest" "$prefix"
+install -d "$dest$etc"
 say "installed $dest$bindir/autoresearchd and $dest$unit"
 if [ -e "$dest$config" ]; then
   say "kept $dest$config"
 else
-  # The unit's cache, named where every command finds it, and the budget that the
-  # profile for this machine is made for; a folder may go to any machine.
-  edits=(-e "s|^cache *= \"\" *#|cache     = \"$cache\"   #|")
-  [ -n "$dest" ] || edits+=(-e "s|^budget *= \"[^\"]*\"|budget    = \"$budget\"|")
-  sed "${edits[@]}" autoresearch.toml >"$dest$config"
+  # The budget that the profile for this machine is made for; a folder may go to
+  # any machine.
+  if [ -n "$dest" ]; then configured; else configured "$budget"; fi >"$dest$config"
   chmod 0644 "$dest$config"
   say "wrote $dest$config"
 fi

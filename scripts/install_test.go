@@ -34,9 +34,18 @@ func programs(t *testing.T, texts map[string]string) string {
 	return dir + ":" + os.Getenv("PATH")
 }
 
+// made are what build.sh makes of the binary.
+var made = []string{"share/autoresearchd.1.gz", "share/autoresearchd.bash", "share/_autoresearchd", "share/autoresearchd.fish"}
+
+// stub is a folder with a binary that does nothing, and with what is made of it.
 func stub(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "stub")
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "share"), 0o755))
+	for _, name := range made {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	}
+	path := filepath.Join(dir, "stub")
 	must(t, os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755))
 	return path
 }
@@ -65,10 +74,17 @@ func TestMakeInstall(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`(?m)^ExecStart=/opt/ar/bin/autoresearchd run `).Match(unit) || strings.Contains(string(unit), "/usr/local/bin") {
 		t.Errorf("unit: %v\n%s", err, unit)
 	}
-	for name, mode := range map[string]os.FileMode{
-		"opt/ar/bin/autoresearchd": 0o755, config1: 0o644, "etc/systemd/system/autoresearchd.service": 0o644,
-		"usr/lib/sysusers.d/autoresearch.conf": 0o644, "var/lib/autoresearch": 0o750, "var/cache/autoresearch": 0o750,
-	} {
+	files := []string{
+		"/opt/ar/bin/autoresearchd", "/etc/systemd/system/autoresearchd.service", "/usr/lib/sysusers.d/autoresearch.conf",
+		"/opt/ar/share/man/man1/autoresearchd.1.gz", "/opt/ar/share/bash-completion/completions/autoresearchd",
+		"/opt/ar/share/zsh/site-functions/_autoresearchd", "/opt/ar/share/fish/vendor_completions.d/autoresearchd.fish",
+	}
+	modes := map[string]os.FileMode{config1: 0o644, "var/lib/autoresearch": 0o750, "var/cache/autoresearch": 0o750}
+	for _, name := range files {
+		modes[name] = 0o644
+	}
+	modes[files[0]] = 0o755
+	for name, mode := range modes {
 		if info, err := os.Stat(filepath.Join(dest, name)); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -82,12 +98,12 @@ func TestMakeInstall(t *testing.T) {
 	must(t, os.WriteFile(shipped, []byte("# mine\n"), 0o644))
 	expect("install", installed+"kept DEST"+config1+"\n")
 	// Without PREFIX, the unit knows where the binary is.
-	expect("uninstall", "removed DEST/opt/ar/bin/autoresearchd DEST/etc/systemd/system/autoresearchd.service DEST/usr/lib/sysusers.d/autoresearch.conf\n"+
+	expect("uninstall", "removed DEST"+strings.Join(files, " DEST")+"\n"+
 		"kept DEST/etc/autoresearch DEST/var/lib/autoresearch DEST/var/cache/autoresearch\n", "PREFIX=")
 	if text, _ := os.ReadFile(shipped); string(text) != "# mine\n" {
 		t.Error("the configuration did not survive")
 	}
-	for _, name := range []string{"opt/ar/bin/autoresearchd", "etc/systemd/system/autoresearchd.service", "usr/lib/sysusers.d/autoresearch.conf"} {
+	for _, name := range files {
 		if _, err := os.Lstat(filepath.Join(dest, name)); err == nil {
 			t.Errorf("%s was left", name)
 		}
@@ -187,6 +203,9 @@ func (m *machine) run(title, script string) {
 func TestOnAMachine(t *testing.T) {
 	m := newMachine(t)
 	m.file("stub", "#!/bin/sh\n")
+	for _, name := range made {
+		m.file(name, "")
+	}
 	must(t, os.Chmod(m.dir+"/stub", 0o755))
 	m.file("marks/refused", m.dir+"/usr/bin/autoresearchd: error while loading shared libraries: libpython3.12.so.1.0: cannot open shared object file: Permission denied\n")
 	m.run("an interpreter that is root's alone", "install.sh")

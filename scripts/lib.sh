@@ -1,9 +1,10 @@
 # shellcheck shell=bash disable=SC2034
 # Shared by the other scripts: messages, the choice of interpreter, tools.
-# Sourced, never run. Sets: root, build.
+# Sourced, never run. Sets: root, build (AUTORESEARCH_BUILD is another folder for
+# it, so that two interpreters have one each).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=$root/.build
+build=${AUTORESEARCH_BUILD:-$root/.build}
 
 say() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -95,3 +96,7 @@ packages_venv() {
   VIRTUAL_ENV=$build/$name "$build/tools/bin/uv" pip install --quiet "$@" >&2
   echo "$want" >"$build/$name/stamp"
 }
+
+# version_here: the tag of what is built (v1.2.0), or how far beyond which tag it
+# is (v1.2.0-3-g0123abc), or, while nothing was tagged, its commit.
+version_here() { git -C "$root" describe --tags --match 'v[0-9]*' --always --dirty 2>/dev/null || echo unknown; }

@@ -15,13 +15,17 @@ IFS='|' read -r version include libdir library executable <<<"$line"
 stamp="$line|$root"
 if [ -f "$build/stamp" ] && [ "$(cat "$build/stamp")" = "$stamp" ]; then exit 0; fi
 
+# Where the loader looks by itself, a library may be moved by its distribution.
+rpath=" -Wl,-rpath,$libdir"
+case $libdir in /usr/lib | /usr/lib64 | /usr/lib/*-linux-gnu*) rpath= ;; esac
+
 mkdir -p "$build/pkgconfig"
 cat >"$build/pkgconfig/python3.pc" <<EOF
 Name: Python
 Description: CPython $version for embedding, behind the overlay that cpy3 needs
 Version: ${version%.*}
 Cflags: -I$root/pyembed/compat -I$include
-Libs: -L$libdir -Wl,-rpath,$libdir -l$library
+Libs: -L$libdir$rpath -l$library
 EOF
 # cgo asks pkg-config for python3 and nothing else; this answers it from the
 # file above, so that pkg-config itself need not be installed.

@@ -7,6 +7,7 @@
 #   scripts/test.sh python   the tests in Python: of the starter workspace, and of what gpu.sh compares with
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
+#   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
 #   scripts/test.sh timing   what starts processes, asks servers or holds deadlines: once, and nothing from a cache
@@ -130,6 +131,19 @@ page() {
   grep -q -- '^--- PASS: TestAccessible ' <<<"$out" || die "the tests in Chromium did not run"
 }
 
+package() {
+  step "the Debian package"
+  need lintian lintian
+  need man man-db
+  # shellcheck source=/dev/null
+  . "$build/env"
+  local out
+  (unset AUTORESEARCH_PYTHON && scripts/deb.sh)
+  out=$(AUTORESEARCH_TEST_DEB=$(cat "$build/deb/latest") go test -count=1 -v -run '^TestPackage$' ./scripts) ||
+    { printf '%s\n' "$out"; die "the package's test failed"; }
+  grep -q -- '^--- PASS: TestPackage ' <<<"$out" || die "the package's test did not run"
+}
+
 # The packages whose tests start processes, talk over sockets, hold deadlines or
 # wait. The others compute, or read and write files: search (which may not look
 # at a clock), configs, the plots, reports, exports and the terminal's lines; and
@@ -206,6 +220,7 @@ all)
   real
   prometheus
   page
+  package
   step "all tests passed"
   ;;
 lint) lint ;;
@@ -215,6 +230,7 @@ python) pythontests ;;
 real) real ;;
 prometheus) prometheus ;;
 page) page ;;
+package) package ;;
 timing) timing ;;
 repeat) repeat "${@:2}" ;;
 soak) soak ;;

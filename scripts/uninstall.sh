@@ -5,9 +5,10 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/installed.sh
+. "$root/scripts/installed.sh"
 
 dest=${DESTDIR:-}
-etc=/etc/autoresearch
 unit=/etc/systemd/system/autoresearchd.service
 bindir=/usr/local/bin
 if [ -n "${PREFIX:-}" ]; then
@@ -34,12 +35,12 @@ if [ -n "$systemd" ] && [ -e "$unit" ]; then
 fi
 
 removed=()
-for file in "$bindir/autoresearchd" "$unit" /usr/lib/sysusers.d/autoresearch.conf; do
+while IFS='|' read -r _ _ file; do
   if [ -e "$dest$file" ]; then
     rm -f "$dest$file"
     removed+=("$dest$file")
   fi
-done
+done < <(by_hand "${bindir%/bin}")
 if [ -n "$systemd" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 if [ "${#removed[@]}" = 0 ]; then
   say "nothing was installed: there is neither $dest$bindir/autoresearchd nor $dest$unit"
@@ -47,8 +48,8 @@ else
   say "removed ${removed[*]}"
 fi
 kept=
-for folder in $etc /var/lib/autoresearch /var/cache/autoresearch $unit.d; do
+for folder in $etc $state $cache $unit.d; do
   if [ -e "$dest$folder" ]; then kept="$kept $dest$folder"; fi
 done
 if [ -z "$kept" ]; then exit 0; fi
-if [ -n "$dest" ]; then say "kept$kept"; else say "kept$kept and the user autoresearch; to be rid of them: rm -r$kept; userdel autoresearch"; fi
+if [ -n "$dest" ]; then say "kept$kept"; else say "kept$kept and the user $user; to be rid of them: rm -r$kept; userdel $user"; fi

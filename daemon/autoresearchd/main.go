@@ -114,7 +114,7 @@ func newRoot() *cobra.Command {
 	root.SetHelpFunc(help)
 	root.AddCommand(g.runCommand(), g.initCommand(), g.checkCommand(), g.doctorCommand(), g.statusCommand(), g.trialsCommand(), g.showCommand(), g.bestCommand(), g.finalizeCommand(), g.ablateCommand(),
 		g.diffCommand(), g.logCommand(), g.plotCommand(), g.reportCommand(), g.exportCommand(), g.verb("pause"), g.verb("resume"), g.verb("cancel"), g.verb("stop"), g.reloadCommand(),
-		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand(), g.serveCommand(), g.mcpCommand(), g.verifyCommand(), g.backupCommand(), g.restoreCommand(), g.versionCommand())
+		g.suggestCommand(), g.reproduceCommand(), g.strategiesCommand(), g.simulateCommand(), g.importCommand(), g.serveCommand(), g.mcpCommand(), g.verifyCommand(), g.backupCommand(), g.restoreCommand(), g.versionCommand(), manualCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultVersionFlag()

@@ -5,40 +5,14 @@
 #
 #   sudo scripts/drills/service.sh     (Debian 12 or later, Ubuntu; 5 minutes, the first time 10)
 #
-# It builds the binary against /usr/bin/python3, makes a Debian or Ubuntu of this
-# machine's own release in .build/drill/tree, from where this machine's apt has its
-# packages, boots it by systemd-nspawn on an overlay that is thrown away, and
-# installs there by `make install`. Nothing outside of .build/drill is touched, and
-# nothing needs a GPU, torch or a network. KEEP=1 leaves the system running at the
-# end and says how to look at it.
+# It builds the binary against /usr/bin/python3, boots a system of its own (lib.sh)
+# and installs there by `make install`.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 cd "$root"
-
-[ "$(id -u)" = 0 ] || die "a system is booted and namespaces are entered: run it as root"
-need debootstrap debootstrap
-need systemd-nspawn systemd-container
-drill=$build/drill
-mkdir -p "$drill"
-
-# --- the tree, made once
-
-# shellcheck source=/dev/null
-release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-# shellcheck source=/dev/null
-origin=$(. /etc/os-release && echo "${ID^}")
-if [ "$(cat "$drill/tree.stamp" 2>/dev/null)" != "$release" ]; then
-  # shellcheck disable=SC2016
-  site=$(apt-get indextargets --format '$(REPO_URI)|$(CODENAME)|$(ORIGIN)' 'Created-By: Packages' |
-    awk -F'|' -v o="$origin" -v c="$release" '$3 == o && $2 == c { print $1; exit }')
-  [ -n "$site" ] || die "apt knows no $origin $release here: nothing to make a tree from"
-  say "making $drill/tree, a $origin $release (some minutes, once)"
-  rm -rf "$drill/tree"
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,git,make,procps,curl,ca-certificates,python3,python3-dev,python3-venv \
-    "$release" "$drill/tree" "$site" >"$drill/debootstrap.log" 2>&1 || die "debootstrap failed: see $drill/debootstrap.log"
-  echo "$release" >"$drill/tree.stamp"
-fi
+# shellcheck source=scripts/drills/lib.sh
+. scripts/drills/lib.sh
 
 # --- the binary, against the Python that the tree has too
 
@@ -48,98 +22,10 @@ git ls-files -co --exclude-standard -z | while IFS= read -r -d '' f; do if [ -e 
   tar -c --null -T - | tar -x -C "$drill/src"
 (cd "$drill/src" && AUTORESEARCH_PYTHON=/usr/bin/python3 scripts/build.sh)
 
-# --- the system
-
-work=$(mktemp -d "$drill/run.XXXXXX")
-mkdir "$work/upper" "$work/work" "$work/root"
-nspawn='' leader=''
-finish() {
-  local status=$?
-  if [ -n "${KEEP:-}" ] && [ -n "$leader" ] && kill -0 "$leader" 2>/dev/null; then
-    say "left running: nsenter -t $leader -a bash; to end it: kill $nspawn, umount $work/root, rm -rf $work"
-    return
-  fi
-  if [ -n "$nspawn" ]; then
-    kill "$nspawn" 2>/dev/null || true # a clean shutdown
-    for _ in $(seq 200); do kill -0 "$nspawn" 2>/dev/null || break; sleep 0.1; done
-    kill -KILL "$nspawn" 2>/dev/null || true
-    wait "$nspawn" 2>/dev/null || true
-  fi
-  umount -l "$work/root" 2>/dev/null || true
-  rm -rf "$work"
-  exit "$status"
-}
-trap finish EXIT
-mount -t overlay overlay -o "lowerdir=$drill/tree,upperdir=$work/upper,workdir=$work/work" "$work/root"
 mkdir -p "$work/root/root/autoresearchd"
 tar -c -C "$drill/src" --exclude=./.build --exclude=./.git . | tar -x -C "$work/root/root/autoresearchd"
-# nspawn would keep Landlock from what it boots, which a machine does not.
-SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$work/root" --boot --register=no --keep-unit --private-network --console=pipe \
-  --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" --machine="drill-$$" --hostname=drill </dev/null >"$work/boot.log" 2>&1 &
-nspawn=$!
-for _ in $(seq 100); do
-  read -r leader _ <"/proc/$nspawn/task/$nspawn/children" || true
-  if [ -n "$leader" ] && [[ $(nsenter -t "$leader" -a systemctl is-system-running 2>/dev/null) =~ running|degraded ]]; then break; fi
-  sleep 0.3
-done
+boot
 
-# inside COMMAND…: as root in the booted system.
-inside() { nsenter -t "$leader" -a env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"; }
-sh() { inside bash -c "$1"; }
-[[ $(inside systemctl is-system-running 2>&1) =~ running|degraded ]] || { cat "$work/boot.log" >&2; die "the system did not boot"; }
-
-# --- how a step says how it went
-
-failed=0 number=0
-step() { number=$((number + 1)); printf '\n%2d. %s\n' "$number" "$*"; }
-ok() { printf '    ok    %s\n' "$*"; }
-FAIL() {
-  failed=$((failed + 1))
-  printf '    FAIL  %s\n' "$1"
-  if [ -n "${2:-}" ]; then printf '%s\n' "$2" | sed 's/^/          | /'; fi
-}
-# ends STATUS WHAT COMMAND: the status that a command ends with; its words are in $said.
-ends() {
-  local want=$1 what=$2 got=0
-  said=$(sh "$3" 2>&1) || got=$?
-  case $want in
-  "$got") ok "$what ($got)" ;;
-  not0) if [ "$got" != 0 ]; then ok "$what ($got)"; else FAIL "$what: it ended with 0" "$said"; fi ;;
-  *) FAIL "$what: ended with $got, not $want" "$said" ;;
-  esac
-}
-# says WORDS…: all of them stand in $said.
-says() {
-  local w
-  for w in "$@"; do
-    if [[ $said == *"$w"* ]]; then ok "says: $w"; else FAIL "does not say: $w" "$said"; fi
-  done
-}
-silent() {
-  local w
-  for w in "$@"; do
-    if [[ $said == *"$w"* ]]; then FAIL "says: $w" "$said"; else ok "does not say: $w"; fi
-  done
-}
-# becomes WHAT COMMAND WORDS [SECONDS]: what a command prints comes to hold the words.
-becomes() {
-  local deadline=$((SECONDS + ${4:-30}))
-  while :; do
-    said=$(sh "$2" 2>&1) || true
-    if [[ $said == *"$3"* ]]; then ok "$1: $3"; return; fi
-    if [ "$SECONDS" -ge "$deadline" ]; then FAIL "$1: not $3 within ${4:-30} s" "$said"; return; fi
-    sleep 0.2
-  done
-}
-show="systemctl show autoresearchd -p ActiveState,SubState,Result,ExecMainStatus,NRestarts,StatusText"
-state=/var/lib/autoresearch
-config=/etc/autoresearch/autoresearch.toml
-as="runuser -u autoresearch -- env -C $state HOME=$state"
-mark() { sh "install -d -o autoresearch -g autoresearch $state/drill; touch $state/drill/$1"; }
-unmark() { sh "rm -f $state/drill/$1"; }
-set_key() { sh "sed -i 's|^$1 *=.*|$1 = $2|' $config"; }
-# training: a trial is held by its gate.
-training() { becomes "a trial trains" "$show" "in train"; }
 configured() { sh "cp /root/sound.toml $config"; }
 stopped() { sh "systemctl stop autoresearchd; systemctl reset-failed autoresearchd 2>/dev/null; true"; }
 
@@ -147,23 +33,7 @@ step "make install, by root without go"
 ends 0 "make install" "cd /root/autoresearchd && make install"
 says "installed /usr/local/bin/autoresearchd" "init $state"
 ends 0 "the cache stands in the configuration" "grep -q '^cache *= \"/var/cache/autoresearch\"' $config"
-sh "set -e
-cp -r /root/autoresearchd/daemon/trainer/testdata/work $state/workspace
-cp /root/autoresearchd/scripts/drills/workspace/train.py $state/workspace/
-echo '# what to try' >$state/workspace/program.md
-chown -R autoresearch: $state/workspace
-$as git -C workspace init -q -b main
-$as git -C workspace add -A
-$as git -C workspace -c user.name=ada -c user.email=ada@localhost commit -qm start
-$as python3 -m venv --without-pip workspace/.venv
-mkdir -p /etc/systemd/system/autoresearchd.service.d
-printf '[Service]\nRestartSec=1s\n' >/etc/systemd/system/autoresearchd.service.d/drill.conf
-systemctl daemon-reload" >/dev/null
-set_key tag '"drill"'
-set_key budget '"5s"'
-set_key strategy '"evolution"'
-set_key rule '"greedy"'
-sh "sed -i '/^\[pruning\]/,/^\$/s|^rule *=.*|rule = \"off\"|' $config; cp $config /root/sound.toml"
+study
 ends 0 "the configuration is sound" "autoresearchd check"
 
 step "start"
@@ -221,7 +91,7 @@ step "stop in mid-trial"
 ends 0 "systemctl stop" "systemctl stop autoresearchd"
 becomes "the unit" "$show" "ActiveState=inactive"
 says "Result=success"
-ends 0 "the trial is recorded" "autoresearchd trials"
+ends 0 "the trial is recorded" "autoresearchd trials --runs"
 says interrupted
 
 step "each trial's end stands once in the journal"
@@ -352,9 +222,4 @@ ends 0 "the study is the same" "autoresearchd status"
 says drill
 stopped
 
-printf '\n'
-if [ "$failed" -gt 0 ]; then
-  sh "journalctl -u autoresearchd --no-pager -n 40" >&2 || true
-  die "$failed of the drill's checks failed"
-fi
-say "the drill went well: $number steps"
+verdict
