@@ -112,6 +112,34 @@ func TestNotices(t *testing.T) {
 	}
 }
 
+// TestNoticeOfACandidate tells of a champion once, when it is decided: not of the
+// run that was promising, and not of one that only makes its mean surer.
+func TestNoticeOfACandidate(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	c := config.Default().Notify
+	c.Webhook = r.URL
+	hook := webhook.New(c, slog.New(slog.DiscardHandler))
+	n := newNotices(hook, c)
+	n.study = func() supervisor.Status { return watchedStudy().now }
+	all := watched()
+	again := all[5]
+	again.Trial.ID, again.Decision.Verdict = 8, search.Discard
+	var done []search.Result
+	for _, rec := range append(all, again) {
+		e := study.Ending{Record: rec}
+		e.Of, e.Settled = search.Ended(done, rec.Result)
+		done = append(done, rec.Result)
+		n.finished(e)
+	}
+	hook.Close(t.Context())
+	got := r.texts(t)
+	if len(got) != 1 || got[0].Event != "champion" || got[0].Champion.ID != 4 || got[0].Champion.Runs != 2 || got[0].Candidates.Kept != 2 || got[0].Runs != 7 ||
+		!strings.HasSuffix(got[0].Text, ": new champion, val_bpb 0.984100, the mean of 2 runs of candidate 4 (MATRIX_LR 0.04 -> 0.052); gain 0.013800, unconfirmed (0 of 3 paired seeds)") {
+		t.Errorf("told %+v", got)
+	}
+}
+
 func TestStall(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)
