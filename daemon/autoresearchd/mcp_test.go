@@ -82,7 +82,7 @@ func TestMCP(t *testing.T) {
 		t.Errorf("the server says %+v", c)
 	}
 	for i, want := range []string{
-		`"next":"nothing until`, `"total":12`, `"decision":"keep"`, "+++ train.py (trial 11)", "\nval_bpb: ", `"name":`, "[]",
+		`"next":"nothing until`, `"total":12`, `"decision":"keep"`, "+++ train.py (candidate 11)", "\nval_bpb: ", `"name":`, "[]",
 		"there is no trial 99", `order="sideways": write asc or desc`,
 	} {
 		if a := c.Answers[i]; !strings.Contains(a.Text, want) || a.Error != (i > 6) {
