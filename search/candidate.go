@@ -153,12 +153,14 @@ func (l *ledger) overtake(by int64) {
 
 // Candidates returns all candidates of a history in the order of their first
 // runs' decisions, and after them those whose first run is under way.
-func Candidates(h History) []*Candidate {
-	l := newLedger(h)
+func Candidates(h History) []*Candidate { return newLedger(h).candidates() }
+
+func (l *ledger) candidates() []*Candidate {
 	sigma, freedom := l.noise()
+	half := StudentT(0.975, freedom) * sigma
 	for _, c := range l.all {
 		if _, n := c.Score(); n > 0 {
-			c.Interval = StudentT(0.975, freedom) * sigma / math.Sqrt(float64(n))
+			c.Interval = half / math.Sqrt(float64(n))
 		}
 	}
 	return append(l.all[:len(l.all):len(l.all)], l.begun...)
@@ -182,17 +184,17 @@ type Reign struct {
 	Champion *Candidate // as it is known after all trials
 }
 
-// Reigns returns the champions of finished trials in their order.
-func Reigns(done []Result) []Reign {
+// Course returns the candidates of finished trials, as Candidates does, and the
+// champions in their order.
+func Course(done []Result) (all []*Candidate, champions []Reign) {
 	l := newLedger(History{})
-	var out []Reign
 	for i := range done {
 		before := l.champion
 		if l.add(&done[i]); l.champion != before {
-			out = append(out, Reign{done[i].Trial.ID, l.champion})
+			champions = append(champions, Reign{done[i].Trial.ID, l.champion})
 		}
 	}
-	return out
+	return l.candidates(), champions
 }
 
 // Decided returns the candidates of finished trials that are decided, in the

@@ -49,15 +49,16 @@ func NewStaircase(done []search.Result) Staircase {
 		order[r.Trial.ID] = i
 		hours[r.Trial.ID] = r.Trial.StartedAt.Add(time.Duration(r.Outcome.WallSeconds * float64(time.Second))).Sub(began).Hours()
 	}
-	if baseline, _ := search.Ends(done); baseline != nil {
-		s.Baseline, _ = baseline.Score()
-	}
-	for _, r := range search.Reigns(done) {
+	all, champions := search.Course(done)
+	for _, r := range champions {
 		bpb, _ := r.Champion.Score()
 		s.Champion = r.Champion.ID
 		s.Steps = append(s.Steps, Step{At: r.From, Hours: hours[r.From], Champion: r.Champion.ID, ValBPB: bpb})
 	}
-	for _, c := range search.Candidates(search.History{Done: done}) {
+	for _, c := range all {
+		if bpb, n := c.Score(); n > 0 && s.Baseline == 0 {
+			s.Baseline = bpb
+		}
 		m := Mark{Candidate: c, At: c.By}
 		if m.At == 0 {
 			m.At = c.Runs[len(c.Runs)-1]

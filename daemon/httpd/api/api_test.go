@@ -287,7 +287,7 @@ func TestFigures(t *testing.T) {
 	if st.Baseline != done[0].Outcome.ValBPB {
 		t.Errorf("baseline %g", st.Baseline)
 	}
-	all, reigns := search.Candidates(search.History{Done: done}), search.Reigns(done)
+	all, reigns := search.Course(done)
 	kept, champion := 0, reigns[len(reigns)-1].Champion
 	for i, row := range st.Candidates {
 		c := all[i]

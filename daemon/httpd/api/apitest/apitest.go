@@ -113,11 +113,14 @@ func (l *Loop) History() search.History {
 func (l *Loop) Now() supervisor.Status {
 	now := l.Board.Now()
 	done := l.History().Done
-	now.Runs, now.Trials, now.Tried = len(done), supervisor.TrialCounts{Total: len(done)}, supervisor.Count(done)
-	if _, c := search.Ends(done); c != nil && now.Champion != nil {
-		now.Champion.ID, now.Champion.Description = c.ID, c.Description
-		now.Champion.ValBPB, now.Champion.Runs = c.Score()
+	if len(done) < len(l.Board.History().Done) { // else the board knows it
+		now.Tried = supervisor.Count(done)
+		if _, c := search.Ends(done); c != nil && now.Champion != nil {
+			now.Champion.ID, now.Champion.Description = c.ID, c.Description
+			now.Champion.ValBPB, now.Champion.Runs = c.Score()
+		}
 	}
+	now.Runs, now.Trials = len(done), supervisor.TrialCounts{Total: len(done)}
 	for _, r := range done {
 		switch r.Decision.Verdict {
 		case search.Keep:
