@@ -702,3 +702,25 @@ func TestQuote(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyObjects leaves objects as a power loss may: their names without their
+// content.
+func TestEmptyObjects(t *testing.T) {
+	dir := workspace(t)
+	r := open(t, dir)
+	write := func() string {
+		commit, err := r.CommitTrial(ctx, head(t, r), head(t, r), []byte("LR = 0.09\n"), Message("x", ""), when)
+		must(t, err)
+		return commit
+	}
+	want := write()
+	for _, hash := range []string{want, git(t, dir, "rev-parse", want+"^{tree}"), git(t, dir, "rev-parse", want+":train.py")} {
+		path := filepath.Join(dir, ".git/objects", hash[:2], hash[2:])
+		must(t, os.Chmod(path, 0o644))
+		must(t, os.Truncate(path, 0))
+	}
+	if got := write(); got != want {
+		t.Errorf("the commit is %s, want %s", got, want)
+	}
+	git(t, dir, "fsck", "--strict")
+}

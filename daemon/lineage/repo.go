@@ -498,11 +498,8 @@ func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []by
 		return "", err
 	}
 	commitBefore.Hit()
-	blob, err := r.git(ctx, source, "hash-object", "-t", "blob", "-w", "--stdin")
+	blob, err := r.object(ctx, time.Unix(0, 0), source, "hash-object", "-t", "blob", "-w", "--stdin")
 	if err != nil {
-		return "", err
-	}
-	if err := r.syncObject(strings.TrimSpace(string(blob))); err != nil {
 		return "", err
 	}
 	commitBlob.Hit()
@@ -510,7 +507,7 @@ func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []by
 	if i < 0 || !entries[i].regular() {
 		return "", fmt.Errorf("%.7s has no train.py", base)
 	}
-	entries[i].object = strings.TrimSpace(string(blob))
+	entries[i].object = blob
 	tree, err := r.makeTree(ctx, entries)
 	if err == nil {
 		tree, err = r.graft(ctx, base, tree)
@@ -519,11 +516,7 @@ func (r *Repo) commitTrial(ctx context.Context, base, parent string, source []by
 		return "", err
 	}
 	commitTree.Hit()
-	out, err := r.gitAt(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, tree)
-	commit := strings.TrimSpace(string(out))
-	if err == nil {
-		err = r.syncObject(commit)
-	}
+	commit, err := r.object(ctx, when, []byte(escape(message, true)), "commit-tree", "-p", parent, tree)
 	if err != nil {
 		return "", err
 	}
@@ -536,22 +529,40 @@ func (r *Repo) makeTree(ctx context.Context, entries []entry) (string, error) {
 	for _, e := range entries {
 		fmt.Fprintf(&listing, "%s %s %s\t%s\x00", e.mode, e.kind, e.object, e.path)
 	}
-	out, err := r.git(ctx, listing.Bytes(), "mktree", "-z", "--missing")
-	tree := strings.TrimSpace(string(out))
-	if err == nil {
-		err = r.syncObject(tree)
-	}
-	return tree, err
+	return r.object(ctx, time.Unix(0, 0), listing.Bytes(), "mktree", "-z", "--missing")
 }
 
-// syncObject makes an object's name durable; git sees to its content. One that
-// is packed already has no file of its own.
-func (r *Repo) syncObject(hash string) error {
-	if err := checkHash(hash); err != nil {
-		return err
-	}
+// object has git write an object, and makes it durable with its name: not every
+// command of git's syncs what it writes, and none the folder. An empty file of
+// that name is what a power loss left, and git would take it for the object. One
+// that is packed already has no file of its own.
+func (r *Repo) object(ctx context.Context, when time.Time, content []byte, command ...string) (hash string, err error) {
 	objects := filepath.Join(r.common, "objects")
-	return durable.Names(objects, filepath.Join(objects, hash[:2], hash[2:]))
+	for range 2 {
+		out, err := r.gitAt(ctx, when, content, command...)
+		if err != nil {
+			return "", err
+		}
+		hash = strings.TrimSpace(string(out))
+		if err := checkHash(hash); err != nil {
+			return "", err
+		}
+		file := filepath.Join(objects, hash[:2], hash[2:])
+		info, err := os.Stat(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return hash, nil
+		case err != nil:
+			return "", err
+		case info.Size() == 0:
+			if err := os.Remove(file); err != nil {
+				return "", err
+			}
+			continue
+		}
+		return hash, errors.Join(durable.File(file), durable.Names(objects, file))
+	}
+	return "", fmt.Errorf("write object %s: its file is empty", hash)
 }
 
 // syncRef does it for a ref that is a file of its own.

@@ -141,7 +141,7 @@ func (s *Study) finishing(ctx context.Context, r *journal.Record) error {
 		r.Stage = search.StageRecorded
 	}
 	// The scratch goes; the bundle and the log stay.
-	_ = os.RemoveAll(filepath.Join(s.folder(id), "work"))
+	_ = errors.Join(os.RemoveAll(filepath.Join(s.folder(id), "work")), durable.Dir(s.folder(id)))
 	cleaned.Hit()
 	if err := s.o.Journal.Done(id); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"autoresearchd/daemon/durable"
 	"autoresearchd/search"
 )
 
@@ -133,7 +134,7 @@ func agreeing(file string) func(context.Context, search.Command) (search.Process
 			f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 			if err == nil {
 				_, err = fmt.Fprintln(f, q.Trial)
-				err = errors.Join(err, f.Close())
+				err = errors.Join(err, f.Sync(), f.Close(), durable.Dir(filepath.Dir(file)))
 			}
 			p.err = errors.Join(p.err, err)
 			_, _ = io.Copy(io.Discard, in)

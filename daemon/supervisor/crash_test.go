@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/durable"
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
@@ -123,7 +124,7 @@ func (s *swift) Run(_ context.Context, o trainer.Order, observe func(trainer.Eve
 		return search.Outcome{}, err
 	}
 	_, err = fmt.Fprintln(f, t.ID)
-	err = errors.Join(err, f.Close(), s.journal.SetSeat(t.ID, "{}"))
+	err = errors.Join(err, f.Sync(), f.Close(), durable.Dir(s.state), s.journal.SetSeat(t.ID, "{}"))
 	if err == nil && t.ID == 2 {
 		path := filepath.Join(s.state, "results.tsv")
 		var have []byte
