@@ -183,7 +183,7 @@ func TestScrapeWhileTheInterpreterIsStuck(t *testing.T) {
 	address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(d.said[len(d.said)-1])[1]
 	s.training(1)
 	for path, want := range map[string]string{"/metrics": `autoresearch_trial_running{seat="cpu"} 1`, "/healthz": "alive", "/readyz": "ready",
-		"/api/v1/status": `"trial":{"id":1,`, "/api/v1/trials": `"total":0`, "/api/v1/trials/1": `"stage":"begun"`, "/api/v1/staircase": `"trials":[]`, "/api/v1/strategies": `"strategies":[`} {
+		"/api/v1/status": `"trial":{"id":1,`, "/api/v1/trials": `"total":0`, "/api/v1/trials/1": `"stage":"begun"`, "/api/v1/staircase": `"candidates":[]`, "/api/v1/strategies": `"strategies":[`} {
 		// On a loaded machine an answer may lack a part that comes late.
 		s.poll(want+" at "+path, func() bool {
 			answer, err := http.Get("http://" + address + path)

@@ -384,13 +384,14 @@ func (g *globals) diffCommand() *cobra.Command {
 					return err
 				}
 				// diff A B reads from A to B.
-				from, name = to.Trial.Source, fmt.Sprintf("trial %d", to.Trial.ID)
+				from, name = to.Trial.Source, fmt.Sprintf("candidate %d", to.Trial.Candidate)
 				to = other
 			case to.Trial.Proposal.Parent != 0:
-				if from, err = r.Source(to.Trial.Proposal.Parent); err != nil {
+				parent, err := r.Trial(to.Trial.Proposal.Parent)
+				if err != nil {
 					return err
 				}
-				name = fmt.Sprintf("trial %d", to.Trial.Proposal.Parent)
+				from, name = parent.Trial.Source, fmt.Sprintf("candidate %d", parent.Trial.Candidate)
 			default:
 				study, _, err := r.Study()
 				if err != nil {
@@ -401,9 +402,10 @@ func (g *globals) diffCommand() *cobra.Command {
 				}
 				name = "start"
 			}
-			text := record.Diff(name, fmt.Sprintf("trial %d", to.Trial.ID), from, to.Trial.Source)
+			named := fmt.Sprintf("candidate %d", to.Trial.Candidate)
+			text := record.Diff(name, named, from, to.Trial.Source)
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"from": name, "to": fmt.Sprintf("trial %d", to.Trial.ID), "diff": text})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"from": name, "to": named, "diff": text})
 			}
 			return printDiff(terminal.Open(os.Stdout), cmd.OutOrStdout(), text)
 		}})
