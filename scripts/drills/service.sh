@@ -40,7 +40,7 @@ step "start"
 mark gate
 ends 0 "systemctl enable --now" "systemctl enable --now autoresearchd"
 training
-becomes "the first trial has no score, and no number stands for one" "systemctl status autoresearchd --no-pager" "0 trials"
+becomes "the first trial has no score, and no number stands for one" "systemctl status autoresearchd --no-pager" "0 candidates in 0 runs"
 silent "0.000000"
 ends 0 "/readyz" "curl -fsS http://127.0.0.1:9797/readyz"
 ends 0 "/metrics" "curl -fsS http://127.0.0.1:9797/metrics"
@@ -173,7 +173,7 @@ configured
 step "compiled code outlives a restart"
 sh "rm -f $state/drill/compiled"
 ends 0 "start" "systemctl start autoresearchd"
-becomes "where it lies" "cat $state/drill/environment" "TORCHINDUCTOR_CACHE_DIR=/var/cache/autoresearch/compiled/inductor"
+becomes "where it lies" "cat $state/drill/environment" "TORCHINDUCTOR_CACHE_DIR=/var/cache/autoresearch/compiled/views/"
 training
 ends 0 "restart" "rm $state/drill/compiled && systemctl restart autoresearchd"
 becomes "what the last daemon's trials compiled is there" "cat $state/drill/compiled" "True"
