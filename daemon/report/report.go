@@ -103,7 +103,7 @@ type view struct {
 	Budget            string
 	Device            string // where its trials ran
 	Hardware          string // "GPU" or "CPU"
-	Trials            []row
+	Candidates        []candidate
 	Kept              []row
 	Best              *row // nil: nothing has a score
 	Baseline, Gain    float64
@@ -132,22 +132,34 @@ type row struct {
 	Score   float64
 	Delta   float64 // from the champion before it
 	HasDiff bool
-	Changed string
+}
+
+// candidate is one of the table of all of them.
+type candidate struct {
+	record.Candidate
+	Began   time.Time
+	Against *float64 // the mean of the champion that it had to beat; nil: there was none
+	Seconds float64  // of all its runs
 }
 
 // Class names the row's colour.
-func (r row) Class() string {
-	switch {
-	case r.Outcome.Status == "":
+func (c candidate) Class() string {
+	if c.Verdict == search.StandingPending {
 		return "running"
-	case r.Decision.Verdict == search.Keep, r.Decision.Verdict == search.Discard:
-		return string(r.Decision.Verdict)
 	}
-	return "crash"
+	return string(c.Verdict.Decision())
+}
+
+// Delta is its mean less that of the champion which it had to beat; 0: none had to be.
+func (c candidate) Delta() float64 {
+	if c.ValBPB == nil || c.Against == nil {
+		return 0
+	}
+	return *c.ValBPB - *c.Against
 }
 
 // VRAM is the peak in GiB; 0: unknown.
-func (r row) VRAM() float64 { return float64(r.Outcome.PeakVRAM) / (1 << 30) }
+func (c candidate) VRAM() float64 { return float64(c.PeakVRAM) / (1 << 30) }
 
 // Share is the gain as a part of what the study began with.
 func (v *view) Share() float64 {
@@ -161,7 +173,7 @@ type failure struct {
 	Status  search.Status
 	Count   int
 	Seconds float64
-	Last    int64
+	Last    int64 // the candidate that failed last
 	Detail  string
 }
 
@@ -224,6 +236,7 @@ func gather(ctx context.Context, o Options) (*view, error) {
 	}
 	v := &view{Options: o, Study: study, Budget: budget(study.Budget), Hardware: "CPU"}
 	v.count(all)
+	v.list(all)
 	champion, ok, err := o.Journal.Champion()
 	if err != nil {
 		return nil, err
@@ -245,6 +258,28 @@ func budget(b search.Budget) string {
 		return fmt.Sprintf("%d steps", b.Steps)
 	}
 	return fmt.Sprintf("%g s", b.Seconds)
+}
+
+// list takes the candidates of all trials.
+func (v *view) list(all []journal.Record) {
+	against, first := map[int64]*float64{}, map[int64]journal.Record{}
+	var done []search.Result
+	for _, r := range all {
+		if r.Outcome.Status != "" {
+			done = append(done, r.Result)
+		}
+	}
+	for _, m := range record.NewStaircase(done).Marks {
+		against[m.ID] = m.Against
+	}
+	candidates := record.Candidates(all)
+	for _, r := range record.Rows(all, candidates) {
+		first[r.Trial.ID] = r
+	}
+	for _, c := range candidates {
+		r := first[c.ID]
+		v.Candidates = append(v.Candidates, candidate{Candidate: c, Began: r.Trial.StartedAt, Against: against[c.ID], Seconds: r.Outcome.WallSeconds})
+	}
 }
 
 // count goes once over all trials.
@@ -279,15 +314,13 @@ func (v *view) count(all []journal.Record) {
 	}
 	for i, r := range all {
 		o, name := r.Outcome, r.Trial.Proposal.Strategy
-		x := row{Record: r, Changed: strings.Join(r.Trial.Changed, ", ")}
-		x.Score, x.Scored = r.Score()
+		_, scored := r.Score()
 		proposer[r.Trial.ID] = name
 		if search.IsRerun(r.Trial) {
 			proposer[r.Trial.ID] = proposer[r.Trial.Proposal.Parent]
 			v.HasRerun = true
 		}
 		if o.Status == "" {
-			v.Trials = append(v.Trials, x)
 			continue
 		}
 		if v.Begun.IsZero() {
@@ -317,18 +350,13 @@ func (v *view) count(all []journal.Record) {
 			}
 			f.Count++
 			f.Seconds += o.WallSeconds
-			f.Last, f.Detail = r.Trial.ID, r.Decision.Reason
+			f.Last, f.Detail = of[r.Trial.ID], r.Decision.Reason
 		}
-		if x.Scored {
-			if before != 0 {
-				x.Delta = x.Score - before
-			}
-		}
-		if r.Decision.Verdict == search.Keep && x.Scored {
+		if r.Decision.Verdict == search.Keep && scored {
 			whose := by(proposer[r.Trial.ID])
 			whose.Kept++
 			c := of[r.Trial.ID]
-			kept := row{Record: first[c], Score: scores[c], Scored: true, Changed: x.Changed}
+			kept := row{Record: first[c], Score: scores[c], Scored: true}
 			kept.Decision = r.Decision
 			if before != 0 {
 				kept.Delta = levels[i] - before
@@ -336,7 +364,6 @@ func (v *view) count(all []journal.Record) {
 			}
 			v.Kept = append(v.Kept, kept)
 		}
-		v.Trials = append(v.Trials, x)
 		before = levels[i]
 	}
 	v.Level = before
@@ -406,7 +433,7 @@ func (v *view) about(ctx context.Context, champion journal.Record, all []journal
 		}
 		from, name := start, "the study's start"
 		if p.Parent != 0 {
-			name = fmt.Sprintf("trial %d", p.Parent)
+			name = fmt.Sprintf("candidate %d", p.Parent)
 			if from, err = v.Journal.Source(p.Parent); err != nil {
 				return err
 			}
@@ -440,7 +467,7 @@ func (v *view) about(ctx context.Context, champion journal.Record, all []journal
 // compare makes a diff that is short enough for a page.
 func compare(id int64, name string, from, to []byte) *diff {
 	d := &diff{ID: id, From: name}
-	text := record.Diff(name, fmt.Sprintf("trial %d", id), from, to)
+	text := record.Diff(name, fmt.Sprintf("candidate %d", id), from, to)
 	if text == "" {
 		return d
 	}
