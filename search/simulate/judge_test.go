@@ -91,7 +91,8 @@ func study(task simulate.Task, judge search.Judge, places simulate.Places, seed 
 		}
 	}
 	reigned := map[int64]bool{}
-	for _, r := range search.Reigns(s.History.Done) {
+	_, champions := search.Course(s.History.Done)
+	for _, r := range champions {
 		if reigned[r.Champion.ID] {
 			out.givenUp++
 		}
