@@ -27,7 +27,7 @@ func TestFiveQuestions(t *testing.T) {
 				failed = string(status)
 			}
 			for id, want := range map[string]string{
-				"state": "Running", "best": fmt.Sprintf("%.6f", now.Champion.ValBPB), "gain": "−0.00", "gain-note": now.Champion.Claim,
+				"state": "Running", "best": fmt.Sprintf("%.6f", now.Champion.ValBPB), "gain": fmt.Sprintf("−%.6f", now.Study.Baseline-now.Champion.ValBPB), "gain-note": now.Champion.Claim,
 				"tried": fmt.Sprintf("%d candidates in %d runs", now.Tried.Total, n), "tried-note": failed, "now": "Training", "now-what": "HEAD_DIM 128 to 64",
 			} {
 				text := strings.ReplaceAll(ask[string](b, `document.querySelector("#`+id+`").textContent`), "\u00a0", " ")

@@ -27,7 +27,7 @@ func TestLiveWithoutReload(t *testing.T) {
 	show(study, 9, 0)
 	b.until(`document.querySelector("tbody a").textContent === "9"`)
 	b.until(`document.querySelector(".staircase").getAttribute("aria-valuemax") === "9"`)
-	b.until(`document.querySelector("#tried").textContent === "9 candidates in 9 runs" && document.querySelector("#now").textContent === "Between trials"`)
+	b.until(`document.querySelector("#tried").textContent === "9 candidates in 9 runs" && document.querySelector("#now").textContent === "Nothing runs"`)
 	if !ask[bool](b, `window.same`) {
 		t.Error("the page was loaded again")
 	}
