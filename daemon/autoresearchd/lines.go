@@ -49,6 +49,9 @@ func runLine(e study.Ending, n notable) terminal.Line {
 		came = fmt.Sprintf("%.6f", bpb)
 		if mean, runs := e.Of.Score(); e.Of.By != 0 && runs > 1 {
 			since = fmt.Sprintf("mean now %.6f", mean)
+			if e.Back() {
+				since += ", the champion again"
+			}
 		} else {
 			came += n.against(bpb, " (%+.6f)")
 		}

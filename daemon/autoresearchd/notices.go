@@ -70,6 +70,9 @@ func (n *notices) finished(e study.Ending) {
 			n.send("champion", now.State, "new champion, %s", championWords(now))
 		}
 	}
+	if e.Back() && now.Champion != nil {
+		n.send("champion", now.State, "the champion again, %s", championWords(now))
+	}
 }
 
 // look tells of a study that has had no score for too long. active is since

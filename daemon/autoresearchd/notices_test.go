@@ -16,6 +16,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
+	"autoresearchd/daemon/terminal"
 	"autoresearchd/daemon/webhook"
 	"autoresearchd/search"
 )
@@ -125,16 +126,21 @@ func TestNoticeOfACandidate(t *testing.T) {
 	all := watched()
 	again := all[5]
 	again.Trial.ID, again.Decision.Verdict = 8, search.Discard
+	back := again
+	back.Trial.ID, back.Decision.Verdict = 9, search.Keep
 	var done []search.Result
-	for _, rec := range append(all, again) {
+	for _, rec := range append(all, again, back) {
 		e := study.Ending{Record: rec}
 		e.Of, e.Settled = search.Ended(done, rec.Result)
 		done = append(done, rec.Result)
 		n.finished(e)
+		if line := (&terminal.Terminal{}).Render(runLine(e, notable{})); rec.Trial.ID > 7 && strings.Contains(line, ", the champion again") != (rec.Trial.ID == 9) {
+			t.Errorf("trial %d has the line %s", rec.Trial.ID, line)
+		}
 	}
 	hook.Close(t.Context())
 	got := r.texts(t)
-	if len(got) != 1 || got[0].Event != "champion" || got[0].Champion.ID != 4 || got[0].Champion.Runs != 2 || got[0].Candidates.Kept != 2 || got[0].Runs != 7 ||
+	if len(got) != 2 || !strings.Contains(got[1].Text, ": the champion again, val_bpb 0.984100, ") || got[0].Event != "champion" || got[0].Champion.ID != 4 || got[0].Champion.Runs != 2 || got[0].Candidates.Kept != 2 || got[0].Runs != 7 ||
 		!strings.HasSuffix(got[0].Text, ": new champion, val_bpb 0.984100, the mean of 2 runs of candidate 4 (MATRIX_LR 0.04 -> 0.052); gain 0.013800, unconfirmed (0 of 3 paired seeds)") {
 		t.Errorf("told %+v", got)
 	}

@@ -235,6 +235,11 @@ type Ending struct {
 	Settled []*search.Candidate // by it, as they then stood
 }
 
+// Back says whether it made a champion of a candidate that had been one before.
+func (e Ending) Back() bool {
+	return e.Decision.Verdict == search.Keep && !slices.Contains(e.Settled, e.Of)
+}
+
 // Ending looks at a trial that is done.
 func (s *Study) Ending(r journal.Record) Ending {
 	done := s.History().Done

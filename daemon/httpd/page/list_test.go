@@ -123,7 +123,7 @@ func TestNobodyRunsIt(t *testing.T) {
 	for size, l := range map[string]look{"desktop": desktop, "phone": phone} {
 		b := open(t, serve(t, study.API), l)
 		b.until(drawn + ` && document.body.dataset.mood === "over"`)
-		for id, want := range map[string]string{"state": "Finished", "now": "Nothing runs", "now-note": "nothing until", "card": "46 min \u00b7 12 candidates in 12 runs"} {
+		for id, want := range map[string]string{"state": "Finished", "now": "Nothing runs", "now-note": "nothing until", "card": "46 min\u00a0\u00b7 12 candidates in 12 runs"} {
 			if got := ask[string](b, `document.querySelector("#`+id+`").textContent`); !strings.Contains(strings.ToLower(got), strings.ToLower(want)) {
 				t.Errorf("#%s says %q, want %q", id, got, want)
 			}

@@ -8,6 +8,6 @@ export function startCard() {
     const card = store.status?.card;
     if (what !== "status" || !card) return;
     const parts = [card.time, card.tried, card.gains, card.gain, card.failed, card.trained].filter(Boolean);
-    byId("card").textContent = parts.map((part) => part.replaceAll(" %", "\u202f%")).join(" \u00b7 ");
+    byId("card").textContent = parts.map((part) => part.replaceAll(" %", "\u202f%")).join("\u00a0\u00b7 ");
   });
 }

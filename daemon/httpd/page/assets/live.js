@@ -6,10 +6,12 @@ import { bytes, percent } from "./format.js";
 import { running, store, watch } from "./store.js";
 
 export function live() {
-  const chart = curves("Training loss of the running trial and of the champion");
+  const room = h("div", { class: "curve-room" });
+  const chart = curves("Training loss of the running trial and of the champion", room);
+  room.append(chart.holder);
   const empty = h("p", { class: "empty" });
-  const loss = h("section", { class: "panel", "aria-labelledby": "loss-name" },
-    h("div", { class: "panel-head" }, h("h2", { id: "loss-name" }, "Loss"), chart.legend), empty, chart.holder);
+  const loss = h("section", { class: "panel upright", "aria-labelledby": "loss-name" },
+    h("div", { class: "panel-head" }, h("h2", { id: "loss-name" }, "Loss"), chart.legend), empty, room);
   const gauges = h("div", { class: "gauges" });
   const gpus = h("section", { class: "panel", "aria-labelledby": "gpus-name" },
     h("div", { class: "panel-head" }, h("h2", { id: "gpus-name" }, "GPUs")), gauges);
@@ -23,7 +25,7 @@ export function live() {
       { name: s.champion ? `champion, trial ${s.champion.id}` : "champion", cls: "past", points: s.champion_curve ?? [] },
       ...trials.map((r, i) => ({ name: i ? "" : trials.length > 1 ? `now, ${trials.length} trials` : `now, trial ${r.id}`, cls: trials.length > 1 ? "now several" : "now", points: r.curve })),
     ]);
-    chart.holder.hidden = !any;
+    room.hidden = !any;
     empty.hidden = any > 0;
     empty.textContent = running(s).length ? "The loss appears here with the first steps." : "No trial is training.";
     gpus.hidden = !s.gpus?.length;
