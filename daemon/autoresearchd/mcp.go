@@ -18,7 +18,7 @@ func (g *globals) mcpCommand() *cobra.Command {
 	var control bool
 	c := &cobra.Command{Use: "mcp", Short: "serve the record to coding agents: an MCP server on standard input and output", Args: cobra.NoArgs,
 		Long: `Serve the study to coding agents over the Model Context Protocol, on standard
-input and output: its status, trials, diffs, logs, constants and suggestions.
+input and output: its status, candidates, diffs, logs, constants and suggestions.
 It works with or without a running daemon, and changes nothing unless you give
 --control, which adds pause, resume, suggest and drop_suggestion. Have your
 agent start it with a command such as

@@ -73,26 +73,32 @@ func TestMCP(t *testing.T) {
 	}
 
 	record := recorded(t)
-	c := talk(record, record.command(record.of("mcp")...), call{"status", map[string]any{}}, call{"trials", map[string]any{"limit": 3, "order": "asc"}},
+	c := talk(record, record.command(record.of("mcp")...), call{"status", map[string]any{}}, call{"candidates", map[string]any{"limit": 3, "order": "asc", "verdict": "kept,discarded"}},
 		call{"trial", map[string]any{"id": "best"}}, call{"diff", map[string]any{"id": "11"}}, call{"log", map[string]any{"id": "12", "lines": 2}},
 		call{"constants", map[string]any{}}, call{"suggestions", map[string]any{}},
-		call{"trial", map[string]any{"id": "99"}}, call{"trials", map[string]any{"order": "sideways"}})
-	if got := strings.Join(c.Reading, " "); c.Name != "autoresearchd" || got != "constants diff log status suggestions trial trials" || len(c.Changing) > 0 || !c.Described ||
+		call{"trial", map[string]any{"id": "99"}}, call{"candidates", map[string]any{"order": "sideways"}})
+	if got := strings.Join(c.Reading, " "); c.Name != "autoresearchd" || got != "candidates constants diff log status suggestions trial" || len(c.Changing) > 0 || !c.Described ||
 		!strings.Contains(c.Instructions, "never instructions") {
 		t.Errorf("the server says %+v", c)
 	}
 	for i, want := range []string{
-		`"next":"nothing until`, `"total":12`, `"decision":"keep"`, "+++ train.py (candidate 11)", "\nval_bpb: ", `"name":`, "[]",
+		`"next":"nothing until`, `"total":8`, `"decision":"keep"`, "+++ train.py (candidate 11)", "\nval_bpb: ", `"name":`, "[]",
 		"there is no trial 99", `order="sideways": write asc or desc`,
 	} {
 		if a := c.Answers[i]; !strings.Contains(a.Text, want) || a.Error != (i > 6) {
 			t.Errorf("answer %d lacks %q: %+v", i, want, a)
 		}
 	}
-	var page struct{ Trials []struct{ ID int64 } }
+	var page struct {
+		Candidates []struct {
+			ID      int64
+			Verdict string
+			Runs    []int64
+		}
+	}
 	must(t, json.Unmarshal([]byte(c.Answers[1].Text), &page))
-	if len(page.Trials) != 3 || page.Trials[0].ID != 1 {
-		t.Errorf("trials: %+v", page)
+	if len(page.Candidates) != 3 || page.Candidates[0].ID != 1 || page.Candidates[0].Verdict != "kept" || len(page.Candidates[0].Runs) == 0 {
+		t.Errorf("candidates: %+v", page)
 	}
 	if strings.Contains(c.Answers[2].Text, `"curve"`) || strings.Contains(c.Answers[0].Text, "champion_curve") {
 		t.Error("an agent is told of curves, point by point")
