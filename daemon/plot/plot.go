@@ -47,8 +47,10 @@ type Trial struct {
 	ID          int64   // of the trial whose end decided it
 	Hours       float64 // from the study's beginning to that trial's end
 	ValBPB      float64
-	Scored      bool // ValBPB means something
-	Below       bool // it lies below the line without being a gain: it is drawn as a tick
+	Runs        []float64 // whose mean ValBPB is
+	Scored      bool      // ValBPB means something
+	Pending     bool      // it runs again before it is decided
+	Below       bool      // it lies below the line without being a gain: it is drawn as a tick
 	Verdict     search.Verdict
 	Description string // from anywhere: nothing in it is believed
 }
@@ -177,6 +179,7 @@ type view struct {
 	best       float64 // NaN: none
 	kept       []Trial // in order
 	discarded  []Trial
+	pending    []Trial
 	beyond     []Trial // scored above the visible range
 	crashed    []Trial
 	stairs     []Trial // kept trials that lowered the best
@@ -216,6 +219,8 @@ func newView(s Study, as Style) *view {
 		case !t.Scored || !finite(t.ValBPB):
 			v.crashed = append(v.crashed, t)
 			continue
+		case t.Pending:
+			v.pending = append(v.pending, t)
 		case t.Verdict == search.Keep:
 			v.kept = append(v.kept, t)
 			if !(t.ValBPB >= v.best) {
@@ -239,14 +244,20 @@ func newView(s Study, as Style) *view {
 		}
 	}
 	v.scale(scores)
-	v.discarded = slices.DeleteFunc(v.discarded, func(t Trial) bool {
+	hidden := func(t Trial) bool {
 		if t.ValBPB <= v.ymax {
 			return false
 		}
 		v.beyond = append(v.beyond, t)
 		return true
-	})
+	}
+	v.discarded, v.pending = slices.DeleteFunc(v.discarded, hidden), slices.DeleteFunc(v.pending, hidden)
 	return v
+}
+
+// whiskers are the candidates in sight that ran more than once.
+func (v *view) whiskers() []Trial {
+	return slices.DeleteFunc(slices.Concat(v.kept, v.discarded, v.pending), func(t Trial) bool { return len(t.Runs) < 2 })
 }
 
 // x is a trial's place on the horizontal axis.
@@ -311,7 +322,7 @@ func frame(v *view) *plot.Plot {
 	if v.last == 0 { // nothing to count
 		p.X.Tick.Marker = plot.ConstantTicks{}
 	}
-	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 && !finite(v.baseline) {
+	if len(v.kept)+len(v.discarded)+len(v.pending)+len(v.beyond) == 0 && !finite(v.baseline) {
 		p.Y.Tick.Marker = plot.ConstantTicks{}
 	}
 	p.Add(v)
@@ -386,6 +397,8 @@ func header(c draw.Canvas, v *view) {
 	entry(len(v.discarded) > 0, glyph(v.discardDot(3.2)), 6, "discarded")
 	below := slices.ContainsFunc(v.discarded, func(t Trial) bool { return t.Below })
 	entry(below, func(at vg.Point) { c.StrokeLine2(v.lucky(), at.X-3, at.Y, at.X+3, at.Y) }, 6, "discarded, below by luck")
+	entry(len(v.pending) > 0, glyph(v.pendingRing(3.4)), 6, "pending")
+	entry(len(v.whiskers()) > 0, func(at vg.Point) { v.whisker(c, at.X, at.Y-4, at.Y+4) }, 6, "single run")
 	entry(len(v.beyond) > 0, glyph(v.beyondMark(3.4)), 6, plural(len(v.beyond), "score")+" beyond the scale")
 	entry(len(v.crashed) > 0, glyph(v.crashMark(3.4)), 6, plural(len(v.crashed), "candidate")+" without a score")
 }
@@ -407,6 +420,19 @@ func (p palette) keptDot(r vg.Length) draw.GlyphStyle {
 
 func (p palette) discardDot(r vg.Length) draw.GlyphStyle {
 	return draw.GlyphStyle{Color: p.discarded, Radius: r, Shape: draw.CircleGlyph{}}
+}
+
+func (p palette) pendingRing(r vg.Length) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: p.soft, Radius: r, Shape: draw.RingGlyph{}}
+}
+
+// whisker joins single runs, a tick each.
+func (p palette) whisker(c draw.Canvas, x vg.Length, runs ...vg.Length) {
+	faint := line(p.discarded, 0.8)
+	c.StrokeLine2(faint, x, slices.Min(runs), x, slices.Max(runs))
+	for _, y := range runs {
+		c.StrokeLine2(faint, x-2.5, y, x+2.5, y)
+	}
 }
 
 func (p palette) beyondMark(r vg.Length) draw.GlyphStyle {
@@ -444,6 +470,16 @@ func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 			c.DrawGlyphNoClip(v.discardDot(max(1.7, 3.2*shrink)), p)
 		}
 	}
+	for _, t := range v.whiskers() {
+		var runs []vg.Length
+		for _, y := range t.Runs {
+			runs = append(runs, min(max(toY(y), c.Min.Y), c.Max.Y))
+		}
+		v.whisker(c, toX(v.x(t)), runs...)
+	}
+	for _, t := range v.pending {
+		c.DrawGlyphNoClip(v.pendingRing(max(2, 3.4*shrink)), at(t))
+	}
 	for _, t := range v.beyond {
 		c.DrawGlyphNoClip(v.beyondMark(max(2, 3.4*shrink)), vg.Point{X: toX(v.x(t)), Y: c.Max.Y - 15})
 	}
@@ -475,7 +511,7 @@ func (v *view) Plot(c draw.Canvas, p *plot.Plot) {
 		c.DrawGlyphNoClip(v.keptDot(radius), at(t))
 	}
 
-	if len(v.kept)+len(v.discarded)+len(v.beyond) == 0 {
+	if len(v.kept)+len(v.discarded)+len(v.pending)+len(v.beyond) == 0 {
 		words := style(14, v.soft)
 		words.XAlign, words.YAlign = text.XCenter, text.YCenter
 		c.FillText(words, c.Center(), "no trial has a score yet")

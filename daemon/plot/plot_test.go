@@ -260,6 +260,33 @@ func TestLevels(t *testing.T) {
 }
 
 // TestLabelsDoNotOverlap looks at the labels of studies that keep much.
+// TestRunsAndPending has a whisker for what ran more than once, a ring for what is
+// to run again, and says so in the legend; a study without them has neither.
+func TestRunsAndPending(t *testing.T) {
+	s := Study{Baseline: 1, Trials: []Trial{
+		{ID: 1, ValBPB: 1, Scored: true, Verdict: search.Keep, Runs: []float64{1}},
+		{ID: 3, ValBPB: 0.98, Scored: true, Verdict: search.Keep, Runs: []float64{0.97, 0.99}},
+		{ID: 4, ValBPB: 0.975, Scored: true, Pending: true, Runs: []float64{0.975}},
+	}}
+	v := newView(s, Style{})
+	if w := v.whiskers(); len(w) != 1 || w[0].ID != 3 || len(v.pending) != 1 || v.pending[0].ID != 4 || len(v.kept) != 2 || v.best != 0.98 {
+		t.Errorf("whiskers %v, pending %v, kept %v, best %v", w, v.pending, v.kept, v.best)
+	}
+	words := func(s Study) string {
+		var b bytes.Buffer
+		if err := Staircase(&b, s, Style{Format: SVG}); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	draws(t, "runs", s)
+	for _, word := range []string{"single run", "pending"} {
+		if with, without := words(s), words(Study{Baseline: 1, Trials: s.Trials[:1]}); !strings.Contains(with, word) || strings.Contains(without, word) {
+			t.Errorf("the legend on %q is wrong", word)
+		}
+	}
+}
+
 func TestLabelsDoNotOverlap(t *testing.T) {
 	for _, n := range []int{8, 30, 100, 300} {
 		s := simulated(n)

@@ -27,15 +27,16 @@ func Picture(study journal.Study, all []journal.Record) plot.Study {
 		p.Steps = append(p.Steps, plot.Step{ID: x.At, Hours: x.Hours, ValBPB: x.ValBPB})
 	}
 	for _, c := range stairs.Marks {
-		if c.Standing.Decision() == "" {
+		bpb, runs := c.Score()
+		pending := c.Standing == search.StandingPending && runs > 0
+		if c.Standing.Decision() == "" && !pending {
 			continue
 		}
-		bpb, runs := c.Score()
 		if runs == 0 {
 			bpb = 0
 		}
 		p.Trials = append(p.Trials, plot.Trial{
-			ID: c.At, Hours: c.Hours, ValBPB: bpb, Scored: runs > 0, Below: c.Below, Verdict: c.Standing.Decision(), Description: record.Label(c.Description),
+			ID: c.At, Hours: c.Hours, ValBPB: bpb, Runs: c.Scores(), Scored: runs > 0, Pending: pending, Below: c.Below, Verdict: c.Standing.Decision(), Description: record.Label(c.Description),
 		})
 	}
 	return p

@@ -300,7 +300,7 @@ func TestMany(t *testing.T) {
 // TestPicture has no mark off the line that is kept, and none below it that is
 // not: each is a candidate, where it was decided.
 func TestPicture(t *testing.T) {
-	r := studyOf(5, func(i int) string { return fmt.Sprint(i) })
+	r := studyOf(6, func(i int) string { return fmt.Sprint(i) })
 	set := func(i int, bpb float64, verdict search.Verdict, again int64) {
 		rec := &r.all[i]
 		rec.Outcome.ValBPB, rec.Decision.Verdict = bpb, verdict
@@ -314,15 +314,16 @@ func TestPicture(t *testing.T) {
 	set(2, 0.98, search.Keep, 2)    // confirmed, at 0.94
 	set(3, 0.93, search.Discard, 0) // promising
 	set(4, 0.97, search.Discard, 4) // luck, at 0.95
+	set(5, 0.92, search.Discard, 0) // promising, and to run again
 	got := ""
 	p := Picture(journal.Study{}, r.all)
 	for _, m := range p.Trials {
-		got += fmt.Sprintf("%d %.2f %s; ", m.ID, m.ValBPB, m.Verdict)
+		got += fmt.Sprintf("%d %.2f %s %.2f %v; ", m.ID, m.ValBPB, m.Verdict, m.Runs, m.Pending)
 	}
 	for _, s := range p.Steps {
 		got += fmt.Sprintf("from %d %.2f; ", s.ID, s.ValBPB)
 	}
-	if want := "1 1.00 keep; 3 0.94 keep; 5 0.95 discard; from 1 1.00; from 3 0.94; "; got != want {
+	if want := "1 1.00 keep [1.00] false; 3 0.94 keep [0.90 0.98] false; 5 0.95 discard [0.93 0.97] false; 6 0.92  [0.92] true; from 1 1.00; from 3 0.94; "; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
