@@ -65,8 +65,9 @@ type Flag string
 
 // The flags.
 const (
-	Paused Flag = "paused" // no new trial starts
-	Ended  Flag = "ended"  // the study was ended by stop
+	Paused   Flag = "paused"   // no new trial starts
+	Ended    Flag = "ended"    // the study was ended by stop
+	Confirms Flag = "confirms" // its judge claims what it has confirmed
 )
 
 // store is what the writer and readers share: a way to run queries, and the

@@ -179,7 +179,7 @@ func (s *Study) read(from interface {
 	Sessions() ([]journal.Session, error)
 	Trials() ([]journal.Record, error)
 }) ([]journal.Record, error) {
-	for _, f := range []journal.Flag{journal.Paused, journal.Ended} {
+	for _, f := range []journal.Flag{journal.Paused, journal.Ended, journal.Confirms} {
 		on, err := from.Flag(f)
 		if err != nil {
 			return nil, err
@@ -287,6 +287,9 @@ func (s *Study) Flag(f journal.Flag) bool {
 
 // SetFlag sets or clears a piece of control state, which survives a restart.
 func (s *Study) SetFlag(f journal.Flag, on bool) error {
+	if s.Flag(f) == on {
+		return nil
+	}
 	if err := s.o.Journal.SetFlag(f, on); err != nil {
 		return err
 	}

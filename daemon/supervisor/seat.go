@@ -256,11 +256,15 @@ func (s *seat) recovered() bool {
 	return true
 }
 
-// work notes that trials are to run.
+// work notes that trials are to run, and whether by a judge that claims.
 func (s *seat) work(ctx context.Context) error {
 	s.s.turning.Lock()
 	defer s.s.turning.Unlock()
-	if err := s.persist(ctx, func() error { return s.s.study.Work(len(s.s.seats)) }); err != nil {
+	if err := s.persist(ctx, func() error {
+		_, judge := s.s.proposer.rules()
+		_, claims := judge.(search.Claimer)
+		return errors.Join(s.s.study.SetFlag(journal.Confirms, claims), s.s.study.Work(len(s.s.seats)))
+	}); err != nil {
 		return err
 	}
 	s.s.mu.Lock()

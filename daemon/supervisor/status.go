@@ -366,11 +366,10 @@ func Read(r *journal.Reader) (*Board, error) {
 	}
 	b := &Board{study: s, config: config.Default()}
 	b.config.Search.Strategy = ""
-	for _, r := range s.History().Done {
-		if b.judge == nil && search.IsRerun(r.Trial) {
-			if b.judge, err = search.LookupJudge(search.Confirm); err != nil {
-				return nil, err
-			}
+	rerun := func(r search.Result) bool { return search.IsRerun(r.Trial) } // all that an older journal tells
+	if s.Flag(journal.Confirms) || slices.ContainsFunc(s.History().Done, rerun) {
+		if b.judge, err = search.LookupJudge(search.Confirm); err != nil {
+			return nil, err
 		}
 	}
 	return b, nil
