@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -59,27 +58,6 @@ func (fs Faults) sorted() Faults {
 		return out[i].Line < out[j].Line
 	})
 	return out
-}
-
-// Join merges the Faults among errs into one, and joins the rest as errors.Join does.
-func Join(errs ...error) error {
-	var all Faults
-	var rest []error
-	for _, err := range errs {
-		var fs Faults
-		if errors.As(err, &fs) {
-			all = append(all, fs...)
-		} else if err != nil {
-			rest = append(rest, err)
-		}
-	}
-	if len(all) > 0 {
-		rest = append([]error{all.sorted()}, rest...)
-	}
-	if len(rest) == 1 {
-		return rest[0]
-	}
-	return errors.Join(rest...)
 }
 
 // suggest names the nearest of the known keys to key, in words.
