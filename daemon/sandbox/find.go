@@ -1,0 +1,378 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Modes of [Find], as in the configuration.
+const (
+	Off     = "off"
+	Auto    = "auto"    // go without what is not there
+	Require = "require" // refuse where nothing holds a promise
+)
+
+// Leave names a layer that Find shall do without: for drills and tests of what
+// other machines lack.
+type Leave struct{ Spaces, PIDs, UID bool }
+
+// Find tries what this machine allows with a policy like those to come. owner
+// chooses the user that programs become where this process is root. In mode
+// Require it returns an error that names what is missing and the remedies. The
+// process's command line must lead to [Stage] where its first argument is
+// command.
+func Find(mode, owner, command string, like Policy, without Leave) (*Box, error) {
+	if mode == Off {
+		return nil, nil
+	}
+	b := &Box{uid: -1, idmap: -1, command: command}
+	m := &b.found
+	m.root = os.Getuid() == 0
+	m.landlock, m.noRules = landlockABI()
+	if _, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil {
+		m.filter = "the kernel has no filters"
+	}
+	b.findSpaces(owner, like, without)
+	if m.noRules == "" || m.filter == "" || m.spaces == "" {
+		if err := b.try(like); err != nil {
+			b.Close()
+			return nil, fmt.Errorf("sandbox: a program in it cannot reach what trials need: %w", err)
+		}
+	}
+	layers, missing := decide(*m)
+	b.Layers = layers
+	if mode == Require && len(missing) > 0 {
+		b.Close()
+		return nil, fmt.Errorf(`trial.sandbox = "require" is refused: on this machine nothing ensures that %s: %s; or set trial.sandbox = "auto" to go without`, strings.Join(missing, ", that "), remedies(layers))
+	}
+	return b, nil
+}
+
+func remedies(layers []Layer) string {
+	var words []string
+	for _, l := range layers {
+		if l.Why != "" {
+			words = append(words, fmt.Sprintf("%s: %s (%s)", l.Name, l.Why, l.Remedy))
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
+// findSpaces tries namespaces, from all of them to none.
+func (b *Box) findSpaces(owner string, like Policy, without Leave) {
+	m := &b.found
+	m.spaces, m.pids, m.user = "", "", ""
+	if without.Spaces {
+		m.spaces, m.pids, m.user = "left out", "left out", "left out"
+		return
+	}
+	if m.root {
+		b.uid = freeUser(owner)
+		fd, err := b.userNamespace()
+		switch {
+		case without.UID:
+			m.user = "left out"
+		case err != nil:
+			m.user = "no idmapped mounts: " + err.Error()
+		default:
+			b.idmap = fd
+		}
+	}
+	if without.PIDs {
+		m.pids = "left out"
+	}
+	err := b.try(like)
+	if err != nil && m.root && m.user == "" {
+		m.user = err.Error()
+		b.Close()
+		err = b.try(like)
+	}
+	if err != nil && m.root { // not the real ones: those that anybody may make
+		b.nested = true
+		m.user = err.Error()
+		b.Close()
+		if err = b.try(like); err != nil {
+			b.nested = false
+		}
+	}
+	if err != nil && m.pids == "" {
+		m.pids = err.Error()
+		if b.try(like) == nil {
+			return
+		}
+	}
+	if err != nil {
+		m.spaces, m.pids = err.Error(), err.Error()
+		b.nested = false
+		if m.user == "" {
+			m.user = err.Error()
+		}
+		b.Close()
+	}
+}
+
+// Close lets go of what programs are started with.
+func (b *Box) Close() {
+	if b == nil {
+		return
+	}
+	if b.idmap >= 0 {
+		unix.Close(b.idmap)
+	}
+	b.idmap, b.uid = -1, -1
+}
+
+// freeUser chooses a user for an owner's programs, among the numbers that
+// systemd uses for such, and none that /etc/passwd names.
+func freeUser(owner string) int {
+	const first, last = 61184, 65519
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, owner)
+	passwd, _ := os.ReadFile("/etc/passwd")
+	uid := first + int(h.Sum32()%(last-first+1))
+	for range last - first {
+		if !strings.Contains(string(passwd), fmt.Sprintf(":%d:", uid)) {
+			break
+		}
+		if uid++; uid > last {
+			uid = first
+		}
+	}
+	return uid
+}
+
+// userNamespace returns a descriptor of one in which root is the programs' user. The process
+// that it was made with is gone when this returns.
+func (b *Box) userNamespace() (int, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return -1, err
+	}
+	defer w.Close()
+	defer r.Close()
+	one := []syscall.SysProcIDMap{{ContainerID: 0, HostID: b.uid, Size: 1}}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"autoresearchd", b.command, wordTry} // it waits for its standard input to end
+	cmd.Stdin = r
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: one, GidMappings: one, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err != nil {
+		return -1, fmt.Errorf("open a user namespace: %w", err)
+	}
+	return fd, nil
+}
+
+// Wrap has cmd started in the sandbox instead: it must not have been started.
+// Whoever starts it then calls Go, and may ask for its Fate once it has ended.
+func (b *Box) Wrap(cmd *exec.Cmd, p Policy) (*Link, error) {
+	m := b.found
+	s := spec{Policy: p, Path: cmd.Path, Argv: cmd.Args, UID: b.uid, Filter: m.filter == "", Spaces: m.spaces == "", PIDs: m.pids == "" && m.spaces == "", IDMap: b.idmap >= 0}
+	if m.noRules == "" {
+		s.ABI = m.landlock
+	}
+	s.Watched = s.Filter && !s.Spaces
+	if b.idmap < 0 {
+		s.UID = -1
+	}
+	s.Words = len(cmd.Args) != 2 || cmd.Args[1] != b.command
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("start a sandbox: %w", err)
+	}
+	l := &Link{spec: data}
+	ours, theirs := [2]*os.File{}, [2]*os.File{}
+	for i := range ours {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("start a sandbox: %w", err)
+		}
+		if ours[i], theirs[i] = r, w; i == 0 {
+			ours[i], theirs[i] = w, r
+		}
+	}
+	l.in, l.out, l.theirs = ours[0], ours[1], theirs[:]
+	cmd.ExtraFiles = theirs[:]
+	if s.IDMap {
+		fd, err := unix.FcntlInt(uintptr(b.idmap), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return nil, fmt.Errorf("start a sandbox: %w", err)
+		}
+		l.theirs = append(l.theirs, os.NewFile(uintptr(fd), "idmap"))
+		cmd.ExtraFiles = l.theirs
+	}
+	cmd.Path, cmd.Args = "/proc/self/exe", []string{"autoresearchd", b.command, wordLead}
+	attr := cmd.SysProcAttr
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
+		cmd.SysProcAttr = attr
+	}
+	if s.Spaces {
+		attr.Cloneflags |= unix.CLONE_NEWNS | unix.CLONE_NEWIPC
+		if !p.Network {
+			attr.Cloneflags |= unix.CLONE_NEWNET
+		}
+		if s.PIDs {
+			attr.Cloneflags |= unix.CLONE_NEWPID
+		}
+		if !m.root || b.nested {
+			attr.Cloneflags |= unix.CLONE_NEWUSER
+			attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}}
+			attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
+			// Whoever is not root in there would lose them by its first exec.
+			attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP}
+		}
+	}
+	return l, nil
+}
+
+// Link is the daemon's end of a program's leader.
+type Link struct {
+	spec    []byte
+	in, out *os.File
+	theirs  []*os.File
+}
+
+// Go tells the leader what to start, or not to, once it is where its limits hold.
+func (l *Link) Go(started bool) {
+	for _, f := range l.theirs {
+		f.Close()
+	}
+	if !started {
+		l.in.Close()
+		l.out.Close()
+		return
+	}
+	go func() { // more than a pipe may hold
+		_, _ = l.in.Write(l.spec)
+		l.in.Close()
+	}()
+}
+
+// Fate returns the signal that the program died of; 0: it ended by itself, or
+// with its leader. It is for a leader that has ended.
+func (l *Link) Fate() syscall.Signal {
+	_ = l.out.SetReadDeadline(time.Now().Add(time.Second))
+	data, _ := io.ReadAll(io.LimitReader(l.out, 16))
+	l.out.Close()
+	n, _ := strconv.Atoi(string(data))
+	return syscall.Signal(n)
+}
+
+// try starts a program that opens what it was promised.
+func (b *Box) try(p Policy) error {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"autoresearchd", b.command, wordTry}
+	// It can be told by this, and goes with this process.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	var out, fault strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = strings.NewReader(string(data)), &out, &fault, "/"
+	link, err := b.Wrap(cmd, p)
+	if err != nil {
+		return err
+	}
+	err = cmd.Start()
+	link.Go(err == nil)
+	if err != nil {
+		return fmt.Errorf("start a process in namespaces: %w", errors.Unwrap(err))
+	}
+	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	err = cmd.Wait()
+	timer.Stop()
+	link.Fate()
+	text := strings.TrimSpace(out.String() + fault.String())
+	switch {
+	case text != "":
+		line, _, _ := strings.Cut(text, "\n")
+		return errors.New(line)
+	case err != nil:
+		return err
+	}
+	return nil
+}
+
+// try is the program that does so. Its standard input is a policy.
+func try(in io.Reader, out io.Writer) int {
+	data, err := io.ReadAll(in)
+	var p Policy
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	for _, path := range p.Read {
+		if err != nil {
+			break
+		}
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			f.Close()
+		} else if errors.Is(err, os.ErrNotExist) || denies(p, path) {
+			err = nil
+		}
+	}
+	for _, path := range p.Write {
+		if err != nil {
+			break
+		}
+		var f *os.File
+		if f, err = os.CreateTemp(path, ".try"); err == nil {
+			f.Close()
+			err = os.Remove(f.Name())
+		}
+	}
+	if err == nil {
+		_, err = os.ReadFile("/proc/self/status")
+	}
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return 1
+	}
+	return 0
+}
+
+func denies(p Policy, path string) bool {
+	for _, d := range p.Deny {
+		if real(d) == real(path) || strings.HasPrefix(real(path), real(d)+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// Mapped returns the files that this process is made of: its binary and the
+// libraries that it has loaded, which a program of the same binary needs.
+func Mapped() []string {
+	data, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	var all []string
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) == 6 && filepath.IsAbs(fields[5]) && !seen[fields[5]] {
+			seen[fields[5]] = true
+			all = append(all, fields[5])
+		}
+	}
+	return all
+}
