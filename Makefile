@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all help build deb demo test drill drill-package repeat bench bench-search soak install uninstall clean
+.PHONY: all help build deb demo test drill drill-package faults repeat bench bench-search soak install uninstall clean
 
 all: build
 
@@ -41,6 +41,10 @@ drill:
 # The Debian package in a booted systemd: install, upgrade, remove, purge.
 drill-package:
 	@scripts/drills/package.sh
+
+# Every fault that must be survived, tried again; writes docs/faults.md.
+faults:
+	@scripts/faults.sh
 
 # Ratios measured side by side.
 bench: build

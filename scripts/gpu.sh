@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
-#   scripts/gpu.sh [part…]     parts: data hang ten caches upstream starter causal speed scrape two
+#   scripts/gpu.sh [part…]     parts: data hang illegal memory ten caches upstream starter causal speed scrape two
 #                                     overhead standby evaluation
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
 #             40 GiB are back within a second
+#   illegal   a trial that writes where it may not; the next one runs
+#   memory    a trial that wants more memory than there is; the next one runs
 #   ten       ten trials in a row leave the GPU's memory where it was
 #   caches    the first trial after a start: with nothing compiled, with what the
 #             service keeps, and with caches that went with the unit's /tmp
@@ -30,11 +32,12 @@
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
 # each trial's counted training time; TRIALS and STRATEGY are for scrape and two. Leaves
-# its record under WORK.
+# its record under WORK, and in WORK/faults.jsonl what `scripts/faults.sh take` notes.
 # shellcheck disable=SC2317,SC2015
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-root=$PWD
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
 PYTHON=${PYTHON:-$(command -v python3)}
 WORK=${WORK:-/tmp/autoresearchd-gpu}
 BUDGET=${BUDGET:-30s}
@@ -48,7 +51,9 @@ mkdir -p "$WORK"
 
 failed=0
 verdict() { # verdict NAME CONDITION TEXT
-  if [ "$2" = 1 ]; then echo "PASS $1: $3"; else echo "FAIL $1: $3"; failed=1; fi
+  local result=passed
+  if [ "$2" = 1 ]; then echo "PASS $1: $3"; else echo "FAIL $1: $3"; failed=1 result=failed; fi
+  tried "scripts/gpu.sh $1" "$result" "$3" "$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0)" "$WORK/faults.jsonl"
 }
 used() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; }
 commit() { # commit DIR: a git tree of what is in it
@@ -120,6 +125,23 @@ assert trial["peak_vram_bytes"] > 40 << 30, "the trial did not hold its memory"
 assert seconds[1] <= 1.0 and abs(after - before) <= 64, (seconds, before, after)
 EOF
 }
+
+# between SCRIPT STATUS: of three trials the second meets a fault of its GPU, and is
+# recorded as STATUS; the one before and the one behind it are scored.
+between() {
+  local name=$1 before after got
+  tiny "$name" "$name.py"
+  STRATEGY="exec" configure "$name" "$WORK/$name/workspace" 30s "$(turning FAULT 0 1)"$'\n[search.space]\nFAULT = { low = 0, high = 9 }'
+  before=$(used)
+  daemon "$name" run --trials 3
+  after=$(used)
+  daemon "$name" show 2
+  got=$(daemon "$name" trials --runs --json | "$PYTHON" -c 'import json, sys; print(", ".join(run["status"] for run in json.load(sys.stdin)))')
+  echo "MiB in use before $before, after $after; $got"
+  verdict "$name" "$([ "$got" = "completed, $2, completed" ] && [ $((after - before)) -le 64 ] && [ $((before - after)) -le 64 ] && echo 1)" "$got; $before MiB before, $after MiB after"
+}
+part_illegal() { between illegal crashed; }
+part_memory() { between memory "out of memory"; }
 
 part_ten() {
   tiny ten brief.py

@@ -9,6 +9,20 @@ build=${AUTORESEARCH_BUILD:-$root/.build}
 say() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# machine says in words on what something ran.
+machine() {
+  local cpu
+  cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+  printf '%s cores%s, Linux %s' "$(nproc)" "${cpu:+ of $cpu}" "$(uname -r | cut -d- -f1)"
+}
+
+# tried WAY RESULT NOTE MACHINE FILE: notes how a drill went, for scripts/faults.sh take.
+tried() {
+  local text=${3//\\/\\\\}
+  printf '{"way":"%s","result":"%s","note":"%s","machine":"%s","date":"%s","commit":"%s"}\n' "$1" "$2" "${text//\"/\\\"}" "$4" \
+    "$(date -u +%F)" "$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)" >>"$5"
+}
+
 # debian_root: true where missing packages can be installed without asking.
 debian_root() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
 

@@ -148,6 +148,7 @@ func TestKillAnywhere(t *testing.T) {
 				t.Fatalf("study %d: the daemon ended by itself: %v\n%s", study, err, &said)
 			}
 			kills--
+			w.kills = append(w.kills, "")
 			w.look(t)
 		}
 		w.goesOn(t)

@@ -77,8 +77,15 @@ sh() { inside bash -c "$1"; }
 
 # --- how a step says how it went
 
-failed=0 number=0
-step() { number=$((number + 1)); printf '\n%2d. %s\n' "$number" "$*"; }
+failed=0 number=0 at='' before=0
+rm -f "$drill/faults.jsonl"
+# outcome notes how the step that ends here went, for `scripts/faults.sh take`.
+outcome() {
+  local result=passed
+  [ "$failed" = "$before" ] || result=failed
+  [ -z "$at" ] || tried "scripts/drills/$(basename "$0") $at" "$result" "" "$(machine), a booted $origin $release" "$drill/faults.jsonl"
+}
+step() { outcome; number=$((number + 1)) at=$* before=$failed; printf '\n%2d. %s\n' "$number" "$*"; }
 ok() { printf '    ok    %s\n' "$*"; }
 FAIL() {
   failed=$((failed + 1))
@@ -156,10 +163,11 @@ systemctl daemon-reload" >/dev/null
 
 # verdict ends a drill.
 verdict() {
+  outcome
   printf '\n'
   if [ "$failed" -gt 0 ]; then
     sh "journalctl -u autoresearchd --no-pager -n 40" >&2 || true
     die "$failed of the drill's checks failed"
   fi
-  say "the drill went well: $number steps"
+  say "the drill went well: $number steps; scripts/faults.sh take $drill/faults.jsonl notes it"
 }
