@@ -129,7 +129,11 @@ def _wrap_torch(torch):
     torch.manual_seed()
     optimizer = sys.modules["torch.optim.optimizer"]
     if not hasattr(optimizer, "_autoresearchd"):
-        optimizer._autoresearchd = optimizer.register_optimizer_step_post_hook(lambda *_: host("step") and None)
+        optimizer._autoresearchd = optimizer.register_optimizer_step_post_hook(_stepped)
+
+
+def _stepped(optimizer, *_):
+    host("step", str(id(optimizer)).encode())
 
 
 def _wrap_numpy(numpy):

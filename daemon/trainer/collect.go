@@ -50,6 +50,7 @@ type collector struct {
 	wild    int       // progress lines in a row whose loss is none
 	sane    bool      // there was one whose loss is
 	lost    string    // why nothing can come of it any more
+	account
 }
 
 // note takes in one event of the seat.
@@ -66,8 +67,12 @@ func (c *collector) note(e event, now time.Time) {
 	c.batches = max(c.batches, e.Batches)
 	switch e.Kind {
 	case "step":
-		if e.Step < c.last.Step { // torch.optim steps after all
+		if step, stoodIn := c.last.Step, c.last.StandIn; e.Step < step { // torch.optim steps after all
 			c.last, c.first, c.offset = event{}, event{}, 0
+			if !stoodIn && c.tampered == "" {
+				c.tampered = fmt.Sprintf("step %d came after step %d: it wrote into the trainer's own stream", e.Step, step)
+			}
+			c.account = account{tampered: c.tampered}
 		}
 		if c.first.Step == 0 {
 			c.first = e
@@ -89,6 +94,20 @@ func (c *collector) note(e event, now time.Time) {
 		}
 	case "exit":
 		c.exit = e.Exit
+	}
+	c.account.note(e, c.budget.First(), now)
+	if e.Kind == "phase" && e.Phase == search.Evaluate {
+		c.hold(now)
+		if c.tampered == "" {
+			c.tampered = c.hidden(c.budget, c.last)
+		}
+	}
+}
+
+// hold looks whether training has outlasted its budget by this process's clock.
+func (c *collector) hold(now time.Time) {
+	if words := c.late(c.budget, c.last, now); words != "" {
+		c.overrun(words)
 	}
 }
 
@@ -271,6 +290,8 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 	switch {
 	case end.quota:
 		o.Status, o.Detail = search.Crashed, "it wrote more than trial.quota allows into its folder"
+	case c.tampered != "":
+		o.Status, o.Detail = search.Tampered, c.tampered
 	case c.over != "":
 		o.Status, o.Detail = search.TimedOut, c.over
 	case sound && !lost:

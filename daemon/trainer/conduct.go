@@ -107,7 +107,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 		case <-ctx.Done():
 			end.cancelled, forced, running = context.Cause(ctx), true, false
 		case <-sample.C:
-			r.tell(Event{})
+			r.tick(time.Now())
 			use := t.use()
 			r.sample(use.device)
 			// The kernel's own limit is faster, where there is one.

@@ -58,6 +58,7 @@ type event struct {
 	Phase      search.Phase  `json:"phase,omitempty"`
 	Step       int           `json:"step,omitempty"`
 	Batches    int           `json:"batches,omitempty"`  // training batches drawn
+	Calls      int           `json:"calls,omitempty"`    // of an optimizer's step: of several optimizers, more than steps
 	StandIn    bool          `json:"stand_in,omitempty"` // no torch.optim optimizer: batches are counted for steps
 	Tokens     int64         `json:"tokens,omitempty"`
 	Counted    float64       `json:"counted,omitempty"`

@@ -114,6 +114,8 @@ func (r *recorder) enter(p search.Phase) {
 func (r *recorder) enforce() {
 	switch {
 	case r.dog == nil:
+	case r.tampered != "":
+		r.dog.Fire(watchdog.Firing{Phase: search.Train, Cause: watchdog.CauseOverrun, Why: r.tampered})
 	case r.over != "":
 		r.dog.Fire(watchdog.Firing{Phase: search.Train, Cause: watchdog.CauseOverrun, Why: r.over})
 	case r.lost != "" && r.score == "":
@@ -138,6 +140,15 @@ func (r *recorder) line(step int, progress *Progress) {
 		r.dog.Beat()
 	}
 	r.enforce()
+}
+
+// tick says that time goes by.
+func (r *recorder) tick(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hold(now)
+	r.enforce()
+	r.observe(Event{})
 }
 
 func (r *recorder) tell(e Event) {

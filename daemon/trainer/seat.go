@@ -70,12 +70,14 @@ type count struct {
 	fresh      int   // of them, since the last step
 	tokens     int64 // of batches
 	steps      int
-	standIn    bool          // there is no torch.optim optimizer: a batch is a step
-	counted    time.Time     // when the steps that are not counted were over
-	evaluating time.Time     // since when; zero: it trains
-	paused     time.Duration // of the time since counted, for evaluations
-	scored     bool          // and neither batch nor step since
-	last       time.Time     // the last step
+	calls      int             // of an optimizer's step
+	stepped    map[string]bool // the optimizers that have since the last step began
+	standIn    bool            // there is no torch.optim optimizer: a batch is a step
+	counted    time.Time       // when the steps that are not counted were over
+	evaluating time.Time       // since when; zero: it trains
+	paused     time.Duration   // of the time since counted, for evaluations
+	scored     bool            // and neither batch nor step since
+	last       time.Time       // the last step
 	reported   time.Time
 	told       int // the last step that was reported
 }
@@ -237,21 +239,25 @@ func (s *seat) enter(p search.Phase) error {
 	return s.tell(e)
 }
 
-// step is called after each optimizer step. Several optimizers stepping on the
-// same batches are one step.
-func (s *seat) step([]byte) ([]byte, error) {
+// step is called after each step of the optimizer that data names. Several
+// optimizers stepping on the same batches are one step; one that steps on them
+// again begins another.
+func (s *seat) step(data []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.live {
 		return nil, nil
 	}
-	now := time.Now()
+	now, which := time.Now(), string(data)
+	s.calls++
 	if s.standIn {
 		s.standIn, s.steps, s.told, s.paused = false, 0, 0, 0
-	} else if s.fresh == 0 && s.steps > 0 {
+	} else if s.fresh == 0 && s.steps > 0 && !s.stepped[which] {
+		s.stepped[which] = true
 		return nil, nil
 	}
 	s.resume(now)
+	s.stepped = map[string]bool{which: true}
 	return nil, s.advance(now)
 }
 
@@ -306,7 +312,7 @@ func (s *seat) report() error {
 
 // event is one with all that is counted. mu is held.
 func (s *seat) event(kind string) event {
-	e := event{Kind: kind, At: s.at(), Step: s.steps, Batches: s.batches, StandIn: s.standIn, Tokens: s.tokens}
+	e := event{Kind: kind, At: s.at(), Step: s.steps, Batches: s.batches, Calls: s.calls, StandIn: s.standIn, Tokens: s.tokens}
 	if s.steps > s.first {
 		e.Counted = (s.last.Sub(s.counted) - s.paused).Seconds()
 	}

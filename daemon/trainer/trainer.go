@@ -203,16 +203,19 @@ func (o *Options) work(id int64) string { return filepath.Join(o.Folder(id), "wo
 // and still begin a step: what happens between the steps is not on every
 // script's clock. Evaluations are left out of counted training.
 func Allowance(b search.Budget) time.Duration {
-	return time.Duration((0.05*b.Seconds + 2) * float64(time.Second))
+	return time.Duration((0.01*b.Seconds + 1) * float64(time.Second))
 }
 
-// limits adds the budget to the watchdog's limits. The last resort of a budget
-// holds where the counted seconds do not: training may outlast it by a fifth
-// and half a minute, for the steps that are not counted.
+// warmUp is how long the uncounted steps after the first, which compiles, may
+// take before the last resort of a budget ends them.
+const warmUp = 30 * time.Second
+
+// limits adds the budget to the watchdog's limits: the last resort where no
+// step that counts is seen.
 func (o *Options) limits(b search.Budget) watchdog.Limits {
 	l := o.Limits
 	if b.Seconds > 0 {
-		l.Train = time.Duration(b.Seconds*1.2*float64(time.Second)) + 30*time.Second
+		l.Train = time.Duration(b.Seconds*float64(time.Second)) + 2*Allowance(b) + warmUp
 	}
 	if l.Evaluate > 0 && l.Exit > 0 { // of the trial before it, which may be audited
 		l.Gate = 2*l.Evaluate + l.Exit + o.Grace
