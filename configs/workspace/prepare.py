@@ -42,7 +42,7 @@ import torch
 # What every trial of a study shares. Scores compare only where these agree.
 MAX_SEQ_LEN = 2048  # tokens of context
 TIME_BUDGET = 300  # counted training seconds
-UNCOUNTED_STEPS = 3  # optimizer steps before the counted ones: the first compiles, the others warm up
+UNCOUNTED_STEPS = 2  # optimizer steps before the counted ones: the first compiles, the next one warms up
 STEP_BUDGET = 0  # counted optimizer steps; not 0: train.py stops after these and ignores TIME_BUDGET
 EVAL_TOKENS = 40 * 524288  # validation tokens that are scored
 VOCAB_SIZE = 8192  # tokens in the vocabulary, the four special ones included
