@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all help build deb demo test drill drill-package faults repeat bench bench-search soak install uninstall clean
+.PHONY: all help build deb demo test race fuzz drill drill-package faults repeat bench bench-search soak install uninstall clean
 
 all: build
 
@@ -24,6 +24,14 @@ demo: build
 # Every test there is.
 test:
 	@scripts/test.sh
+
+# Every package under the race detector, of which make test does a part.
+race:
+	@scripts/test.sh race all
+
+# Every fuzz target for a minute; SECONDS=600 for longer.
+fuzz:
+	@scripts/test.sh fuzz $(or $(SECONDS),60)
 
 # What a loaded machine might turn red, on an idle and on a busy one.
 repeat:

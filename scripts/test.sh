@@ -10,6 +10,8 @@
 #   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
+#   scripts/test.sh race [all]   under the race detector: what runs side by side, in two minutes; all: every package (make race)
+#   scripts/test.sh fuzz [SECONDS] [NAME]   every fuzz target so long (60), or those whose name has NAME (make fuzz)
 #   scripts/test.sh timing   what starts processes, asks servers or holds deadlines: once, and nothing from a cache
 #   scripts/test.sh repeat [N] [idle|busy]   that N times (1), a line each; busy: beside a neighbour on every core
 set -euo pipefail
@@ -168,6 +170,35 @@ timing() {
   page
 }
 
+# The packages where goroutines meet, whose tests are short; the whole of it adds
+# those that start processes and compute for minutes.
+meeting=(./daemon/compiled ./daemon/external ./daemon/httpd/... ./daemon/modelserver ./daemon/notify ./daemon/supervisor ./daemon/watchdog
+  ./daemon/webhook ./metrics/... ./search/agent ./search/exec ./search/llm/...)
+
+race() {
+  local packages=("${meeting[@]}")
+  [ "${1:-}" != all ] || packages=(./...)
+  step "the race detector, over ${packages[*]}"
+  # shellcheck source=/dev/null
+  . "$build/env"
+  go test -race -short -timeout 60m "${packages[@]}"
+}
+
+# fuzz runs each target from its seeds, the corpus in its testdata/fuzz and what
+# Go's cache has of earlier runs. What brings one down is written to testdata/fuzz,
+# to be mended and committed.
+fuzz() {
+  local seconds=${1:-60} name=${2:-} file target found=0
+  # shellcheck source=/dev/null
+  . "$build/env"
+  while IFS=': ' read -r file _ target; do
+    found=$((found + 1))
+    step "$target in $(dirname "$file"), $seconds s"
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" "./$(dirname "$file")"
+  done < <(git ls-files -co --exclude-standard '*_test.go' | xargs grep -o '^func Fuzz[A-Za-z0-9_]*' | grep -- "$name")
+  [ "$found" -gt 0 ] || die "no fuzz target has \"$name\" in its name"
+}
+
 # Kills at random moments, starts side by side, many trials: so many of each.
 soak() {
   "$root/scripts/venv.sh"
@@ -215,6 +246,7 @@ case ${1:-all} in
 all)
   lint
   gotests
+  race
   embed
   pythontests
   real
@@ -234,5 +266,7 @@ package) package ;;
 timing) timing ;;
 repeat) repeat "${@:2}" ;;
 soak) soak ;;
+race) race "${@:2}" ;;
+fuzz) fuzz "${@:2}" ;;
 *) die "unknown part $1: see the head of scripts/test.sh" ;;
 esac

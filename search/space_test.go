@@ -1,6 +1,7 @@
 package search_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -316,4 +317,45 @@ func TestOutside(t *testing.T) {
 			t.Errorf("%v: %q, want %q", c.values, got, c.want)
 		}
 	}
+}
+
+// FuzzSpace: whatever constants and overrides there are, the space that comes of
+// them holds its own start and each point that it decodes.
+func FuzzSpace(f *testing.F) {
+	for _, seed := range [][2]string{
+		{`[{"name": "DEPTH", "value": 8, "text": "8"}, {"name": "ADAM_BETAS", "value": [0.8, 0.95]}, {"name": "SEED", "value": 7}, {"name": "P", "value": "SSSL"}]`, `{"DEPTH": {"Choices": [4, 8]}, "ADAM_BETAS[0]": {"Low": 0.5, "High": 0.9}}`},
+		{`[{"name": "A", "value": 1e308}, {"name": "A", "value": 0}, {"name": "", "value": null}, {"name": "B", "value": [[1], true]}]`, `{"A": {"Low": -1e308, "High": 1e308, "Log": true}, "C": {"Fixed": true}}`},
+		{`[{"name": "N", "value": 9223372036854775807}]`, `{"N": {"Low": 1, "High": 2, "Integer": true}}`},
+	} {
+		f.Add(seed[0], seed[1], 0.25)
+	}
+	f.Fuzz(func(t *testing.T, constants, overrides string, x float64) {
+		var consts []search.Constant
+		var given map[string]search.Override
+		if json.Unmarshal([]byte(constants), &consts) != nil || json.Unmarshal([]byte(overrides), &given) != nil || math.IsNaN(x) || x < 0 || x > 1 {
+			return
+		}
+		names := map[string]bool{}
+		for _, c := range consts {
+			if names[c.Name] || strings.ContainsAny(c.Name, "[]") { // Python has neither
+				return
+			}
+			names[c.Name] = true
+		}
+		space, _ := search.NewSpace(consts, given)
+		u := space.Start()
+		for range 2 {
+			values := space.Decode(space.Snap(u))
+			again, err := space.Point(values)
+			if err != nil {
+				t.Fatalf("%s with %s: it decodes %v, and does not hold it: %v", constants, overrides, values, err)
+			}
+			if a, b := space.Fingerprint(space.Snap(u)), space.Fingerprint(again); a != b {
+				t.Fatalf("%s with %s: %v reads back as %v", constants, overrides, values, space.Decode(again))
+			}
+			for i := range u {
+				u[i] = x
+			}
+		}
+	})
 }

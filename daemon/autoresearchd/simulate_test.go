@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"autoresearchd/search"
+	"autoresearchd/search/simulate"
 )
 
 // simulated runs `simulate` in an empty folder.
@@ -413,4 +415,44 @@ func TestSimulatePending(t *testing.T) {
 			t.Errorf("%q: status %d\n%s", args, code, fault)
 		}
 	}
+}
+
+// FuzzUnderstand: a line is an answer or a fault, never both; a value is a number.
+func FuzzUnderstand(f *testing.F) {
+	for _, seed := range []string{`{"id": 7, "value": 0.98}`, `{"id": 7, "status": "out of memory"}`, `{"id": 7, "value": NaN}`, `{"id": 7.0, "value": "NaN", "x": "\"NaN"}`,
+		"0.98", "None", "loss 2.5", `{"id": 8, "value": 1}`, `{"id": 7, "value": 1e400}`, "{}", `{"id": 7, "value": null, "status": null}`, "\ufeff{\"id\": 7, \"value\": -Infinity}"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		m, meant, f := understand(line, 7)
+		switch {
+		case f != nil && f.why == "":
+			t.Errorf("%q: a fault without words", line)
+		case meant && f == nil && m.Status != search.Completed && m.Status != search.Diverged && !simulate.Failure(m.Status):
+			t.Errorf("%q has the status %q", line, m.Status)
+		case meant && f == nil && m.Status == search.Completed && (math.IsNaN(m.Value) || math.IsInf(m.Value, 0)):
+			t.Errorf("%q has the value %v", line, m.Value)
+		}
+	})
+}
+
+// FuzzAssignments: what --set takes is a name with a value that the study can
+// keep as JSON.
+func FuzzAssignments(f *testing.F) {
+	for _, seed := range []string{"MATRIX_LR=0.05", "DEPTH = 2**3", "PATTERN=SSSL", `P="a=b"`, "B=(0.8, .95,)", "=1", "X=", "X=-2**63", "X=a\x00b", "Ä=é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, set string) {
+		values, err := assignments([]string{set})
+		if err != nil {
+			return
+		}
+		for name, v := range values {
+			text, err := json.Marshal(map[string]search.Value{name: v})
+			var again map[string]search.Value
+			if err != nil || json.Unmarshal(text, &again) != nil || len(again) != 1 || v.Kind() == search.None {
+				t.Errorf("%q sets %s to %s: %s, %v", set, name, v, text, err)
+			}
+		}
+	})
 }

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -167,7 +166,7 @@ func assignments(set []string) (map[string]search.Value, error) {
 		if !ok || name == "" {
 			return nil, fmt.Errorf("--set %q: write NAME=VALUE", s)
 		}
-		v, err := parseLiteral(text)
+		v, err := typed(text)
 		if err != nil {
 			return nil, fmt.Errorf("--set %q: %w", s, err)
 		}
@@ -176,41 +175,21 @@ func assignments(set []string) (map[string]search.Value, error) {
 	return values, nil
 }
 
-// parseLiteral reads a Python literal as a person types it: 0.05, 2**18, True,
-// SSSL, "SSSL", (0.8, 0.95).
-func parseLiteral(s string) (search.Value, error) {
+// typed reads a Python literal as a person types it; a word needs no quotes.
+func typed(s string) (search.Value, error) {
 	s = strings.TrimSpace(s)
-	switch s {
-	case "":
+	if s == "" {
 		return search.Value{}, errors.New("there is no value")
-	case "True", "False":
-		return search.BoolValue(s == "True"), nil
 	}
-	if base, power, ok := strings.Cut(s, "**"); ok {
-		b, err1 := strconv.ParseInt(strings.TrimSpace(base), 10, 64)
-		p, err2 := strconv.ParseInt(strings.TrimSpace(power), 10, 64)
-		v := math.Pow(float64(b), float64(p))
-		if err1 != nil || err2 != nil || p < 0 || v > 1<<53 {
-			return search.Value{}, fmt.Errorf("%q is not a whole power", s)
-		}
-		return search.IntValue(int64(v)), nil
-	}
-	text := s
-	if strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")") {
-		text = "[" + strings.TrimSuffix(strings.TrimSpace(s[1:len(s)-1]), ",") + "]"
-	}
-	if strings.HasPrefix(s, "'") && strings.HasSuffix(s, "'") && len(s) > 1 {
-		return search.StringValue(s[1 : len(s)-1]), nil
-	}
-	var v search.Value
-	if err := json.Unmarshal([]byte(strings.ReplaceAll(text, "_", "")), &v); err == nil && v.Kind() != search.None && v.Kind() != search.String {
+	v, err := search.ParseLiteral(s)
+	switch {
+	case err == nil:
 		return v, nil
+	case word.MatchString(s):
+		return search.StringValue(s), nil
 	}
-	if err := json.Unmarshal([]byte(text), &v); err == nil && v.Kind() == search.String {
-		return v, nil
-	}
-	if strings.ContainsAny(s, "\"'()[]{}\n") {
-		return search.Value{}, fmt.Errorf("%q is not a Python literal", s)
-	}
-	return search.StringValue(s), nil
+	return search.Value{}, fmt.Errorf("read %q: %w: write a number, True, (0.8, 0.95), or a text in quotes", s, err)
 }
+
+// word begins as no number does.
+var word = regexp.MustCompile(`^[^-+.0-9"'()\[\]{}\x00-\x1f][^"'()\[\]{}\x00-\x1f]*$`)

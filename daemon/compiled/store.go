@@ -272,6 +272,9 @@ func readIndex(dir string) (map[string]entry, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &entries)
 	}
+	if entries == nil { // "null" is JSON too
+		entries = map[string]entry{}
+	}
 	for path, e := range entries {
 		if raw, bad := hex.DecodeString(e.Sum); bad != nil || len(raw) != sha256.Size || !filepath.IsLocal(path) {
 			err = fmt.Errorf("entry %q is none", path)

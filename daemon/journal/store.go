@@ -436,8 +436,16 @@ func pack(data []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// unpacked is more bytes than any source or curve has: a journal may come from
+// a backup of somebody else's.
+const unpacked = 64 << 20
+
 func unpack(packed []byte) ([]byte, error) {
-	return io.ReadAll(flate.NewReader(bytes.NewReader(packed)))
+	data, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), unpacked+1))
+	if err == nil && len(data) > unpacked {
+		err = fmt.Errorf("unpack %d bytes: more than %d come of them", len(packed), unpacked)
+	}
+	return data, err
 }
 
 // encodeCurve writes points as little-endian words: JSON has no NaN, and a

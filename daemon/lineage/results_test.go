@@ -188,3 +188,30 @@ func TestRowThatChanges(t *testing.T) {
 		t.Errorf("somebody's file: %q, kept %q", read(t, path), read(t, path+".orig-1"))
 	}
 }
+
+// FuzzResults: whatever results.tsv has become, it is put right, and what
+// somebody wrote there is kept beside it.
+func FuzzResults(f *testing.F) {
+	rows := []Row{{"aaaaaaa", 1.5, 2.5, search.Keep, "baseline"}, {"bbbbbbb", 0, 0, search.Crash, "no\\ttabs"}}
+	want := string(Table(rows))
+	for _, seed := range []string{"", want, want[:len(want)-3], want + "x\n", strings.ToUpper(want), "\xff\x00", want[:20] + "\x1b[1m" + want[20:]} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "results.tsv")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		how, err := Differs(path, rows)
+		if err != nil || (how == "") != (text == want) || strings.ContainsAny(how, "\n\r\x00\x1b") {
+			t.Errorf("%q differs: %q, %v", text, how, err)
+		}
+		_, repaired, err := OpenResults(path, rows)
+		if have, _ := os.ReadFile(path); err != nil || (repaired == "") != (text == want) || string(have) != want {
+			t.Errorf("%q: %q, %v", text, repaired, err)
+		}
+		if kept, _ := os.ReadFile(path + ".orig-1"); !strings.HasPrefix(want, text) && string(kept) != text {
+			t.Errorf("%q is kept as %q", text, kept)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,6 +46,15 @@ type Sums struct {
 	ReplyTokens  int64   `json:"reply_tokens"`
 
 	Models map[string]Use `json:"models,omitempty"` // by name; an older ledger's requests are in none
+}
+
+// sound reports whether the sums can have come about, so that they can be added to.
+func (s Sums) sound() bool {
+	all := []float64{s.Dollars, s.Reserved}
+	for _, use := range s.Models {
+		all = append(all, use.Dollars)
+	}
+	return !slices.ContainsFunc(all, func(x float64) bool { return !(x >= 0 && x < 1e12) })
 }
 
 // Use is what one model has cost.
@@ -118,7 +128,7 @@ func (l *Ledger) load() error {
 	case err != nil:
 		return fmt.Errorf("read what models have cost: %w", err)
 	default:
-		if err := json.Unmarshal(data, &s); err != nil || !(s.Dollars >= 0) || !(s.Reserved >= 0) {
+		if err := json.Unmarshal(data, &s); err != nil || !s.sound() {
 			return fmt.Errorf("%s, which holds what models have cost, is damaged: repair it, or remove it to count from 0", l.path)
 		}
 	}

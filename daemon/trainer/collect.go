@@ -55,6 +55,7 @@ type collector struct {
 
 // note takes in one event of the seat.
 func (c *collector) note(e event, now time.Time) {
+	e.Counted = min(max(e.Counted, 0), maxCounted)
 	if c.begun.IsZero() {
 		c.begun = now
 	}
@@ -110,6 +111,10 @@ func (c *collector) hold(now time.Time) {
 		c.overrun(words)
 	}
 }
+
+// maxCounted bounds the seconds that a trainer tells of, which runs train.py:
+// their differences must be numbers that the journal can hold.
+const maxCounted = 1e9
 
 // goOn moves to a step. It must have begun within the budget and its
 // allowance; how long it took is its own affair.

@@ -63,12 +63,28 @@ boot() {
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$work/root" --boot --register=no --keep-unit --private-network --console=pipe \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" --machine="drill-$$" --hostname=drill </dev/null >"$work/boot.log" 2>&1 &
   nspawn=$!
-  for _ in $(seq 100); do
+  for _ in $(seq 400); do
     read -r leader _ <"/proc/$nspawn/task/$nspawn/children" || true
     if [ -n "$leader" ] && [[ $(nsenter -t "$leader" -a systemctl is-system-running 2>/dev/null) =~ running|degraded ]]; then break; fi
     sleep 0.3
   done
   [[ $(inside systemctl is-system-running 2>&1) =~ running|degraded ]] || { cat "$work/boot.log" >&2; die "the system did not boot"; }
+}
+
+# reboot is an orderly one; power_cut ends everything in the system at once.
+# nspawn ends with both, as it would under a unit of its own (--keep-unit).
+reboot() {
+  sh "systemctl reboot" || true
+  again
+}
+power_cut() {
+  kill -KILL "$leader"
+  again
+}
+again() {
+  wait "$nspawn" || true
+  leader=''
+  boot
 }
 
 # inside COMMAND…: as root in the booted system.
@@ -115,13 +131,14 @@ silent() {
     if [[ $said == *"$w"* ]]; then FAIL "says: $w" "$said"; else ok "does not say: $w"; fi
   done
 }
-# becomes WHAT COMMAND WORDS [SECONDS]: what a command prints comes to hold the words.
+# becomes WHAT COMMAND WORDS [SECONDS]: what a command prints comes to hold the words,
+# long before the seconds on a machine that does nothing else.
 becomes() {
-  local deadline=$((SECONDS + ${4:-30}))
+  local deadline=$((SECONDS + ${4:-120}))
   while :; do
     said=$(sh "$2" 2>&1) || true
     if [[ $said == *"$3"* ]]; then ok "$1: $3"; return; fi
-    if [ "$SECONDS" -ge "$deadline" ]; then FAIL "$1: not $3 within ${4:-30} s" "$said"; return; fi
+    if [ "$SECONDS" -ge "$deadline" ]; then FAIL "$1: not $3 within ${4:-120} s" "$said"; return; fi
     sleep 0.2
   done
 }

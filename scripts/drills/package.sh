@@ -33,7 +33,7 @@ ends 0 "dpkg -i" "$installed /root/now.deb"
 says "README.Debian"
 ends 0 "the binary finds its libpython" "autoresearchd version"
 ends 0 "folders of the user's own" "test \"\$(stat -c '%a %U:%G' $state /var/cache/autoresearch | sort -u)\" = '750 autoresearch:autoresearch'"
-becomes "the unit" "$show" "ActiveState=inactive" 5
+becomes "the unit" "$show" "ActiveState=inactive"
 ends not0 "it is not enabled" "systemctl is-enabled autoresearchd"
 ends 0 "the unit is sound" "systemd-analyze verify --man=no /usr/lib/systemd/system/autoresearchd.service"
 silent "autoresearchd.service:"
@@ -55,14 +55,14 @@ whole
 step "upgrade of a service that is stopped"
 ends 0 "systemctl stop" "systemctl stop autoresearchd"
 ends 0 "dpkg -i" "$installed /root/next.deb"
-becomes "the unit" "$show" "ActiveState=inactive" 5
+becomes "the unit" "$show" "ActiveState=inactive"
 ends 0 "it is enabled still" "systemctl is-enabled autoresearchd"
 
 step "removal of a service that runs"
 ends 0 "systemctl start" "systemctl start autoresearchd"
 training
 ends 0 "dpkg -r" "dpkg -r autoresearchd"
-becomes "nothing runs" "pgrep -l autoresearchd || echo none" none 10
+becomes "nothing runs" "pgrep -l autoresearchd || echo none" none
 ends not0 "the binary is gone" "test -e /usr/bin/autoresearchd"
 ends 0 "the configuration is kept" "cmp $config /root/sound.toml"
 ends 0 "the journal is kept" "test -s $state/journal.db"
@@ -79,7 +79,7 @@ sh "install -d -o autoresearch -g autoresearch /var/cache/autoresearch/tokenizer
 touch /var/cache/autoresearch/tokenizer/tokenizer.pkl"
 ends 0 "dpkg -P" "dpkg -P autoresearchd"
 says "kept $state /var/cache/autoresearch and the user autoresearch"
-becomes "nothing runs" "pgrep -l autoresearchd || echo none" none 10
+becomes "nothing runs" "pgrep -l autoresearchd || echo none" none
 ends not0 "the configuration is gone" "test -e /etc/autoresearch"
 ends not0 "no link of systemd's is left" "find /etc/systemd -name 'autoresearchd*' ! -name '*.d' | grep ."
 ends 0 "the journal and the tokenizer are kept" "test -s $state/journal.db && test -e /var/cache/autoresearch/tokenizer/tokenizer.pkl"

@@ -106,7 +106,7 @@ func constants(source []byte) []search.Constant {
 		if m[6] >= 0 {
 			c.Comment = string(source[m[6]:m[7]])
 		}
-		if v, err := literal(c.Text); err == nil {
+		if v, err := search.ParseLiteral(c.Text); err == nil {
 			c.Value = v
 			out = append(out, c)
 		}
