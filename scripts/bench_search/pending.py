@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """How many more trials a search needs when several run at once.
 
-  pending.py [--seeds 20] [--trials 130] [--tasks hopper cpu ackley levy]
-             [--strategies portfolio evolution ...] [--pending 4 16] [--rules]
+  pending.py [--seeds 20] [--marks 50 100 200 400] [--tasks hopper ackley levy rastrigin]
+             [--strategies portfolio evolution ...] [--pending 4 16] [--drawn] [--rules]
 
-For each strategy and number of trials that run at once: the trials that it
-takes to come down to the mean normalised regret which one at a time has after
-50 to 100 trials (those of the study's half to the whole, where it has fewer),
-as a ratio, averaged over these and geometrically over the tasks; with the 90 %
-interval of a bootstrap over seeds, of which all settings have the same.
-"equal" trials all take the same time, "drawn" ones half to one and a half of
-it. 1.05 is five per cent more trials.
+For each strategy, number of trials that run at once and N of --marks: the
+trials that it takes to come down to the mean normalised regret which one at a
+time has after N, as a ratio; 1.05 is five per cent more trials. A ratio is the
+geometric mean over the tasks and over five levels, those of 0.8 N to N trials,
+with its standard error by a bootstrap over seeds, of which all settings have
+the same. Trials take the same time each, "drawn" ones half to one and a half
+of it. What learns nothing, sobol, shows what the measure makes of luck.
 
 --rules instead compares what becomes of trials that had begun when another
 became the champion: kept, re-based onto it, or dropped for a new proposal, as
@@ -28,6 +28,7 @@ import math
 import os
 import pathlib
 import random
+import statistics
 import subprocess
 import time
 
@@ -40,19 +41,26 @@ def name(task, strategy, pending, drawn, rule):
     return f"{task}-{strategy}-{pending}-{kind}-{rule}"
 
 
+def length(args, pending):
+    """Returns how many trials a study has: with several at once there are more to come down in."""
+    last = max(args.marks)
+    return last if pending == 1 else last + last // 8 + 2 * pending
+
+
 def play(args, setting, first):
     """Plays the studies of CHUNK seeds, or finds them."""
     task, strategy, pending, drawn, rule = setting
-    path = args.out / f"{name(*setting)}-{args.trials}-{first}.jsonl"
+    trials = length(args, pending)
+    path = args.out / f"{name(*setting)}-{args.judge}-{trials}-{first}.jsonl"
     if path.exists():
         return [json.loads(line) for line in path.read_text().splitlines()]
-    count = min(CHUNK, args.seeds - first + 1)
+    count = min(CHUNK, args.first + args.seeds - first)
     command = [args.binary, "simulate", "--json", "--jobs", "1", "--strategy", strategy, "--task", task]
-    command += ["--trials", str(args.trials), "--seed", str(first), "--seeds", str(count)]
+    command += ["--trials", str(trials), "--seed", str(first), "--seeds", str(count), "--judge", args.judge]
     command += ["--pending", str(pending), "--stale", rule, *(["--drawn"] if drawn else [])]
     if count == 1:
         raise SystemExit("give a number of seeds that leaves no single one over")
-    env = dict(os.environ, GOMAXPROCS="1")
+    env = dict(os.environ, GOMAXPROCS="1", GOGC="400")
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
     part = path.with_suffix(f".{os.getpid()}")
     part.write_text(out)
@@ -87,24 +95,28 @@ def reach(regrets, level):
 
 
 def more(one, many, seeds, marks):
-    """Returns the ratio of trials, over tasks, of these seeds."""
-    logs = []
+    """Returns the ratio of trials at each of the marks, over tasks, of these seeds."""
+    logs = [[] for _ in marks]
     for task in one:
         alone, crowd = curve(one[task], seeds), curve(many[task], seeds)
-        logs += [math.log(reach(crowd, alone[m - 1]) / reach(alone, alone[m - 1])) for m in marks]
-    return math.exp(sum(logs) / len(logs))
+        for at, mark in zip(logs, marks, strict=True):
+            for part in (0.8, 0.85, 0.9, 0.95, 1):
+                level = alone[round(part * mark) - 1]
+                at.append(math.log(reach(crowd, level) / reach(alone, level)))
+    return [math.exp(sum(at) / len(at)) for at in logs]
 
 
-def interval(one, many, marks, draws=400):
+def errors(one, many, marks, draws=200):
+    """Returns the standard errors of the ratios, by a bootstrap over seeds."""
     seeds = sorted(next(iter(one.values())))
     r = random.Random(1)
-    values = sorted(more(one, many, r.choices(seeds, k=len(seeds)), marks) for _ in range(draws))
-    return more(one, many, seeds, marks), values[draws // 20], values[-draws // 20]
+    values = [more(one, many, r.choices(seeds, k=len(seeds)), marks) for _ in range(draws)]
+    return [statistics.stdev(at) for at in zip(*values, strict=True)]
 
 
 def gather(args, settings):
     """Plays all settings; returns {setting: {seed: regrets}} and the seconds of a proposal."""
-    jobs = [(s, first) for first in range(1, args.seeds + 1, CHUNK) for s in settings]
+    jobs = [(s, first) for first in range(args.first, args.first + args.seeds, CHUNK) for s in settings]
     studies, begin, said = {s: {} for s in settings}, time.monotonic(), 0.0
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         futures = {pool.submit(play, args, *job): job for job in jobs}
@@ -121,39 +133,39 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="bin/autoresearchd")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(".build/bench_pending"))
-    parser.add_argument("--tasks", nargs="+", default=["hopper", "cpu", "ackley", "levy"])
+    parser.add_argument("--tasks", nargs="+", default=["hopper", "ackley", "levy", "rastrigin"])
     parser.add_argument("--strategies", nargs="+", default=["portfolio"])
     parser.add_argument("--pending", nargs="+", type=int, default=[4, 16])
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--trials", type=int, default=130)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--equal", action="store_true", help="no drawn durations")
+    parser.add_argument("--marks", nargs="+", type=int, default=[50, 100, 200, 400])
+    parser.add_argument("--judge", default="greedy")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--drawn", action="store_true")
     parser.add_argument("--rules", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    last = min(100, args.trials)
-    marks = range(last // 2, last + 1, max(1, last // 10))
     for strategy in args.strategies:
         settings = {}  # what is printed: (pending, drawn, rule)
-        if args.rules:
-            for pending in args.pending:
-                for rule in RULES:
-                    settings[pending, True, rule] = f"{pending} at once, {rule}"
-        else:
-            for pending in args.pending:
-                for drawn in (False,) if args.equal else (False, True):
-                    settings[pending, drawn, "keep"] = f"{pending} at once, {'drawn' if drawn else 'equal'}"
+        for pending in args.pending:
+            for rule in RULES if args.rules else RULES[:1]:
+                words = f"{pending} at once" + (", drawn" if args.drawn else "") + (f", {rule}" if args.rules else "")
+                settings[pending, args.drawn, rule] = words
         every = [(task, strategy, *s) for task in args.tasks for s in [(1, False, "keep"), *settings]]
         studies = gather(args, every)
         one = {task: studies[task, strategy, 1, False, "keep"] for task in args.tasks}
         print(
-            f"{strategy}, {args.seeds} seeds of {', '.join(args.tasks)}: trials for the same regret, one at a time = 1"
+            f"{strategy} under {args.judge}, {args.seeds} seeds of {', '.join(args.tasks)}: trials, one at a time = 1"
         )
+        print(f"  {'':<22}" + "".join(f"{mark:>14}" for mark in args.marks))
         for setting, words in settings.items():
             many = {task: studies[(task, strategy, *setting)] for task in args.tasks}
-            ratio, low, high = interval(one, many, marks)
-            each = "  ".join(f"{t} {more({t: one[t]}, {t: many[t]}, sorted(one[t]), marks):.2f}" for t in args.tasks)
-            print(f"  {words:<20} {ratio:.3f}  [{low:.3f}, {high:.3f}]   {each}", flush=True)
+            ratios = more(one, many, sorted(next(iter(one.values()))), args.marks)
+            row = (f"{a:>7.2f} ± {b:.2f}" for a, b in zip(ratios, errors(one, many, args.marks), strict=True))
+            print(f"  {words:<22}" + " ".join(f"{x:>13}" for x in row), flush=True)
+            for t in args.tasks if len(args.tasks) > 1 else []:
+                row = more({t: one[t]}, {t: many[t]}, sorted(one[t]), args.marks)
+                print(f"    {t:<20}" + "".join(f"{x:>14.2f}" for x in row), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,14 @@
 // sigmoid(score)/(1+children), as in ShinkaEvolve (arXiv 2509.19349); members
 // leave by age, as in regularized evolution (arXiv 1802.01548), the champion
 // never; step sizes are carried by each child and mutate with it
-// (Schwefel's self-adaptation). What was gained beside the champion's line, as
-// several trials ran at a time, is given to the champion (stack). Failures have no score: they only teach where
+// (Schwefel's self-adaptation). Failures have no score: they only teach where
 // not to go.
+//
+// Where several trials run at a time, gains are made side by side, and what is
+// known of a direction is several trials old. So the champion is given what was
+// gained beside it, and some trials go on in that direction, each another part
+// of it and another way (stack; the pattern move of Hooke and Jeeves, 1961);
+// and what moves one constant moves it from where these gains lead together.
 //
 // Ask reads everything out of the history and keeps nothing, so that a study
 // goes on after a restart as it would have gone on without.
@@ -79,6 +84,7 @@ type memo struct {
 	Op      string             `json:"op"`
 	Parents []int64            `json:"parents"`         // whose values it has, beside the champion's
 	Sigma   map[string]float64 `json:"sigma,omitempty"` // by dimension, in parts of the range
+	Move    *move              `json:"move,omitempty"`  // nil: what it moved is what differs from its parent
 }
 
 // The operators.
@@ -143,8 +149,10 @@ func (m *model) breed(r *rand.Rand, tried int) (child, bool) {
 	if tried > attempts*3/4 {
 		return child{u: m.space.Sample(r), memo: memo{Op: opMutate}}, true
 	}
-	if len(m.apart) > 0 && tried < fewest && r.Float64() < eagerness {
-		return m.stack(r, tried), true
+	if m.stacks() && tried < fewest && r.Float64() < eagerness {
+		if c, ok := m.stack(r, tried); ok {
+			return c, true
+		}
 	}
 	op := opLine
 	switch {

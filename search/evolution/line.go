@@ -17,6 +17,14 @@ type line struct {
 	won   bool    // one has helped
 }
 
+// move is one of a constant that did not start at a trial, but where gains that
+// were made side by side lead together.
+type move struct {
+	Dim  string  `json:"dim"`
+	By   float64 `json:"by"`   // in parts of the range
+	From float64 `json:"from"` // val_bpb there in bits per byte, if the gains add up
+}
+
 // moves replays every trial that differs from its parent in one dimension,
 // whoever proposed it.
 func (m *model) moves(h search.History, r *rand.Rand) {
@@ -32,8 +40,9 @@ func (m *model) moves(h search.History, r *rand.Rand) {
 		}
 		p := m.trials[t.parent]
 		m.hot = -1
-		if i, by := single(p.u, t.u); i >= 0 {
-			m.moved(i, by, t.ok && p.ok && t.score < p.score)
+		i, by, from := m.move(p, t.u, t.memo)
+		if i >= 0 {
+			m.moved(i, by, t.ok && p.ok && t.score < from)
 		}
 	}
 	for _, t := range h.Pending { // counted as no help until they say otherwise
@@ -41,10 +50,20 @@ func (m *model) moves(h search.History, r *rand.Rand) {
 		if !ok {
 			continue
 		}
-		if i, by := single(m.trials[p].u, m.space.Encode(t.Constants)); i >= 0 {
+		if i, by, _ := m.move(m.trials[p], m.space.Encode(t.Constants), read(&t)); i >= 0 {
 			m.moved(i, by, false)
 		}
 	}
+}
+
+// move returns the only dimension that a child of p moved, by how much and from
+// what score; -1 if it moved none or several.
+func (m *model) move(p trial, u []float64, n memo) (dim int, by, from float64) {
+	if n.Move != nil {
+		return slices.IndexFunc(m.dims, func(d search.Dimension) bool { return d.Name == n.Move.Dim }), n.Move.By, n.Move.From
+	}
+	dim, by = single(p.u, u)
+	return dim, by, p.score
 }
 
 func (m *model) moved(i int, by float64, helped bool) {
@@ -118,16 +137,28 @@ func (m *model) line(r *rand.Rand, tried int) (child, bool) {
 		l.dir = -l.dir
 	}
 	c := child{u: m.space.Start(), memo: memo{Op: opLine, Parents: []int64{m.champion.id}}}
-	if d.Scale == search.Grid && !d.Ordered {
+	var from *move
+	if m.running > 0 && tried < 4 {
+		if sum := m.add(&c, 1, func() bool { return true }); len(c.memo.Parents) > 1 {
+			from = &move{Dim: d.Name, By: -c.u[i], From: sum}
+			c.memo.Move = from
+		}
+	}
+	switch {
+	case d.Scale == search.Grid && !d.Ordered:
 		c.u[i] = d.Mutate(r, c.u[i], l.step)
-		return c, true
+	case d.Scale == search.Grid: // whole notches
+		step := d.Notch(c.u[i]) * math.Max(1, math.Floor(l.step*float64(len(d.Choices))))
+		c.u[i] = math.Min(1, math.Max(0, c.u[i]+l.dir*step))
+		m.inherit(r, &c, m.champion)
+	default:
+		step := math.Max(l.step, 1.01*d.Notch(c.u[i]))
+		c.u[i] = math.Min(1, math.Max(0, c.u[i]+l.dir*step))
+		m.inherit(r, &c, m.champion)
 	}
-	step := math.Max(l.step, 1.01*d.Notch(c.u[i]))
-	if d.Scale == search.Grid { // whole notches
-		step = d.Notch(c.u[i]) * math.Max(1, math.Floor(l.step*float64(len(d.Choices))))
+	if from != nil {
+		from.By += c.u[i]
 	}
-	c.u[i] = math.Min(1, math.Max(0, c.u[i]+l.dir*step))
-	m.inherit(r, &c, m.champion)
 	return c, true
 }
 

@@ -39,6 +39,7 @@ type model struct {
 	champion member
 	scored   bool // the champion has a score
 	known    int  // trials that have begun
+	running  int  // of them, those that are not decided
 	trials   []trial
 	members  []member
 	weights  []float64 // of the members
@@ -51,12 +52,14 @@ type model struct {
 	gains    map[string]float64 // of those, how many became the champion
 	scale    float64            // of all steps, by the success rule
 	surface  *surface
-	apart    []gain // beside the champion's line
+	apart    []gain    // beside the champion's line
+	before   []float64 // the champion's parent; nil: unknown, or no worse
+	stacked  int       // children of the champion that stack bred
 }
 
 func learn(o Options, h search.History, r *rand.Rand) *model {
 	m := &model{
-		o: o, space: h.Space, dims: h.Space.Dimensions(), known: h.Begun(), hot: -1,
+		o: o, space: h.Space, dims: h.Space.Dimensions(), known: h.Begun(), running: len(h.Pending) - h.Vetoed, hot: -1,
 		champion: member{id: h.Champion.ID, u: h.Space.Start()},
 		uses:     map[string]float64{}, gains: map[string]float64{},
 	}
@@ -98,6 +101,14 @@ func (m *model) hints() {
 		}
 		m.rank, m.weight = append(m.rank, rank), append(m.weight, weight)
 	}
+}
+
+// read returns what a trial carries; the zero value if it is not of this strategy.
+func read(t *search.Trial) (n memo) {
+	if t.Proposal.Strategy != Name || json.Unmarshal(t.Proposal.Memo, &n) != nil {
+		return memo{}
+	}
+	return n
 }
 
 func (m *model) read(h search.History) {
@@ -145,12 +156,9 @@ func (m *model) populate(h search.History) {
 			children[p]++
 		}
 	}
-	for _, t := range h.Pending {
-		var n memo
-		if t.Proposal.Strategy == Name && json.Unmarshal(t.Proposal.Memo, &n) == nil {
-			for _, p := range n.Parents {
-				children[p]++
-			}
+	for i := range h.Pending {
+		for _, p := range read(&h.Pending[i]).Parents {
+			children[p]++
 		}
 	}
 	young := max(0, len(m.trials)-m.o.Lifetime)

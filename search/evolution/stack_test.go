@@ -3,6 +3,7 @@ package evolution_test
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"testing"
 
@@ -12,7 +13,8 @@ import (
 )
 
 // TestStack runs four changes of one champion at once, of which three help: the
-// best becomes the champion, and what the other two gained is soon tried on it.
+// best becomes the champion, and what the other two gained is soon tried on it,
+// by itself, further, and under moves of other constants.
 func TestStack(t *testing.T) {
 	s, err := evolution.New(search.Environment{Seed: 4})
 	if err != nil {
@@ -44,7 +46,7 @@ func TestStack(t *testing.T) {
 	if study.History.Champion.ID != trials[1].ID {
 		t.Fatalf("the champion is trial %d", study.History.Champion.ID)
 	}
-	stacked := 0
+	stacked, further, under := 0, 0, 0
 	for range 8 {
 		p, err := s.Ask(context.Background(), study.History)
 		if err != nil {
@@ -58,18 +60,40 @@ func TestStack(t *testing.T) {
 		var memo struct {
 			Op      string
 			Parents []int64
+			Move    *struct {
+				Dim      string
+				By, From float64
+			}
 		}
-		if err := json.Unmarshal(p.Memo, &memo); err != nil || memo.Op != "stack" {
+		if err := json.Unmarshal(p.Memo, &memo); err != nil {
+			t.Fatal(err)
+		}
+		if m := memo.Move; m != nil {
+			under++
+			want := start - 0.004
+			for i, much := range map[int]float64{0: 0.002, 2: 0.001} {
+				if slices.Contains(memo.Parents, trials[i].ID) {
+					want -= much
+				}
+			}
+			if math.Abs(m.From-want) > 1e-9 || want > start-0.0045 || m.By == 0 || len(trial.Changed) < 2 {
+				t.Errorf("a move from where the gains lead: %+v, which changes %v", *m, trial.Changed)
+			}
+		}
+		if memo.Op != "stack" {
 			continue
 		}
 		stacked++
+		if v, ok := p.Values["EMBEDDING_LR"]; ok && v.Number() > 0.8 {
+			further++
+		}
 		slices.Sort(memo.Parents)
 		changed := slices.Sorted(slices.Values(trial.Changed))
 		if stacked == 1 && (!slices.Equal(memo.Parents, []int64{trials[0].ID, trials[2].ID}) || !slices.Equal(changed, []string{"MATRIX_LR", "WARMDOWN_RATIO"})) {
 			t.Errorf("stacked trials %v, which changes %v", memo.Parents, changed)
 		}
 	}
-	if stacked < 1 || stacked > 4 {
-		t.Errorf("%d of 8 proposals stack what two trials gained", stacked)
+	if stacked < 1 || stacked > 5 || further < 1 || under < 1 || under > 2 {
+		t.Errorf("of 8 proposals %d stack what two trials gained, %d of them further, and %d move a constant from there", stacked, further, under)
 	}
 }
