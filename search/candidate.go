@@ -109,6 +109,9 @@ func (l *ledger) conclude(c *Candidate, r *Result) {
 			l.decide(c, StandingKept, r.Trial.ID, r.Decision.Reason)
 		}
 	case c.Standing != StandingPending && c.Standing != StandingInterrupted:
+	case r.Outcome.Status == Tampered: // nor is what an earlier run of it scored to be believed
+		c.Failure, c.scored, c.promising, c.Peak = Tampered, nil, false, 0
+		l.decide(c, StandingTampered, r.Trial.ID, r.Decision.Reason)
 	case r.Decision.refused():
 		l.decide(c, StandingDiscarded, r.Trial.ID, r.Decision.Reason)
 	case r.Outcome.Void != "":
@@ -118,8 +121,6 @@ func (l *ledger) conclude(c *Candidate, r *Result) {
 		switch {
 		case r.Outcome.Status == Interrupted:
 			c.Standing, c.Reason = StandingInterrupted, r.Decision.Reason
-		case r.Outcome.Status == Tampered:
-			l.decide(c, StandingTampered, r.Trial.ID, r.Decision.Reason)
 		case r.Decision.Verdict == Discard:
 			l.decide(c, StandingDiscarded, r.Trial.ID, r.Decision.Reason)
 		default:

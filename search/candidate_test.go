@@ -164,3 +164,24 @@ func TestCandidates(t *testing.T) {
 		t.Errorf("without a run: %g, %d", bpb, n)
 	}
 }
+
+// TestTamperedRerun has a candidate whose second run tampered: what its first
+// run scored is not believed any more, and it does not wait for another.
+func TestTamperedRerun(t *testing.T) {
+	s := begin(t, 0)
+	s.try(1, scored(0.9980))
+	s.try(2, scored(0.9978)) // promising
+	lie := ended(search.Tampered)
+	lie.Detail = "its losses are not those of its own logits"
+	s.rerun(lie)
+	want := "1 from 0 [1] kept 0.9980 by 1, decided by 1, peak 998\n2 from 1 [2 3] tampered (tampered), decided by 3, peak 0\n"
+	if got := listed(search.Candidates(s.h)); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	if c := search.Candidates(s.h)[1]; !strings.Contains(c.Reason, lie.Detail) || c.Standing.Decision() != search.Crash {
+		t.Errorf("%s: %s", c.Standing.Decision(), c.Reason)
+	}
+	if p, ok := s.judge.(search.Rerunner).Rerun(s.h); ok && p.Parent == 2 {
+		t.Errorf("it is to run again: %+v", p)
+	}
+}

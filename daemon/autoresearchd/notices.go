@@ -70,6 +70,9 @@ func (n *notices) finished(e study.Ending) {
 			n.send("champion", now.State, "new champion, %s", championWords(now))
 		}
 	}
+	if e.Outcome.Status == search.Tampered {
+		n.send("tampered", now.State, "trial %d (%s) did not earn its score: %s", e.Trial.ID, foreign(e.Of.Description), foreign(e.Outcome.Detail))
+	}
 	if e.Back() && now.Champion != nil {
 		n.send("champion", now.State, "the champion again, %s", championWords(now))
 	}

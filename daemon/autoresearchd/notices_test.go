@@ -62,7 +62,7 @@ func TestNotices(t *testing.T) {
 		return "[notify]\nwebhook = \"" + r.URL + "/T0/s3cr3t\"\nformat = \"" + format + "\"\n"
 	}
 	s.configure(table("json"))
-	if out, _, _ := s.cli("doctor"); !strings.Contains(out, "champion, stall, end go to "+r.URL+"/…") || strings.Contains(out, "s3cr3t") {
+	if out, _, _ := s.cli("doctor"); !strings.Contains(out, "champion, tampered, stall, end go to "+r.URL+"/…") || strings.Contains(out, "s3cr3t") {
 		t.Errorf("doctor says\n%s", out)
 	}
 	s.ok("run", "--trials", "1")
@@ -128,19 +128,26 @@ func TestNoticeOfACandidate(t *testing.T) {
 	again.Trial.ID, again.Decision.Verdict = 8, search.Discard
 	back := again
 	back.Trial.ID, back.Decision.Verdict = 9, search.Keep
+	lie := again
+	lie.Trial.ID, lie.Trial.Candidate, lie.Trial.Proposal = 10, 10, search.Proposal{Strategy: "llm", Description: "a loss\x1b[2J of zero"}
+	lie.Outcome = search.Outcome{Status: search.Tampered, Detail: "its losses are not those of its own logits"}
+	lie.Decision = search.Decision{Verdict: search.Crash, Reason: "tampered: " + lie.Outcome.Detail}
 	var done []search.Result
-	for _, rec := range append(all, again, back) {
+	for _, rec := range append(all, again, back, lie) {
 		e := study.Ending{Record: rec}
 		e.Of, e.Settled = search.Ended(done, rec.Result)
 		done = append(done, rec.Result)
 		n.finished(e)
-		if line := (&terminal.Terminal{}).Render(runLine(e, notable{})); rec.Trial.ID > 7 && strings.Contains(line, ", the champion again") != (rec.Trial.ID == 9) {
+		if line := (&terminal.Terminal{}).Render(runLine(e, notable{})); rec.Trial.ID > 7 && rec.Trial.ID < 10 && strings.Contains(line, ", the champion again") != (rec.Trial.ID == 9) {
 			t.Errorf("trial %d has the line %s", rec.Trial.ID, line)
 		}
 	}
 	hook.Close(t.Context())
 	got := r.texts(t)
-	if len(got) != 2 || !strings.Contains(got[1].Text, ": the champion again, val_bpb 0.984100, ") || got[0].Event != "champion" || got[0].Champion.ID != 4 || got[0].Champion.Runs != 2 || got[0].Candidates.Kept != 2 || got[0].Runs != 7 ||
+	if len(got) != 3 || got[2].Event != "tampered" || !strings.HasSuffix(got[2].Text, ": trial 10 (a loss\ufffd[2J of zero) did not earn its score: its losses are not those of its own logits") {
+		t.Fatalf("told %+v", got)
+	}
+	if !strings.Contains(got[1].Text, ": the champion again, val_bpb 0.984100, ") || got[0].Event != "champion" || got[0].Champion.ID != 4 || got[0].Champion.Runs != 2 || got[0].Candidates.Kept != 2 || got[0].Runs != 7 ||
 		!strings.HasSuffix(got[0].Text, ": new champion, val_bpb 0.984100, the mean of 2 runs of candidate 4 (MATRIX_LR 0.04 -> 0.052); gain 0.013800, unconfirmed (0 of 3 paired seeds)") {
 		t.Errorf("told %+v", got)
 	}

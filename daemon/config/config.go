@@ -143,9 +143,9 @@ type Notify struct {
 	Timeout     time.Duration `toml:"timeout"`      // of one request
 }
 
-// NotifyEvents are what can be told: a new champion, a study without a score
-// for too long, its end.
-var NotifyEvents = []string{"champion", "stall", "end"}
+// NotifyEvents are what can be told: a new champion, a trial that tampered with
+// its score, a study without a score for too long, its end.
+var NotifyEvents = []string{"champion", "tampered", "stall", "end"}
 
 // Enabled reports whether there is somebody to tell.
 func (n Notify) Enabled() bool { return n.Webhook != "" || n.WebhookFile != "" }

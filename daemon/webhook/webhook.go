@@ -1,5 +1,5 @@
 // Package webhook tells a web address what a person wants to hear of a study:
-// a new champion, a stall, an end. It never holds the loop up and never says
+// a new champion, a tampered score, a stall, an end. It never holds the loop up and never says
 // the address in full, as who knows it may write there.
 package webhook
 
@@ -26,7 +26,7 @@ import (
 
 // Notice is what is sent, as JSON; for Slack only its text.
 type Notice struct {
-	Event      string     `json:"event"` // "champion", "stall" or "end"
+	Event      string     `json:"event"` // "champion", "tampered", "stall" or "end"
 	Time       time.Time  `json:"time"`
 	Host       string     `json:"host"`
 	Study      string     `json:"study"`

@@ -35,7 +35,7 @@ func (m *model) moves(h search.History, r *rand.Rand) {
 	at := map[int64]int{}
 	for i, t := range m.trials {
 		at[t.id] = i
-		if t.parent < 0 || t.status == search.Interrupted {
+		if t.parent < 0 || t.status == search.Interrupted || t.status == search.Tampered {
 			continue
 		}
 		p := m.trials[t.parent]

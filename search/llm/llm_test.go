@@ -523,6 +523,9 @@ func TestPrompt(t *testing.T) {
 		if i%5 == 0 {
 			o = search.Outcome{Status: search.Crashed, Detail: "Traceback\n" + evil}
 		}
+		if i == 29 {
+			o = search.Outcome{Status: search.Tampered, Detail: "its losses are lower than its own logits give\n" + evil}
+		}
 		l.finish(l.admit(search.Proposal{Strategy: "x", Parent: 1, Description: evil, Values: map[string]search.Value{"MATRIX_LR": search.FloatValue(0.01 + float64(i)/1000)},
 			Memo: memo{Kind: "edit", Model: "small"}.encode()}), o)
 	}
@@ -530,7 +533,7 @@ func TestPrompt(t *testing.T) {
 	p := l.s.prompt(l.h, task, "")
 	text := p.Turns[0]
 	for _, want := range []string{"be bold", trainPy[:60], "## Constants that may be changed", "MATRIX_LR = 0.04, from 0.004 to 0.4", "TOTAL_BATCH_SIZE = 524288, one of 65536, ",
-		"## Best trials", " to the champion), 44.0 GiB, 891 steps, discard: ", "## Most recent trials", "## Dead ends", "MATRIX_LR was changed alone in 30 trials and never helped", "## Failures", "## What the optimisers know", "MATRIX_LR: explains "} {
+		"## Best trials", " to the champion), 44.0 GiB, 891 steps, discard: ", "## Most recent trials", "## Dead ends", "MATRIX_LR was changed alone in 29 trials and never helped", "; its score was not earned: \"its losses are lower than its own logits give", "## Failures", "## What the optimisers know", "MATRIX_LR: explains "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the prompt lacks %q", want)
 		}

@@ -188,6 +188,9 @@ func (s *strategy) digest(h search.History, n int) string {
 		if m := memoOf(r.Trial.Proposal.Memo); m.edit() && r.Decision.Verdict == search.Discard && len(dead) < n {
 			dead = append(dead, line(r))
 		}
+		if r.Outcome.Status == search.Tampered && len(dead) < n {
+			dead = append(dead, line(r)+"; its score was not earned: "+inline(r.Outcome.Detail, 300))
+		}
 		switch r.Outcome.Status {
 		case search.Crashed, search.OutOfMemory, search.Diverged, search.TimedOut:
 			if shown < max(3, n/4) {
@@ -227,7 +230,7 @@ func deadConstants(h search.History) []string {
 	tries, gains := map[string]int{}, map[string]int{}
 	for i := range h.Done {
 		r := &h.Done[i]
-		if len(r.Trial.Changed) != 1 || r.Outcome.Status == search.Interrupted {
+		if len(r.Trial.Changed) != 1 || r.Outcome.Status == search.Interrupted || r.Outcome.Status == search.Tampered {
 			continue
 		}
 		tries[r.Trial.Changed[0]]++
