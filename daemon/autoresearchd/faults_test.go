@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"autoresearchd/daemon/mounttest"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -254,4 +257,113 @@ func scrapeAlways(t *testing.T, url string) *scrapes {
 		}
 	}()
 	return s
+}
+
+// TestUnkillable has a trial that nothing can end: it waits in the kernel for a
+// file system that does not answer. No trial begins beside it, also after the
+// daemon was killed and started again, and both daemons answer.
+func TestUnkillable(t *testing.T) {
+	mounttest.Run(t, func() string { return t.TempDir() }, func(dir string) {
+		stuck := mounttest.NewStuck(t, filepath.Join(dir, "mounted"))
+		s := newStudy(t)
+		s.write("workspace/train.py", strings.Replace(script, "    while step == 12 and", "    if step == 12 and DEPTH == 9:\n        open(os.environ['STUCK'])\n    while step == 12 and", 1))
+		s.commit()
+		s.configure("\n[search]\nstrategy = \"random\"\n[watchdog]\nstall = \"2s\"\ngrace = \"100ms\"\n[http]\nlisten = \"127.0.0.1:0\"\n")
+		start := func() *daemon {
+			cmd := s.command("run")
+			cmd.Env = append(cmd.Env, "STUCK="+stuck.Path)
+			return s.startWith(cmd)
+		}
+		quarantined := func(d *daemon) {
+			t.Helper()
+			address := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(strings.Join(d.said, "\n"))[1]
+			answer, err := http.Get("http://" + address + "/api/v1/status")
+			must(t, err)
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			must(t, err)
+			if !strings.Contains(string(body), `"state":"quarantined"`) || !strings.Contains(string(body), "could not be ended") {
+				t.Errorf("the status is %s", body)
+			}
+		}
+		s.ok("run", "--trials", "1", "--set", `http.listen=""`)
+		s.hold()
+		d := start()
+		s.training(2)
+		s.ok("suggest", "--set", "DEPTH=9")
+		s.open()
+		if line := d.until("no new trial is begun"); !strings.Contains(line, "could not be ended") {
+			t.Errorf("said %s", line)
+		}
+		d.until(`trial ends" trial=3 `)
+		s.poll("the quarantine", func() bool { return strings.Contains(s.ok("status", "--json"), `"quarantined"`) })
+		quarantined(d)
+		var left struct {
+			Leftover []struct{ PID int }
+		}
+		must(t, json.Unmarshal([]byte(s.read("state/quarantine/cpu.json")), &left))
+		if len(left.Leftover) != 1 {
+			t.Fatalf("the quarantine is for %+v", left)
+		}
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", left.Leftover[0].PID)); err != nil || !bytes.Contains(stat, []byte(") D ")) {
+			t.Errorf("what is tried here can be killed: %s, %v", stat, err)
+		}
+		must(t, d.Process.Kill())
+		d.end()
+
+		d = start()
+		s.poll("the quarantine", func() bool { return strings.Contains(s.ok("status", "--json"), `"quarantined"`) })
+		quarantined(d)
+		if rows := s.trials(); len(rows) != 3 || rows[2].Status != "timed out" {
+			t.Errorf("recorded %+v", rows)
+		}
+		stuck.Free()
+		d.until("device is back")
+		d.until(`trial ends" trial=4 `)
+		if rows := s.trials(); rows[3].Status != "completed" {
+			t.Errorf("the next is %+v", rows[3])
+		}
+		s.ok("stop")
+		d.end()
+	})
+}
+
+// TestUnkillableOrphan kills the daemon while its trial cannot be ended: the next
+// one finds out, and begins none beside it.
+func TestUnkillableOrphan(t *testing.T) {
+	mounttest.Run(t, func() string { return t.TempDir() }, func(dir string) {
+		stuck := mounttest.NewStuck(t, filepath.Join(dir, "mounted"))
+		s := newStudy(t)
+		s.write("workspace/train.py", strings.Replace(script, "    while step == 12 and", "    if step == 12 and os.path.exists(os.environ['GATE']):\n        open(os.environ['STUCK'])\n    while step == 12 and", 1))
+		s.commit()
+		start := func() *daemon {
+			cmd := s.command("run")
+			cmd.Env = append(cmd.Env, "STUCK="+stuck.Path)
+			return s.startWith(cmd)
+		}
+		s.hold()
+		d := start()
+		s.training(1)
+		select {
+		case <-stuck.Asked:
+		case <-time.After(patience):
+			t.Fatal("the trial never came to the file")
+		}
+		must(t, d.Process.Kill())
+		d.end()
+		d = start()
+		if line := d.until("no new trial is begun"); !strings.Contains(line, "of an earlier daemon could not be ended") {
+			t.Errorf("said %s", line)
+		}
+		s.open()
+		stuck.Free()
+		d.until("device is back")
+		d.until("status=completed")
+		rows := s.trials()
+		if rows[0].Status != "interrupted" || rows[1].Status != "completed" {
+			t.Errorf("recorded %+v", rows)
+		}
+		s.ok("stop")
+		d.end()
+	})
 }

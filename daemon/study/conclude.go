@@ -308,6 +308,11 @@ func (s *Study) interrupt(r *journal.Record, why string) error {
 	} else {
 		swept := trainer.Sweep(Owner(s.o.Config.Study.State), r.Seat)
 		s.o.Log.Warn("a trial was interrupted", "trial", r.Trial.ID, "processes ended", swept, "why", why)
+		if left := trainer.Remains(Owner(s.o.Config.Study.State), r.Seat); left != nil {
+			if err := s.Quarantine(r.Trial.Device, left); err != nil {
+				return err
+			}
+		}
 		r.Outcome = search.Outcome{Status: search.Interrupted, Detail: why}
 	}
 	r.Stage = search.StageEnded

@@ -91,6 +91,7 @@ func (s *seat) land(f *flight, o search.Outcome, err error) {
 	var quarantine *trainer.Quarantine
 	if errors.As(err, &quarantine) {
 		f.log.Error("no new trial is begun", "device", f.trial.Device, "err", err)
+		s.keep(quarantine)
 		err = nil
 	}
 	if err != nil && !errors.Is(err, trainer.ErrRestart) {

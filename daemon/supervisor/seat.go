@@ -252,8 +252,31 @@ func (s *seat) recovered() bool {
 	s.s.mu.Lock()
 	s.quarantine = nil
 	s.s.mu.Unlock()
+	s.keep(nil)
 	s.log.Info("device is back", "device", s.device.Name)
 	return true
+}
+
+// keep has the next daemon know of the seat's quarantine too; nil: of none.
+func (s *seat) keep(q *trainer.Quarantine) {
+	if err := s.s.study.Quarantine(s.device.Name, q); err != nil {
+		s.log.Error("a restart will not know of this", "device", s.device.Name, "err", err)
+	}
+}
+
+// inherit takes over the quarantine that an earlier daemon has left.
+func (s *seat) inherit() {
+	q, err := s.s.study.Quarantined(s.device.Name)
+	if err != nil {
+		s.log.Error("what an earlier daemon knew of the device is lost", "device", s.device.Name, "err", err)
+	}
+	if q == nil {
+		return
+	}
+	s.log.Error("no new trial is begun", "device", s.device.Name, "err", q)
+	s.s.mu.Lock()
+	s.quarantine = q
+	s.s.mu.Unlock()
 }
 
 // work notes that trials are to run, and whether by a judge that claims.

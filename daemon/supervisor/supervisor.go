@@ -102,6 +102,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.began, s.trained = len(s.study.History().Done), 0
 	s.mu.Unlock()
 	s.proposer.learn()
+	for _, seat := range s.seats {
+		seat.inherit()
+	}
 
 	defer s.rest()
 	ctx, cancel := context.WithCancel(ctx)

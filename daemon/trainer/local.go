@@ -18,12 +18,8 @@ import (
 	"autoresearchd/daemon/device"
 )
 
-const (
-	// memoryPatience bounds the wait for a killed trial's GPU memory.
-	memoryPatience = 30 * time.Second
-	// memorySlack is the GPU memory in bytes that may differ from before.
-	memorySlack = 64 << 20
-)
+// memoryPatience bounds the wait for a killed trial's GPU memory.
+const memoryPatience = 30 * time.Second
 
 var seats atomic.Int64 // started by this process
 
@@ -310,7 +306,7 @@ func (p *process) release(well bool) {
 func (p *process) freed() (time.Duration, error) {
 	begin := time.Now()
 	unfit := func(empty int64, reason string) error {
-		return &Quarantine{device: p.device, before: empty, leftover: p.killed.left, reason: reason}
+		return newQuarantine(p.device, empty, p.killed.left, reason)
 	}
 	if len(p.killed.left) > 0 {
 		_, empty := p.neighbours()

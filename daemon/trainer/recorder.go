@@ -169,33 +169,6 @@ func (r *recorder) sample(used int64) {
 	r.observe(Event{Memory: used})
 }
 
-func returned(used, before int64) bool { return used >= 0 && used <= before+memorySlack }
-
-// Quarantine is the error of a trial that left its device unfit for another:
-// its memory did not come back, or a process could not be ended.
-type Quarantine struct {
-	device   int
-	before   int64 // bytes in use before the trial; -1: unknown
-	leftover []int
-	reason   string
-}
-
-func (q *Quarantine) Error() string { return "device is quarantined: " + q.reason }
-
-// Lifted reports whether the device is fit again.
-func (q *Quarantine) Lifted(gpu GPU) bool {
-	for _, pid := range q.leftover {
-		if st, ok := stat(pid); ok && st.state != 'Z' && st.state != 'X' {
-			return false
-		}
-	}
-	if gpu == nil || q.before < 0 {
-		return true
-	}
-	used, ok := gpu.MemoryUsed(q.device)
-	return ok && returned(used, q.before)
-}
-
 // FolderSize adds up the bytes that a folder takes on disk. Links are not
 // followed.
 func FolderSize(dir string) (total int64) {

@@ -43,7 +43,7 @@ var faults = []fault{
 	{13, "beats without progress → the deadline for progress", []string{hang + "13 beats without progress", inARow}},
 	{14, "a result, then a hang → the result counts, killed, flagged", []string{ending + "14 result, then a hang at exit", ending + "14 result, then an endless loop", inARow}},
 	{15, "a grandchild that holds stdout open → waits are bounded", []string{hang + "15 grandchild holds stdout", inARow}},
-	{16, "a process that cannot be killed → alert, no new trial there, the daemon answers", []string{played + "quarantine", trainer + "TestMemoryBesideANeighbour"}},
+	{16, "a process that cannot be killed → alert, no new trial there, after a restart too; the daemon answers", []string{autoresearchd + "TestUnkillable", autoresearchd + "TestUnkillableOrphan", played + "quarantine"}},
 	{17, "a call of NVML that hangs → GPU metrics go stale, nothing else stops", []string{"metrics/gpu.TestHang", "metrics.TestHungDriver"}},
 	{18, "the wall clock jumps an hour → deadlines unmoved", nil},
 	{19, "suspend and resume → killed once at most", nil},
@@ -72,7 +72,7 @@ var faults = []fault{
 	{38, "`systemctl stop` in mid-trial → clean, in time", []string{autoresearchd + "TestStoppedMidTrial", booted + "stop in mid-trial"}},
 	{39, "20 crashes in a row → waits, alert, still trying", []string{played + "crashes"}},
 	{40, "a second instance → refused by the lock", []string{autoresearchd + "TestSecondDaemon", supervisor + "TestSecondInstance"}},
-	{41, "a hang that cannot be killed at the self-test → no start", []string{trainer + "TestSelfTest"}},
+	{41, "a hang that cannot be killed at the self-test → no start", []string{trainer + "TestSelfTestFails", trainer + "TestSelfTest"}},
 	{42, "reboot in mid-trial → goes on, recorded as interrupted", nil},
 
 	// Crash safety
