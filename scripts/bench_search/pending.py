@@ -60,7 +60,7 @@ def play(args, setting, first):
     command += ["--pending", str(pending), "--stale", rule, *(["--drawn"] if drawn else [])]
     if count == 1:
         raise SystemExit("give a number of seeds that leaves no single one over")
-    env = dict(os.environ, GOMAXPROCS="1", GOGC="400")
+    env = dict(os.environ, GOMAXPROCS="1", GOGC="off", GOMEMLIMIT="1GiB")
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
     part = path.with_suffix(f".{os.getpid()}")
     part.write_text(out)

@@ -191,7 +191,7 @@ func (s *strategy) Weights(h search.History) map[string]float64 {
 	stats := s.stats(h)
 	out := map[string]float64{}
 	for range draws {
-		out[s.arms[s.draw(r, stats, len(h.Done))[0]].name] += 1.0 / draws
+		out[s.arms[s.draw(r, stats, h.Begun())[0]].name] += 1.0 / draws
 	}
 	return out
 }
@@ -303,10 +303,10 @@ func (s *strategy) ceiling(st stat, mean float64) float64 {
 
 // order draws the order in which arms are asked.
 func (s *strategy) order(r *rand.Rand, h search.History) []int {
-	return s.draw(r, s.stats(h), len(h.Done))
+	return s.draw(r, s.stats(h), h.Begun())
 }
 
-func (s *strategy) draw(r *rand.Rand, stats []stat, known int) []int {
+func (s *strategy) draw(r *rand.Rand, stats []stat, begun int) []int {
 	n := len(s.arms)
 	value := make([]float64, n)
 	mean := yield(stats)
@@ -319,8 +319,9 @@ func (s *strategy) draw(r *rand.Rand, stats []stat, known int) []int {
 			value[i] = -1
 		}
 	}
-	if known <= s.o.Opening {
-		// Models of the space have little to go by yet.
+	if begun <= s.o.Opening {
+		// Models of the space have little to go by yet. What begins later, and knows no
+		// more as much runs, is better spread over all of them.
 		for i := range value {
 			if i > 0 && s.arms[i].name != language && s.arms[i].name != "agent" {
 				value[i] -= 10

@@ -145,6 +145,21 @@ func TestThePrunedCostLess(t *testing.T) {
 	}
 }
 
+// What runs counts for the opening: nobody knows more before it ends, whichever
+// arm it is of.
+func TestManyAtOnceOpenSooner(t *testing.T) {
+	h := history(0, nil, nil, nil)
+	for n := range Defaults().Opening {
+		if w := shares(t, h); w["evolution"] < 0.8 {
+			t.Errorf("with %d that run the opening is over: %v", n, w)
+		}
+		h.Pending = append(h.Pending, search.Trial{ID: int64(n + 2), Proposal: search.Proposal{Strategy: "evolution"}})
+	}
+	if w := shares(t, h); w["evolution"] > 0.6 {
+		t.Errorf("with %d that run it is still on: %v", len(h.Pending), w)
+	}
+}
+
 // onlyRandom puts another strategy in the place of every arm but random, which
 // must be the one that answers.
 func onlyRandom(t *testing.T, other search.Strategy) (*strategy, search.History) {
