@@ -16,6 +16,7 @@ type account struct {
 	resting  time.Time     // since when it evaluates, or is done; zero: it trains
 	idle     time.Time     // when that evaluation was over; zero: it is not
 	rested   time.Duration // while counted
+	stepped  time.Time     // the last step
 	gated    bool          // since is when it passed its gate
 	tampered string        // what it did to get more than its budget, in words
 }
@@ -41,6 +42,11 @@ func (a *account) note(e event, first int, now time.Time) {
 	}
 	if e.Step >= first && a.since.IsZero() {
 		a.since = now
+	}
+	// It may have been told late, but not before it was taken.
+	a.stepped = now
+	if at := a.since.Add(a.rested + time.Duration(e.Counted*float64(time.Second))); at.Before(now) {
+		a.stepped = at
 	}
 }
 
@@ -70,18 +76,28 @@ func (a *account) trained(now time.Time) time.Duration {
 	return now.Sub(a.since) - a.rested
 }
 
-// late says how long training went on after a budget in seconds: "" if no
-// longer than a script may that begins no step beyond its allowance, has one in
-// flight then, and some work to do between it and its evaluation. last is the
-// last step that was heard of.
+// late says how training went on beyond a budget; "": it did not. A budget in
+// seconds holds what a script may that begins no step beyond its allowance: have
+// one in flight, and close. Of one in steps the last is to be the end. last is
+// the last step that was heard of.
 func (a *account) late(b search.Budget, last event, now time.Time) string {
 	steps := last.Step - b.First()
-	if b.Seconds == 0 || steps < 1 {
+	if steps < 1 {
 		return ""
 	}
 	trained := a.trained(now)
+	if b.Seconds == 0 {
+		if a.resting.IsZero() || steps < b.Steps {
+			return ""
+		}
+		gap := a.resting.Sub(a.stepped)
+		if before := trained - gap; gap > closing(before.Seconds())+2*before/time.Duration(steps) {
+			return fmt.Sprintf("it went on for %.1f s after the last step of its budget of %d, which took %.2f s each", gap.Seconds(), b.Steps, before.Seconds()/float64(steps))
+		}
+		return ""
+	}
 	flight := 2 * trained / time.Duration(steps)
-	if most := time.Duration(b.Seconds*float64(time.Second)) + 2*Allowance(b) + flight; trained <= most {
+	if most := time.Duration(b.Seconds*float64(time.Second)) + Allowance(b) + closing(b.Seconds) + flight; trained <= most {
 		return ""
 	}
 	return fmt.Sprintf("it trained for more than its budget of %gs: %.1f s and no end, at %.2f s a step", b.Seconds, trained.Seconds(), flight.Seconds()/2)

@@ -26,10 +26,12 @@ func TestWorkCannotHide(t *testing.T) {
 		"many optimizers at first":      {search.Budget{Steps: 5, Uncounted: 3}, many + "all()\ntrain(6)", search.Tampered, "its optimizers stepped 102 times in the 3 steps that do not count, and 1.0 times in each of the 4 that do"},
 		"many batches at first":         {search.Budget{Steps: 5, Uncounted: 3}, "for _ in range(100):\n    next(batches)\ntrain(6)", search.Tampered, "it drew 3296 tokens in the 3 steps that do not count, and 32 in each of the 3 that do"},
 		"nothing but batches at first":  {search.Budget{Steps: 5, Uncounted: 3}, "for _ in range(100):\n    next(batches)\nfor _ in range(6):\n    optimizer.step()", search.Tampered, "and none in the"},
-		"on after the last step":        {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(20)\ntime.sleep(0.1)\ntrain(1)\ntime.sleep(5)", search.TimedOut, "it trained for more than its budget of 0.5s: "},
-		"on between evaluations":        {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(20)\nfor _ in range(3):\n    evaluate_bpb(1.5, None, 4)\n    time.sleep(2)", search.TimedOut, "it trained for more than its budget of 0.5s: "},
+		"on after the last step":        {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(20)\ntime.sleep(0.1)\ntrain(1)\ntime.sleep(11)", search.TimedOut, "it trained for more than its budget of 0.5s: "},
+		"on between evaluations":        {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(20)\nfor _ in range(3):\n    evaluate_bpb(1.5, None, 4)\n    time.sleep(5)", search.TimedOut, "it trained for more than its budget of 0.5s: "},
 		"the same seconds evaluating":   {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(20)\nfor _ in range(3):\n    evaluate_bpb(lambda _: time.sleep(2) or 1.5, None, 4)", search.Completed, ""},
 		"the same seconds, not counted": {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(1)\ntime.sleep(4)\ntrain(20)", search.Completed, ""},
+		"on after so many steps":        {search.Budget{Steps: 5, Uncounted: 3}, "train(8)\ntime.sleep(8)", search.TimedOut, "it went on for "},
+		"no step is seen":               {search.Budget{Steps: 5, Uncounted: 3}, "", search.TimedOut, "no step was seen or printed before its evaluation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

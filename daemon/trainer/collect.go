@@ -134,7 +134,11 @@ func (c *collector) overrun(how string) {
 // unseen takes in how long a script had run when its evaluation began, if no
 // step was seen till then. Nothing tells compiling from training in it.
 func (c *collector) unseen(seconds float64) {
-	if c.budget.Seconds > 0 && seconds > c.budget.Seconds+Allowance(c.budget).Seconds() && c.over == "" {
+	switch {
+	case c.over != "":
+	case c.budget.Steps > 0 && c.batches == 0:
+		c.over = fmt.Sprintf("no step was seen or printed before its evaluation, so that its budget of %d steps could not be held; let train.py draw each batch from prepare's make_dataloader", c.budget.Steps)
+	case c.budget.Seconds > 0 && seconds > c.budget.Seconds+Allowance(c.budget).Seconds():
 		c.over = fmt.Sprintf("no step was seen or printed in the %.0fs before its evaluation (%d batches drawn), so that its budget of %gs could not be held; let train.py draw each batch from prepare's make_dataloader, or print a line such as \"step 00010 | loss: 2.5\" for each step",
 			seconds, c.batches, c.budget.Seconds)
 	}

@@ -203,7 +203,13 @@ func (o *Options) work(id int64) string { return filepath.Join(o.Folder(id), "wo
 // and still begin a step: what happens between the steps is not on every
 // script's clock. Evaluations are left out of counted training.
 func Allowance(b search.Budget) time.Duration {
-	return time.Duration((0.01*b.Seconds + 1) * float64(time.Second))
+	return time.Duration((0.01*b.Seconds + 2) * float64(time.Second))
+}
+
+// closing is how long a script may work between training for so many seconds
+// and its evaluation: it averages weights, writes them to the disk.
+func closing(seconds float64) time.Duration {
+	return time.Duration((0.01*seconds + 5) * float64(time.Second))
 }
 
 // warmUp is how long the uncounted steps after the first, which compiles, may
@@ -215,7 +221,7 @@ const warmUp = 30 * time.Second
 func (o *Options) limits(b search.Budget) watchdog.Limits {
 	l := o.Limits
 	if b.Seconds > 0 {
-		l.Train = time.Duration(b.Seconds*float64(time.Second)) + 2*Allowance(b) + warmUp
+		l.Train = time.Duration(b.Seconds*float64(time.Second)) + Allowance(b) + closing(b.Seconds) + warmUp
 	}
 	if l.Evaluate > 0 && l.Exit > 0 { // of the trial before it, which may be audited
 		l.Gate = 2*l.Evaluate + l.Exit + o.Grace
