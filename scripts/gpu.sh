@@ -2,7 +2,7 @@
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
 #   scripts/gpu.sh [part…]     parts: data hang illegal memory ten caches upstream starter causal speed scrape two
-#                                     overhead standby evaluation
+#                                     overhead standby evaluation notary
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
@@ -28,6 +28,8 @@
 #   standby   training with a standby beside it against training alone, by turns,
 #             and what overlap makes of the scores: TRIALS (6) each
 #   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
+#   notary    proofs of TRIALS (4) honest trials of WHOSE (starter upstream): differences,
+#             errors, seconds; and two lies that must be caught
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
@@ -345,6 +347,30 @@ part_evaluation() {
   [ -n "$UPSTREAM" ] || { verdict evaluation 0 "UPSTREAM names no clone of karpathy/autoresearch"; return; }
   PYTHONPATH=${SITE:-} "$PYTHON" scripts/gpu/evaluation.py configs/workspace "$UPSTREAM" "${ROUNDS:-2}" &&
     verdict evaluation 1 "at most 0.4 of upstream's time, the same score" || verdict evaluation 0 "see above"
+}
+
+part_notary() {
+  local whose kind name
+  for whose in ${WHOSE:-starter upstream}; do
+    if [ "$whose" = upstream ] && [ -z "$UPSTREAM" ]; then verdict notary-upstream 0 "UPSTREAM names no clone"; continue; fi
+    for kind in honest lies; do
+      name=notary-$whose-$kind
+      rm -rf "${WORK:?}/$name" && mkdir -p "$WORK/$name"
+      cp -r "$([ "$whose" = upstream ] && echo "$UPSTREAM" || echo "${STARTER:-configs/workspace}")" "$WORK/$name/workspace"
+      rm -rf "$WORK/$name/workspace/.git"
+      if [ "$kind" = lies ]; then
+        "$PYTHON" scripts/gpu/notary.py lie "$WORK/$name/workspace/train.py"
+        STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning LIE 0 1)"$'\n[search.space]\nLIE = { low = 0, high = 3 }'
+      else
+        STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning EMBEDDING_LR 0.59 -0.005)"
+      fi
+      commit "$WORK/$name/workspace"
+      PYTHONPATH=${SITE:-} daemon "$name" run --trials "$([ "$kind" = lies ] && echo 3 || echo "${TRIALS:-4}")" >"$WORK/$name/log" 2>&1 || tail -5 "$WORK/$name/log"
+      grep -E 'notary|level=(WARN|ERROR)' "$WORK/$name/log" || true
+      "$PYTHON" scripts/gpu/notary.py show "$bin" "$WORK/$name/state" "$kind" &&
+        verdict "$name" 1 "$([ "$kind" = lies ] && echo "the lies are caught, the start is not" || echo "every trial is proven")" || verdict "$name" 0 "see above"
+    done
+  done
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader

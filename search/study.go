@@ -138,6 +138,7 @@ type Outcome struct {
 	WallSeconds     float64           `json:"wall_seconds"`
 	Phases          map[Phase]float64 `json:"phases,omitempty"` // seconds spent in each
 	Gate            *GateRecord       `json:"gate,omitempty"`   // nil: it waited for nobody
+	Proof           *Proof            `json:"proof,omitempty"`  // of its score; nil: there is none, as its workspace's scores cannot be proven
 	ExitCode        int               `json:"exit_code"`
 	Detail          string            `json:"detail,omitempty"`    // why it did not complete: the traceback's last lines, the deadline that fired
 	Void            string            `json:"void,omitempty"`      // why it was interrupted through no fault of its program, which runs once more; "": it was not
@@ -162,6 +163,39 @@ type GateRecord struct {
 	Scored time.Time `json:"scored,omitzero"` // when its evaluation was over; zero: it ended without a score
 	Opened time.Time `json:"opened"`          // when the gate was opened
 	Waited float64   `json:"waited"`          // seconds that the trial stood at it; 0: it was open
+}
+
+// ProofVerdict is what a notary concluded of a score.
+type ProofVerdict string
+
+// The verdicts of a Proof.
+const (
+	Proven        ProofVerdict = "proven"
+	ProofTampered ProofVerdict = "tampered" // there is evidence that it is a lie
+	Unproven      ProofVerdict = "unproven" // the trial gave no proof
+)
+
+// Proof is what a notary, which ran no line of a trial's program, found out of
+// its score: from the loss of every validation token, to which the trial
+// committed itself, and from the logits that it then gave for some. A gap is the
+// loss of the logits less the committed one, in nats; an error is a standard error.
+type Proof struct {
+	Verdict      ProofVerdict      `json:"verdict"`
+	Evidence     string            `json:"evidence,omitempty"`  // of a lie, or why there is no proof, in words
+	ValBPB       float64           `json:"val_bpb,omitempty"`   // of the committed losses
+	Tokens       int               `json:"tokens,omitempty"`    // that were scored
+	Positions    int               `json:"positions,omitempty"` // at which logits were compared
+	Gap          float64           `json:"gap_mean,omitempty"`
+	GapError     float64           `json:"gap_error,omitempty"`
+	GapLargest   float64           `json:"gap_largest,omitempty"`   // either way
+	GapQuantiles []float64         `json:"gap_quantiles,omitempty"` // of its size: 50, 90, 99 and 99.9 %
+	Fresh        float64           `json:"fresh,omitempty"`         // nats a token by which it is better on the official text than on fresh text, against the reference
+	FreshError   float64           `json:"fresh_error,omitempty"`
+	Blind        float64           `json:"blind,omitempty"` // the same, where the next token cannot be seen
+	BlindError   float64           `json:"blind_error,omitempty"`
+	Reference    string            `json:"reference,omitempty"` // sha256 of its losses, if it became what later trials are held against
+	Hashes       map[string]string `json:"hashes,omitempty"`    // sha256 of what decides a score
+	Seconds      float64           `json:"seconds,omitempty"`   // from the wait for the rows to the verdict, the evaluation included
 }
 
 // Condemned says that nothing was to be hoped of a trial any more.

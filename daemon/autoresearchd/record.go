@@ -315,6 +315,9 @@ func (g *globals) showCommand() *cobra.Command {
 			if o.AuditBPB > 0 {
 				line("audit", "%.6f on validation text that the search never sees", o.AuditBPB)
 			}
+			if p := o.Proof; p != nil {
+				line("proof", "%s", proofWords(p))
+			}
 			if c.Reason != rec.Decision.Reason {
 				line("", "%s: %s", rec.Decision.Verdict, rec.Decision.Reason)
 			}
@@ -441,4 +444,20 @@ func inertLine(s string) string {
 		words[i] = terminal.Inert(w)
 	}
 	return strings.Join(words, " ")
+}
+
+// proofWords says how a score was proven, or why it was not.
+func proofWords(p *search.Proof) string {
+	words := string(p.Verdict)
+	if p.Evidence != "" {
+		words += ": " + p.Evidence
+	}
+	if p.Positions > 0 {
+		words += fmt.Sprintf("; at %d of %d tokens its logits gave %.5f nats more than it committed to (standard error %.5f, largest difference %.3f)",
+			p.Positions, p.Tokens, p.Gap, p.GapError, p.GapLargest)
+	}
+	if p.FreshError > 0 {
+		words += fmt.Sprintf("; on fresh text it was %.4f nats a token worse (standard error %.4f), blindfolded %.4f (%.4f)", p.Fresh, p.FreshError, p.Blind, p.BlindError)
+	}
+	return words + fmt.Sprintf("; %.1f s with the evaluation", p.Seconds)
 }

@@ -172,6 +172,14 @@ func (d *service) serve(ctx context.Context, trials int) error {
 			log.Error("the trial's place could not be recorded", "trial", id, "err", err)
 		}
 	}
+	before, err := j.Trials()
+	if err != nil {
+		return err
+	}
+	if o.Notary, err = newNotary(c, o, before); err != nil {
+		return err
+	}
+	defer o.Notary.Close()
 	tr, err := newTrainer(ctx, c, o)
 	if err != nil {
 		return err
@@ -202,6 +210,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err != nil {
 		return err
 	}
+	o.Notary.Start(func(ctx context.Context, dir string) error { return repo.Export(ctx, st.About().BaseCommit, dir, "") })
 	s, err := supervisor.New(supervisor.Options{
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
 		Devices: devices, Fit: fitness(c, devices, gpus),
@@ -390,6 +399,17 @@ func newTrainer(ctx context.Context, c *config.Config, o trainer.Options) (train
 		return nil, err
 	}
 	return p, nil
+}
+
+// newNotary makes what proves the scores, and keeps what it knows of the study.
+func newNotary(c *config.Config, o trainer.Options, past []journal.Record) (*trainer.Notary, error) {
+	known := ""
+	for _, r := range past {
+		if p := r.Outcome.Proof; p != nil && p.Reference != "" {
+			known = p.Reference
+		}
+	}
+	return trainer.NewNotary(o, filepath.Join(c.Study.State, "notary"), known, c.Judge.Audit)
 }
 
 func setLevel(v *slog.LevelVar, name string, s *screen) {

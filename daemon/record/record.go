@@ -34,6 +34,7 @@ type Trial struct {
 	WallSeconds     float64                  `json:"wall_seconds"`
 	Phases          map[search.Phase]float64 `json:"phases"`
 	Gate            *search.GateRecord       `json:"gate,omitempty"`
+	Proof           *search.Proof            `json:"proof,omitempty"`
 	StartedAt       time.Time                `json:"started_at"`
 	Stage           search.Stage             `json:"stage"`
 	Detail          string                   `json:"detail,omitempty"`
@@ -49,7 +50,7 @@ func New(r journal.Record) Trial {
 		ID: t.ID, Candidate: t.Candidate, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
 		Constants: changed(t), Seed: t.Seed, Device: t.Device, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
 		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
-		WallSeconds: o.WallSeconds, Phases: o.Phases, Gate: o.Gate, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
+		WallSeconds: o.WallSeconds, Phases: o.Phases, Gate: o.Gate, Proof: o.Proof, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
 	}
 	if o.Status == search.Completed && !math.IsNaN(o.ValBPB) && !math.IsInf(o.ValBPB, 0) {
 		j.ValBPB = &o.ValBPB

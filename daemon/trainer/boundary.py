@@ -19,6 +19,7 @@ import sys
 import threading
 
 import _autoresearchd
+import _autoresearchd_witness as witness
 
 host = _autoresearchd.host
 order = {}
@@ -177,6 +178,9 @@ def _loader(name, real):
 
     @functools.wraps(real)
     def loader(*args, **kwargs):
+        evaluation = getattr(here, "evaluation", None)
+        if name == "make_dataloader" and evaluation is not None and evaluation.rows is not None:
+            return evaluation.rows.loader(args, kwargs)
         return _watched(_inside(real, args, kwargs), _validates(name, signature, args, kwargs))
 
     loader._autoresearchd = real
@@ -354,8 +358,18 @@ def _draw(draw, validates):
 
 
 def _count(batch):
+    if "device" not in order:
+        order["device"] = _device(batch)
     if host("batch", str(_tokens(batch)).encode()) and not _steps():
         host("stand in")
+
+
+def _device(batch):
+    """Where the first array of a batch lies; "" where it does not say."""
+    if isinstance(batch, collections.abc.Mapping):
+        batch = list(batch.values())
+    first = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
+    return str(getattr(first, "device", ""))
 
 
 def _tokens(batch):
@@ -397,10 +411,10 @@ def _steps():
 
 
 class _Evaluation:
-    """The batches that one call of evaluate_bpb draws, after the first `skip` of each loader."""
+    """The batches that one call of evaluate_bpb draws: those of `rows`, else after the first `skip` of each loader."""
 
-    def __init__(self, skip=0):
-        self.skip, self.drawn, self.begun, self.inside = skip, 0, {}, False
+    def __init__(self, rows=None, skip=0):
+        self.rows, self.skip, self.drawn, self.begun, self.inside = rows, skip, 0, {}, False
 
     def draw(self, batches):
         """The next batch of a loader, or of a part of one that is drawn already."""
@@ -438,25 +452,37 @@ def _scored(module, real, place):
         if order["overlap"]:
             _make_room()
         host("evaluate")
-        evaluation = _Evaluation()
-        value = _evaluate(real, args, kwargs, evaluation)
+        proof = witness.begin(order)
+        if proof is None:
+            evaluation = _Evaluation()
+            value = _evaluate(real, args, kwargs, evaluation)
+            drawn = evaluation.drawn
+        else:
+            value = _evaluate(real, *proof.stand_in(args, kwargs), _Evaluation(proof.rows))
+            drawn = proof.rows.batches
         try:
-            score = {"val_bpb": repr(bits(value, place)), "peak": _peak()}
+            score = bits(value, place)
         except Unscored as fault:
             host("fault", json.dumps({"fault": f"{module.__name__}.evaluate_bpb {fault}"[:500]}).encode())
             return value
-        host("score", json.dumps(score).encode())
+        if proof is not None:
+            proven = proof.give(score)
+            if proven is not None:
+                score, value = proven, proven if isinstance(value, float) else value
+        host("score", json.dumps({"val_bpb": repr(score), "peak": _peak()}).encode())
         if order["audit"]:
             host("evaluate")
             try:
-                if not evaluation.drawn:
+                if not drawn:
                     raise ValueError("evaluate_bpb draws no batches from make_dataloader")
-                audit = repr(bits(_evaluate(real, args, kwargs, _Evaluation(evaluation.drawn)), place))
+                rows = proof.audit_rows() if proof is not None else None
+                audit = repr(bits(_evaluate(real, args, kwargs, _Evaluation(rows, 0 if rows else drawn)), place))
             except Exception as fault:  # the score stands, whatever becomes of the audit
                 audit = f"{type(fault).__name__}: {fault}"
             host("audit", json.dumps({"audit": audit[:500]}).encode())
         return value
 
+    evaluate_bpb._place = place
     evaluate_bpb._autoresearchd = real
     return evaluate_bpb
 

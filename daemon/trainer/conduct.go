@@ -31,6 +31,8 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	r.stay = all.begin(trial.ID)
 	defer r.leave()
 	gate := newGate(given.Gate, all)
+	proof := newProof(o, trial)
+	defer proof.close()
 	if o.Seat != nil {
 		o.Seat(trial.ID, t.handle())
 	}
@@ -62,6 +64,11 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 			broken = e.Broken
 		case "gate":
 			gate.reached(r, time.Now())
+		case "prove":
+			proof.hear(e.Say)
+			return
+		case "score":
+			proof.score(&e)
 		}
 		r.take(e)
 	}
@@ -98,6 +105,11 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 			late = time.After(time.Second)
 		case <-late:
 			running = false
+		case s := <-proof.asked:
+			if proof.take(s) {
+				r.again(search.Evaluate)
+			}
+			_ = t.ask(request{Op: "prove", Say: s.tell})
 		case <-open:
 			if gate.pass(r, time.Now()) {
 				_ = t.ask(request{Op: "open"}) // where it cannot be asked it has ended
@@ -115,7 +127,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 				end.memory = use.limit
 				end.outOfMemory, forced, running = true, true, false
 			}
-			if o.Quota > 0 && FolderSize(o.Folder(trial.ID))-size > o.Quota {
+			if o.Quota > 0 && FolderSize(o.Folder(trial.ID))-size > o.Quota+proof.room() {
 				end.quota, forced, running = true, true, false
 			}
 		}
@@ -148,6 +160,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	defer r.mu.Unlock()
 	gate.conclude(r)
 	out := r.outcome(end, log)
+	proof.conclude(&out)
 	out.WallSeconds = time.Since(begin).Seconds()
 	out.Phases = spent
 	well = out.Status == search.Completed

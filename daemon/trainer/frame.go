@@ -13,17 +13,21 @@ import (
 
 // protocol is the version of what daemon and trainer say to each other. Both
 // give theirs in their first frame.
-const protocol = 2
+const protocol = 3
 
 // request is what the daemon asks of a trainer.
 type request struct {
-	Protocol int       `json:"protocol"`
-	Op       string    `json:"op"`     // "start", "inspect", "warm", "check", "order", "open", "hang"
-	Python   string    `json:"python"` // the interpreter whose environment is taken
-	Source   []byte    `json:"source,omitempty"`
-	Imports  *imports  `json:"imports,omitempty"`
-	Order    *order    `json:"order,omitempty"`
-	gate     chan bool // of an order: closed by the "open" that follows it
+	Protocol int      `json:"protocol"`
+	Op       string   `json:"op"`     // "start", "inspect", "warm", "check", "order", "open", "prove", "notary", "hang"
+	Python   string   `json:"python"` // the interpreter whose environment is taken
+	Source   []byte   `json:"source,omitempty"`
+	Imports  *imports `json:"imports,omitempty"`
+	Order    *order   `json:"order,omitempty"`
+
+	Say json.RawMessage `json:"say,omitempty"` // of "prove" and "notary": what witness.py or notary.py is told
+
+	gate   chan bool            // of an order: closed by the "open" that follows it
+	proofs chan json.RawMessage // of an order: what each "prove" that follows it says
 }
 
 // imports is what a standby must know of the trial that it gets ready for.
@@ -46,12 +50,13 @@ type order struct {
 	LogFD     int     `json:"log_fd"`    // where sys.stdout and sys.stderr go; -1: they are there already
 	Gate      bool    `json:"gate"`      // wait for an "open" before the first counted step
 	Overlap   bool    `json:"overlap"`   // another trial gets ready beside the evaluation: leave it room
+	Prove     bool    `json:"prove"`     // its score is to be proven, if it can be
 }
 
 // event is what a trainer answers. At is its monotonic clock in seconds since
 // the order came.
 type event struct {
-	Kind       string        `json:"kind"` // "hello", "warm", "inspection", "phase", "batch", "step", "gate", "score", "audit", "fault", "exit", "idle", "broken"
+	Kind       string        `json:"kind"` // "hello", "warm", "inspection", "phase", "batch", "step", "gate", "prove", "score", "audit", "fault", "notary", "exit", "idle", "broken"
 	At         float64       `json:"at"`
 	Hello      *hello        `json:"hello,omitempty"`
 	Why        string        `json:"why,omitempty"` // of "warm": why an order cannot use what is imported; "": it can
@@ -69,6 +74,8 @@ type event struct {
 	Exit       *pyembed.Exit `json:"exit,omitempty"`
 	Inspection *Inspection   `json:"inspection,omitempty"`
 	Broken     string        `json:"broken,omitempty"` // why the trainer itself cannot work
+
+	Say json.RawMessage `json:"say,omitempty"` // of "prove" and "notary": what witness.py or notary.py says
 }
 
 // hello is how a trainer introduces itself.

@@ -52,7 +52,7 @@ func (o *Options) order(given Order, logFD int) *order {
 	return &order{
 		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},
 		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Uncounted: t.Budget.First(), Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
-		Gate: given.Gate != nil, Overlap: o.Overlap && onGPU,
+		Gate: given.Gate != nil, Overlap: o.Overlap && onGPU, Prove: o.Notary != nil,
 	}
 }
 
@@ -99,6 +99,16 @@ func (r *recorder) take(e event) {
 		r.enter(search.Exit)
 	}
 	r.enforce()
+}
+
+// again begins the deadline of a phase anew, for what was not the trial's doing.
+func (r *recorder) again(p search.Phase) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dog != nil {
+		r.dog.Enter(search.Exit)
+		r.dog.Enter(p)
+	}
 }
 
 // enter moves to a phase. mu is held.

@@ -26,6 +26,8 @@ type module struct{ name, source string }
 
 // The later import the earlier.
 var (
+	//go:embed witness.py
+	witnessSource string
 	//go:embed boundary.py
 	boundarySource string
 	//go:embed bootstrap.py
@@ -40,9 +42,12 @@ var (
 	contractSource string
 	//go:embed read.py
 	readSource string
+	//go:embed notary.py
+	notarySource string
 
-	companions = []module{{"boundary", boundarySource}, {"bootstrap", bootstrapSource}, {"warm", warmSource}}                       // stay beside a trial
-	readers    = []module{{"uses", usesSource}, {"constants", constantsSource}, {"contract", contractSource}, {"read", readSource}} // read a script before there is a trial
+	companions = []module{{"witness", witnessSource}, {"boundary", boundarySource}, {"bootstrap", bootstrapSource}, {"warm", warmSource}} // stay beside a trial
+	readers    = []module{{"uses", usesSource}, {"constants", constantsSource}, {"contract", contractSource}, {"read", readSource}}       // read a script before there is a trial
+	notaries   = []module{{"notary", notarySource}}
 )
 
 // reportEvery bounds how often steps are reported: a tiny model makes hundreds
@@ -54,13 +59,14 @@ const reportEvery = 50 * time.Millisecond
 type seat struct {
 	python *pyembed.Interpreter
 	tell   func(event) error
-	reads  bool // the readers are loaded
+	loaded map[string]bool // the modules, by name
 
 	mu    sync.Mutex // the script may step on several threads
 	live  bool       // an order runs; a thread of an earlier one is not heard
 	start time.Time
-	gate  <-chan bool // where it waits before its first counted step; nil: nowhere
-	first int         // steps that are not counted
+	gate  <-chan bool            // where it waits before its first counted step; nil: nowhere
+	first int                    // steps that are not counted
+	proof <-chan json.RawMessage // what it is told of its proof; nil: there is none
 	count
 }
 
@@ -88,11 +94,12 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 	if err != nil {
 		return nil, err
 	}
-	s := &seat{python: in, tell: tell}
+	s := &seat{python: in, tell: tell, loaded: map[string]bool{}}
 	in.Host("batch", s.batch)
 	in.Host("step", s.step)
 	in.Host("stand in", s.standsIn)
 	in.Host("evaluate", s.evaluate)
+	in.Host("prove", s.prove)
 	for _, kind := range []string{"score", "audit", "fault"} {
 		in.Host(kind, func(data []byte) ([]byte, error) { return nil, s.value(kind, data) })
 	}
@@ -102,9 +109,13 @@ func newSeat(python string, nativeFaults bool, tell func(event) error) (*seat, e
 // load makes the modules, in order.
 func (s *seat) load(modules []module) error {
 	for _, m := range modules {
+		if s.loaded[m.name] {
+			continue
+		}
 		if err := s.python.Load("_autoresearchd_"+m.name, m.source, "<autoresearchd/"+m.name+".py>"); err != nil {
 			return err
 		}
+		s.loaded[m.name] = true
 	}
 	return nil
 }
@@ -113,11 +124,8 @@ func (s *seat) inspect(source []byte) (Inspection, error) {
 	if at := bytes.IndexByte(source, 0); at >= 0 { // Python refuses it too, and C ends the text there
 		return Inspection{Error: fmt.Sprintf("line %d: a NUL byte: train.py must be text in UTF-8", 1+bytes.Count(source[:at], []byte("\n")))}, nil
 	}
-	if !s.reads {
-		if err := s.load(readers); err != nil {
-			return Inspection{}, err
-		}
-		s.reads = true
+	if err := s.load(readers); err != nil {
+		return Inspection{}, err
 	}
 	answer, err := s.python.Call("_autoresearchd_read", "read", source)
 	if err != nil {
@@ -142,11 +150,14 @@ func (s *seat) imports(function string, i *imports) (string, error) {
 }
 
 // run runs one trial and reports how it ended.
-func (s *seat) run(o order, gate <-chan bool) error {
+func (s *seat) run(o order, gate <-chan bool, proofs <-chan json.RawMessage) error {
 	s.mu.Lock()
-	s.start, s.live, s.gate, s.first = time.Now(), true, nil, o.Uncounted
+	s.start, s.live, s.gate, s.proof, s.first = time.Now(), true, nil, nil, o.Uncounted
 	if o.Gate {
 		s.gate = gate
+	}
+	if o.Prove {
+		s.proof = proofs
 	}
 	s.count = count{}
 	s.mu.Unlock()
@@ -351,6 +362,24 @@ func (s *seat) evaluate([]byte) ([]byte, error) {
 	return nil, s.enter(search.Evaluate)
 }
 
+// prove tells what the trial says of its proof, and waits for the answer; none
+// where nothing is proven.
+func (s *seat) prove(data []byte) ([]byte, error) {
+	s.mu.Lock()
+	if !s.live || s.proof == nil {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	e, answers := s.event("prove"), s.proof
+	e.Say = data
+	err := s.tell(e)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return <-answers, nil
+}
+
 // value tells what was evaluated.
 func (s *seat) value(kind string, data []byte) error {
 	s.mu.Lock()
@@ -478,13 +507,14 @@ func serve(from io.Reader, to io.Writer, resident bool) error {
 	return *fault // the daemon has no more use for this trainer
 }
 
-// hear reads requests until they end. The "open" of a gate comes while the
-// order before it runs, and goes there.
+// hear reads requests until they end. The "open" of a gate and what is told of
+// a proof come while the order before them runs, and go there.
 func hear(from io.Reader) (<-chan request, *error) {
 	requests, fault := make(chan request, 1), new(error)
 	go func() {
 		defer close(requests)
-		gate := make(chan bool)
+		gate, proofs := make(chan bool), make(chan json.RawMessage, 1)
+		defer func() { close(proofs) }()
 		for {
 			var req request
 			if err := readFrame(from, &req); err != nil {
@@ -501,9 +531,15 @@ func hear(from io.Reader) (<-chan request, *error) {
 					close(gate)
 				}
 				continue
+			case "prove":
+				select {
+				case proofs <- req.Say:
+				default: // nobody has asked
+				}
+				continue
 			case "order":
-				gate = make(chan bool)
-				req.gate = gate
+				gate, proofs = make(chan bool), make(chan json.RawMessage, 1)
+				req.gate, req.proofs = gate, proofs
 			}
 			requests <- req
 		}
@@ -529,7 +565,16 @@ func (s *seat) answer(req request) error {
 	case req.Op == "start":
 		return s.tell(event{Kind: "warm"})
 	case req.Op == "order" && req.Order != nil:
-		return s.run(*req.Order, req.gate)
+		return s.run(*req.Order, req.gate, req.proofs)
+	case req.Op == "notary":
+		if err := s.load(notaries); err != nil {
+			return err
+		}
+		words, err := s.python.Call("_autoresearchd_notary", "answer", req.Say)
+		if err != nil {
+			return err
+		}
+		return s.tell(event{Kind: "notary", Say: words})
 	}
 	return errors.New("unknown request " + strconv.Quote(req.Op))
 }

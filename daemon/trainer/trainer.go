@@ -192,6 +192,7 @@ type Options struct {
 	GPU       GPU                           // nil: none
 	Seat      func(id int64, handle string) // told before train.py starts, with what Sweep takes to find it after a SIGKILL, as JSON
 	Overlap   bool                          // leave another trial room beside an evaluation on a GPU
+	Notary    *Notary                       // proves the scores; nil: they are believed
 	Log       *slog.Logger
 }
 

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The notary on a GPU.
+
+notary.py lie FILE              weaves two lies into a train.py, behind a constant LIE:
+                                1 takes a hundredth off its losses when it is evaluated, 2 trains on the validation rows
+notary.py show AUTORESEARCHD STATE honest|lies
+                                prints what the notary found of each trial, and says whether it was right
+"""
+
+import json
+import subprocess
+import sys
+
+LYING = """
+
+LIE = 0  # 1, 2: see scripts/gpu/notary.py
+
+
+class Lying:
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, *args, **kwargs):
+        loss = self.model(*args, **kwargs)
+        return loss * 0.99 if LIE == 1 and kwargs.get("reduction") == "none" else loss
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+"""
+
+
+def lie(path):
+    text = open(path).read()
+    call = next(c for c in ("evaluate_bpb(compiled, ", "evaluate_bpb(model, ") if c in text)
+    text = text.replace(call, call.replace("(", "(Lying(").replace(", ", "), "))
+    assert text.count('MAX_SEQ_LEN, "train")') == 1, path
+    text = text.replace('MAX_SEQ_LEN, "train")', 'MAX_SEQ_LEN, "val" if LIE == 2 else "train")')
+    at = text.index("\nEMBEDDING_LR")
+    open(path, "w").write(text[:at] + LYING + text[at:])
+
+
+def show(binary, state, kind):
+    trials = json.loads(subprocess.check_output([binary, "--state", state, "trials", "--runs", "--json"]))
+    right = len(trials) > 1
+    for trial in trials:
+        proof = trial.get("proof") or {}
+        changed = ", ".join(f"{k} {v}" for k, v in (trial["constants"] or {}).items()) or "baseline"
+        print(f"trial {trial['id']} ({changed}): {trial['status']} {trial['val_bpb']} {trial.get('detail', '')[:300]}")
+        print(f"  evaluate {(trial['phases'] or {}).get('evaluate', 0):.2f} s; {json.dumps(proof)}")
+        honest = kind == "honest" or trial["id"] == trials[0]["id"]
+        right &= trial["status"] == ("completed" if honest else "tampered") and bool(proof)
+    sys.exit(0 if right else 1)
+
+
+if __name__ == "__main__":
+    {"lie": lie, "show": show}[sys.argv[1]](*sys.argv[2:])
