@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all help build deb demo test race fuzz drill drill-package faults repeat bench bench-search soak install uninstall clean
+.PHONY: all help build deb demo test race fuzz release drill drill-package faults repeat bench bench-search soak install uninstall clean
 
 all: build
 
@@ -16,6 +16,10 @@ build:
 # A Debian package in .build/deb, on Debian or Ubuntu.
 deb:
 	@scripts/deb.sh
+
+# What is published of the tag of this commit, in .build/release.
+release:
+	@scripts/release.sh
 
 # A small study on the CPU, from nothing.
 demo: build

@@ -9,7 +9,7 @@ import (
 
 // TestComplete proves that no file of the folders is forgotten.
 func TestComplete(t *testing.T) {
-	for dir, embedded := range map[string]fs.FS{"workspace": Workspace(), "systemd": Systemd()} {
+	for dir, embedded := range map[string]fs.FS{"workspace": Workspace()} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -16,7 +16,6 @@ __attribute__((weak)) int PySignal_SetWakeupFd(int fd) {
 }
 
 static pid_t owner;
-static unsigned long main_thread;
 
 /* host(name, data=b"") -> bytes: calls a host function. In a child made by
    fork the host's runtime is gone, so there it does nothing. */
@@ -87,14 +86,7 @@ const char *ar_start(const char *executable, int native_faults) {
   if (!PyStatus_Exception(status)) status = Py_InitializeFromConfig(&config);
   PyConfig_Clear(&config);
   if (PyStatus_Exception(status)) return status.err_msg ? status.err_msg : "initialise CPython: unknown fault";
-  main_thread = PyThread_get_thread_ident();
   return NULL;
-}
-
-void ar_interrupt(void) {
-  PyGILState_STATE state = PyGILState_Ensure();
-  PyThreadState_SetAsyncExc(main_thread, PyExc_KeyboardInterrupt);
-  PyGILState_Release(state);
 }
 
 char *ar_error(void) {

@@ -11,10 +11,6 @@
    GIL afterwards. */
 const char *ar_start(const char *executable, int native_faults);
 
-/* Raises KeyboardInterrupt in the thread that called ar_start; waits for the
-   GIL. */
-void ar_interrupt(void);
-
 /* Fetches the pending exception as text, to be freed by the caller. */
 char *ar_error(void);
 

@@ -2,8 +2,8 @@
 // that imports "C".
 //
 // One interpreter lives in one process and is never finalised: torch does not
-// survive that. Every call but [Interpreter.Interrupt] must come from the
-// thread that called [Start], which therefore stays locked:
+// survive that. Every call must come from the thread that called [Start],
+// which therefore stays locked:
 //
 //	runtime.LockOSThread()
 //	in, err := pyembed.Start(pyembed.Config{Executable: "/ws/.venv/bin/python"})
@@ -27,7 +27,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -172,16 +171,6 @@ func (in *Interpreter) RunFile(script Script) (Exit, error) {
 		return Exit{}, fmt.Errorf("run %s: decode how it ended: %w", path, err)
 	}
 	return exit, nil
-}
-
-// Interrupt raises KeyboardInterrupt in the thread that started the
-// interpreter, at its next bytecode. It stops a loop in Python and nothing
-// else, and blocks while C code holds the GIL: call it from a goroutine that
-// may be left behind.
-func (in *Interpreter) Interrupt() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	C.ar_interrupt()
 }
 
 func pythonError() string {

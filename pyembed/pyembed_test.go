@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // python runs work on the one thread that owns the interpreter.
@@ -236,32 +235,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `)
 	if exit.Code != 5 {
 		t.Errorf("child ended with %d, want 5", exit.Code)
-	}
-}
-
-func TestInterruptStopsAPythonLoop(t *testing.T) {
-	looping := make(chan struct{})
-	finished := make(chan Exit)
-	path := write(t, "loop.py", "import _autoresearchd\n_autoresearchd.host('looping')\nwhile True: pass\n")
-	var loop *Interpreter
-	go on(func(in *Interpreter) {
-		loop = in
-		in.Host("looping", func([]byte) ([]byte, error) { close(looping); return nil, nil })
-		exit, err := in.RunFile(Script{Path: path, Directory: filepath.Dir(path), Argv: []string{"loop.py"}})
-		if err != nil {
-			t.Error(err)
-		}
-		finished <- exit
-	})
-	<-looping
-	go loop.Interrupt()
-	select {
-	case exit := <-finished:
-		if exit.Exception != "KeyboardInterrupt" {
-			t.Errorf("exception %q, want KeyboardInterrupt", exit.Exception)
-		}
-	case <-time.After(3 * time.Minute):
-		t.Fatal("the loop goes on")
 	}
 }
 

@@ -112,5 +112,11 @@ packages_venv() {
 }
 
 # version_here: the tag of what is built (v1.2.0), or how far beyond which tag it
-# is (v1.2.0-3-g0123abc), or, while nothing was tagged, its commit.
-version_here() { git -C "$root" describe --tags --match 'v[0-9]*' --always --dirty 2>/dev/null || echo unknown; }
+# is (v1.2.0-3-g0123abc), or, while nothing was tagged, its commit. A release's
+# source says its tag in VERSION.
+version_here() {
+  if [ -e "$root/.git" ]; then
+    git -C "$root" describe --tags --match 'v[0-9]*' --always --dirty 2>/dev/null && return
+  fi
+  cat "$root/VERSION" 2>/dev/null || echo unknown
+}

@@ -7,7 +7,7 @@
 #   scripts/test.sh python   the tests in Python: of the starter workspace, and of what gpu.sh compares with
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
-#   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder
+#   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder; a release of a throw-away tag
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
 #   scripts/test.sh race [all]   under the race detector: what runs side by side, in two minutes; all: every package (make race)
@@ -139,11 +139,13 @@ package() {
   need man man-db
   # shellcheck source=/dev/null
   . "$build/env"
-  local out
+  local out test
   (unset AUTORESEARCH_PYTHON && scripts/deb.sh)
-  out=$(AUTORESEARCH_TEST_DEB=$(cat "$build/deb/latest") go test -count=1 -v -run '^TestPackage$' ./scripts) ||
-    { printf '%s\n' "$out"; die "the package's test failed"; }
-  grep -q -- '^--- PASS: TestPackage ' <<<"$out" || die "the package's test did not run"
+  out=$(AUTORESEARCH_TEST_DEB=$(cat "$build/deb/latest") AUTORESEARCH_TEST_RELEASE=$build/release/try \
+    go test -count=1 -v -timeout 30m -run '^(TestPackage|TestRelease)$' ./scripts) || { printf '%s\n' "$out"; die "the package's tests failed"; }
+  for test in TestPackage TestRelease; do
+    grep -q -- "^--- PASS: $test " <<<"$out" || die "$test did not run"
+  done
 }
 
 # The packages whose tests start processes, talk over sockets, hold deadlines or

@@ -235,7 +235,7 @@ func (p *parser) text(quote byte) (Value, error) {
 		}
 		plain, ok := escapes[p.rest[i]]
 		if !ok {
-			return Value{}, fmt.Errorf(`not a literal: \%c in a text`, p.rest[i])
+			return Value{}, fmt.Errorf("not a literal: %q in a text", p.rest[i-1:i+1])
 		}
 		b.WriteByte(plain)
 	}

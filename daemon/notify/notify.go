@@ -28,8 +28,7 @@ type Notifier struct {
 
 // New reads NOTIFY_SOCKET and WATCHDOG_USEC. It then takes the watchdog's
 // variables out of the environment, so that no trial takes them for its own;
-// NOTIFY_SOCKET stays for later messages, and the trainer cleans its
-// children's environment (see Clean).
+// NOTIFY_SOCKET stays for later messages, and trainer.Environment hides it.
 func New(log *slog.Logger) *Notifier {
 	n := &Notifier{log: log, enabled: os.Getenv("NOTIFY_SOCKET") != "", start: time.Now()}
 	interval, err := daemon.SdWatchdogEnabled(true)
@@ -42,26 +41,9 @@ func New(log *slog.Logger) *Notifier {
 	return n
 }
 
-// Clean returns env without the variables by which a process speaks to
-// systemd; a trainer that had them could feed the daemon's watchdog.
-func Clean(env []string) []string {
-	var out []string
-	for _, e := range env {
-		switch name, _, _ := strings.Cut(e, "="); name {
-		case "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES":
-		default:
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
 // Enabled reports whether a service manager listens: something that would
 // start the daemon again.
 func (n *Notifier) Enabled() bool { return n.enabled }
-
-// Interval returns WatchdogSec; 0 if systemd watches nothing.
-func (n *Notifier) Interval() time.Duration { return n.interval }
 
 func (n *Notifier) send(state string) {
 	if !n.enabled {
@@ -99,12 +81,6 @@ func (n *Notifier) Status(format string, args ...any) {
 		line = strings.ToValidUTF8(line[:longest], "") + "…"
 	}
 	n.send("STATUS=" + line)
-}
-
-// Extend asks for more time to start or to stop: d from now on, and again
-// before that is over.
-func (n *Notifier) Extend(d time.Duration) {
-	n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds()))
 }
 
 // Progress says that the loop has just done something. It is cheap; call it

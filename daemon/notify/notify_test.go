@@ -60,10 +60,9 @@ func TestMessages(t *testing.T) {
 	n.Ready()
 	n.Status("trial %d: %s\nREADY=1\x00", 7, "train\xff")
 	n.Reloading()
-	n.Extend(90 * time.Second)
 	n.Stopping()
 	got := received(t, conn)
-	want := []string{"READY=1", "STATUS=trial 7: train\ufffd READY=1", "", "EXTEND_TIMEOUT_USEC=90000000", "STOPPING=1"}
+	want := []string{"READY=1", "STATUS=trial 7: train\ufffd READY=1", "", "STOPPING=1"}
 	if len(got) != len(want) || !regexp.MustCompile(`^RELOADING=1\nMONOTONIC_USEC=[1-9][0-9]*\n$`).MatchString(got[2]) {
 		t.Fatalf("got %q", got)
 	}
@@ -71,8 +70,8 @@ func TestMessages(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if !n.Enabled() || n.Interval() != 0 {
-		t.Errorf("enabled %v, interval %v", n.Enabled(), n.Interval())
+	if !n.Enabled() || n.interval != 0 {
+		t.Errorf("enabled %v, interval %v", n.Enabled(), n.interval)
 	}
 }
 
@@ -81,8 +80,8 @@ func TestWatch(t *testing.T) {
 	var log bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
 		n := New(slog.New(slog.NewTextHandler(&log, nil)))
-		if os.Getenv("WATCHDOG_USEC") != "" || n.Interval() != 30*time.Second {
-			t.Fatalf("interval %v", n.Interval())
+		if os.Getenv("WATCHDOG_USEC") != "" || n.interval != 30*time.Second {
+			t.Fatalf("interval %v", n.interval)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -130,12 +129,5 @@ func TestNobodyListens(t *testing.T) {
 	n.Ready()
 	if !strings.Contains(log.String(), `level=WARN msg="cannot tell systemd" message="READY=1"`) {
 		t.Errorf("log %s", &log)
-	}
-}
-
-func TestClean(t *testing.T) {
-	got := Clean([]string{"A=1", "NOTIFY_SOCKET=/run/x", "WATCHDOG_PID=3", "WATCHDOG_USEC=4", "NOTIFY=2", "LISTEN_FDS=1"})
-	if !slices.Equal(got, []string{"A=1", "NOTIFY=2"}) {
-		t.Errorf("got %q", got)
 	}
 }

@@ -38,7 +38,8 @@ type Study struct {
 	ends         map[int64]float64 // of pending trials, by the clock
 }
 
-// NewStudy starts a study under the greedy judge, its first trial done.
+// NewStudy starts a study under the greedy judge, its first trial done. It, Run and
+// RunAt are the bench on which strategies are tested, here and in their own folders.
 func NewStudy(task Task, strategy search.Strategy, seed uint64) (*Study, error) {
 	judge, err := search.LookupJudge("greedy")
 	if err != nil {
