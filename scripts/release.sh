@@ -43,7 +43,7 @@ cp "$(cat "$src/.build/deb/latest")" "$out/"
 
 # --- the source
 
-git -C "$src" archive --format=tar --prefix="autoresearchd-$version/" --add-virtual-file="autoresearchd-$version/VERSION:$tag" HEAD |
+git -C "$src" archive --format=tar --prefix="autoresearchd-$version/" --add-virtual-file="autoresearchd-$version/VERSION:$tag"$'\n' HEAD |
   gzip -9n >"$out/autoresearchd-$version.tar.gz"
 
 (cd "$out" && sha256sum -- * >SHA256SUMS.part && mv SHA256SUMS.part SHA256SUMS)
