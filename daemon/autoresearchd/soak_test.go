@@ -92,7 +92,7 @@ func TestSoak(t *testing.T) {
 	for _, n := range scored {
 		more += max(n, 0)
 	}
-	t.Logf("%d kills of the daemon, %d of a trainer; %d trials: %v; %d more were scored", daemons, trainers, len(seen), status, more)
+	t.Logf("shown: %d kills of the daemon, %d of a trainer; %d trials: %v; %d more were scored", daemons, trainers, len(seen), status, more)
 	if n := len(seen) - status[search.Completed]; more > daemons+trainers || status[search.Interrupted] > daemons || n > daemons+trainers {
 		t.Errorf("more failed than were killed")
 	}

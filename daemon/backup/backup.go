@@ -121,7 +121,7 @@ func Write(ctx context.Context, file string, o Options) (Manifest, error) {
 // full reports whether an error is that of a full disk. Git does not always say
 // why it could not write.
 func full(err error, dir string) bool {
-	if err == nil || errors.Is(study.Full(err), journal.ErrDiskFull) {
+	if err == nil || errors.Is(study.Disk(err), journal.ErrDiskFull) {
 		return err != nil
 	}
 	free, statErr := writable.Free(writable.Existing(dir))

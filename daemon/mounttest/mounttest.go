@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"syscall"
 	"testing"
 
@@ -17,6 +18,9 @@ const (
 	refused  = "it may not mount"
 )
 
+// shown is what scripts/faults puts into its page.
+var shown = regexp.MustCompile(`(?m)_test\.go:\d+: (shown: .*)$`)
+
 // Run runs inside in another process of this test, which is root in a user and
 // mount namespace of its own, with the folder that prepare has made. Where the
 // machine does not allow that, it only says so.
@@ -26,7 +30,7 @@ func Run(t *testing.T, prepare func() string, inside func(dir string)) {
 		inside(dir)
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), variable+"="+prepare())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -40,6 +44,10 @@ func Run(t *testing.T, prepare func() string, inside func(dir string)) {
 		t.Logf("mounting is not allowed here: %v\n%s", err, out)
 	case err != nil:
 		t.Errorf("%v\n%s", err, out)
+	default:
+		for _, m := range shown.FindAllSubmatch(out, -1) {
+			t.Logf("%s", m[1])
+		}
 	}
 }
 

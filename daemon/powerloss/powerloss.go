@@ -29,6 +29,9 @@ type Disk struct {
 	mu      sync.Mutex
 	files   map[uint64][]byte           // by inode: what was synced of it
 	folders map[uint64]map[string]entry // by inode: the names that were
+
+	fault     *Fault // nil: it is sound
+	seen, met int    // operations that the fault is about, and those that failed
 }
 
 type entry struct {
@@ -167,6 +170,9 @@ func (n *node) path() string { return filepath.Join(n.disk.live, n.Path(n.Root()
 
 // Fsync is a file's.
 func (n *node) Fsync(context.Context, fusefs.FileHandle, uint32) syscall.Errno {
+	if errno := n.fails("fsync", ""); errno != 0 {
+		return errno
+	}
 	return answer(n.disk.file(n.path()))
 }
 
@@ -199,5 +205,8 @@ type folder struct {
 
 // Fsyncdir is a folder's.
 func (f *folder) Fsyncdir(context.Context, uint32) syscall.Errno {
+	if errno := f.node.fails("folder", ""); errno != 0 {
+		return errno
+	}
 	return answer(f.node.disk.folder(f.node.path()))
 }

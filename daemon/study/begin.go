@@ -83,7 +83,7 @@ func (s *Study) place(id int64) error {
 		err = durable.Names(s.o.Config.Study.State, s.folder(id))
 	}
 	if err != nil {
-		return Full(fmt.Errorf("give trial %d its folder: %w", id, err))
+		return Disk(fmt.Errorf("give trial %d its folder: %w", id, err))
 	}
 	placed.Hit()
 	return nil
@@ -106,7 +106,7 @@ func (s *Study) bundle(ctx context.Context, t search.Trial, parent string) error
 	dir := s.next()
 	work := filepath.Join(dir, "work")
 	if err := s.o.Repo.Checkout(ctx, s.about.BaseCommit, parent, work, filepath.Join(s.o.Config.Study.State, "files")); err != nil {
-		return Full(err)
+		return Disk(err)
 	}
 	constants, err := constantsOf(t)
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *Study) bundle(ctx context.Context, t search.Trial, parent string) error
 	}
 	for name, data := range map[string][]byte{"constants.json": constants, "environment.json": environment} {
 		if err := durable.Write(filepath.Join(dir, name), data, 0o640); err != nil {
-			return Full(fmt.Errorf("write the trial's bundle: %w", err))
+			return Disk(fmt.Errorf("write the trial's bundle: %w", err))
 		}
 	}
 	if err := attach(dir, t.Proposal.Attachments); err != nil {
@@ -133,7 +133,7 @@ func (s *Study) bundle(ctx context.Context, t search.Trial, parent string) error
 		err = errors.Join(durable.Dir(dir), durable.Names(s.o.Config.Study.State, dir))
 	}
 	if err != nil {
-		return Full(fmt.Errorf("write the trial's bundle: %w", err))
+		return Disk(fmt.Errorf("write the trial's bundle: %w", err))
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func attach(dir string, all []search.Attachment) error {
 			return fmt.Errorf("keep a file with the trial: %q is not the name of a file", a.Name)
 		}
 		if err := durable.Write(filepath.Join(dir, a.Name), a.Data, 0o640); err != nil {
-			return Full(fmt.Errorf("keep a file with the trial: %w", err))
+			return Disk(fmt.Errorf("keep a file with the trial: %w", err))
 		}
 	}
 	return nil

@@ -54,14 +54,14 @@ func (s *Study) Conclude(ctx context.Context, id int64, o search.Outcome, rules 
 	}
 	if s.undone == nil {
 		if err := s.keepLog(id); err != nil {
-			return journal.Record{}, Full(err)
+			return journal.Record{}, Disk(err)
 		}
 		if err := s.o.Journal.End(id, o); err != nil {
-			return journal.Record{}, Full(err)
+			return journal.Record{}, Disk(err)
 		}
 		r, err := s.o.Journal.Trial(id)
 		if err != nil || r.Stage.Reached(search.StageDone) { // another's Conclude finished it
-			return r, Full(err)
+			return r, Disk(err)
 		}
 		if err := s.decide(asking, r, rules); err != nil {
 			return r, err
@@ -96,7 +96,7 @@ func (s *Study) decide(ctx context.Context, r journal.Record, rules Rules) error
 			r.Decision = r.Decision.Answered(answer)
 		}
 		if err := s.o.Journal.Decide(r.Trial.ID, r.Decision); err != nil {
-			return Full(err)
+			return Disk(err)
 		}
 		r.Stage = search.StageDecided
 	}
@@ -109,7 +109,7 @@ func (s *Study) decide(ctx context.Context, r journal.Record, rules Rules) error
 func (s *Study) finish(ctx context.Context) (journal.Record, error) {
 	r := s.undone
 	if err := s.finishing(ctx, r); err != nil {
-		return *r, Full(err)
+		return *r, Disk(err)
 	}
 	s.undone = nil
 	return *r, nil
@@ -269,7 +269,7 @@ func (s *Study) Resume(ctx context.Context, why string, rules Rules) (finished [
 		err = s.replace(unfinished)
 	}
 	if err != nil {
-		return nil, Full(err)
+		return nil, Disk(err)
 	}
 	rank := func(r journal.Record) int {
 		switch {
@@ -284,7 +284,7 @@ func (s *Study) Resume(ctx context.Context, why string, rules Rules) (finished [
 	for _, r := range unfinished {
 		if !r.Stage.Reached(search.StageEnded) {
 			if err := s.interrupt(&r, why); err != nil {
-				return finished, Full(err)
+				return finished, Disk(err)
 			}
 		}
 		if s.undone == nil || s.undone.Trial.ID != r.Trial.ID {

@@ -58,7 +58,7 @@ func Foresee(ctx context.Context, c *config.Config, repo *lineage.Repo, past Kno
 
 // Prove shows by trying that git can keep the plan's next trial; nothing stays.
 func (p Plan) Prove(ctx context.Context, repo *lineage.Repo) error {
-	return refusal(Full(repo.Prove(ctx, p.Study.Tag, p.Next)))
+	return refusal(Disk(repo.Prove(ctx, p.Study.Tag, p.Next)))
 }
 
 var errTaken = errors.New("the tag is in use")

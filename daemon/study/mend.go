@@ -37,7 +37,7 @@ func (s *Study) mend(ctx context.Context, committed []search.Result) error {
 				}
 				again, err := s.commit(ctx, then)
 				if err != nil {
-					return Full(err)
+					return Disk(err)
 				}
 				there = again == commit
 			}
@@ -47,7 +47,7 @@ func (s *Study) mend(ctx context.Context, committed []search.Result) error {
 			continue
 		}
 		if err := s.o.Repo.SetTrialRef(ctx, s.about.Tag, c.ID, commit, ""); err != nil {
-			return Full(err)
+			return Disk(err)
 		}
 		s.o.Log.Warn("git had lost a candidate's ref: it is set again", "candidate", c.ID, "commit", commit)
 	}

@@ -135,7 +135,7 @@ func Open(ctx context.Context, o Options) (*Study, error) {
 	}
 	tsv, repaired, err := lineage.OpenResults(filepath.Join(o.Config.Study.State, "results.tsv"), s.rows(committed))
 	if err != nil {
-		return nil, Full(err)
+		return nil, Disk(err)
 	}
 	if repaired != "" {
 		o.Log.Warn("results.tsv was not what the journal says", "repaired", repaired)
@@ -410,16 +410,19 @@ func (s *Study) Examine(ctx context.Context, source []byte) (i trainer.Inspectio
 	return Examine(ctx, s.o.Repo, s.o.Inspect, s.about.BaseCommit, source, s.about.Budget)
 }
 
-// Full marks an error of a full disk, git's in words too, as the journal's, so
-// that whoever waits for room does so in the same way.
-func Full(err error) error {
-	if err == nil || errors.Is(err, journal.ErrDiskFull) {
+// Disk marks an error that the disk is to blame for, in git's words too, as the
+// journal's. Room is waited for. After an error of the disk itself nobody knows
+// what is on it: nothing is tried again before a start has read it back.
+func Disk(err error) error {
+	if err == nil || errors.Is(err, journal.ErrDiskFull) || errors.Is(err, journal.ErrIO) {
 		return err
 	}
 	words := err.Error()
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
-		strings.Contains(words, "No space left on device") || strings.Contains(words, "Disk quota exceeded") {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), strings.Contains(words, "No space left on device"), strings.Contains(words, "Disk quota exceeded"):
 		return fmt.Errorf("%w: %w", journal.ErrDiskFull, err)
+	case errors.Is(err, unix.EIO), strings.Contains(words, "Input/output error"):
+		return fmt.Errorf("%w: look at the kernel's log and the disk, then start again: what was recorded is read back (%w)", journal.ErrIO, err)
 	}
 	return err
 }

@@ -104,7 +104,7 @@ func TakeOver(ctx context.Context, o TakeOverOptions) (TakenOver, error) {
 		return out, err
 	}
 	if err := o.Repo.Prove(ctx, o.Tag, int64(len(there))+1); err != nil {
-		return out, Full(err)
+		return out, Disk(err)
 	}
 	if err := o.study(ctx, base); err != nil {
 		return out, err

@@ -20,6 +20,7 @@ import (
 	"autoresearchd/daemon/faultpoint"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/powerloss"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
@@ -28,6 +29,7 @@ import (
 const (
 	childVariable    = "SUPERVISOR_TEST_CHILD"    // the study's folder: run it and end
 	baselineVariable = "SUPERVISOR_TEST_BASELINE" // study.baseline
+	mendVariable     = "SUPERVISOR_TEST_MEND"     // mend the disk when the study waits
 	crashTrials      = 4
 	recordedScore    = 0.9979
 	measured         = `"measure"`
@@ -76,7 +78,19 @@ func childStudy(dir string) error {
 	for range crashTrials {
 		ladder.push(climb)
 	}
-	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []device.Device{{Name: "cpu"}}, Finished: suggest,
+	// It waits for a disk, which is mended then: see TestDiskErrors.
+	mended := os.Getenv(mendVariable) == ""
+	progress := func() {
+		if mended || s == nil || !strings.HasPrefix(s.Now().State, "waiting") {
+			return
+		}
+		fmt.Println("it waited:", s.Now().State)
+		mended = true
+		_ = os.Mkdir(filepath.Join(dir, powerloss.Mend), 0o755)
+		err := s.Resume(ctx)
+		fault = errors.Join(fault, err)
+	}
+	s, err = begin(ctx, j, repo, Options{Config: c, Registry: registry(ladder), Devices: []device.Device{{Name: "cpu"}}, Finished: suggest, Progress: progress,
 		Trainer: &swift{state: c.Study.State, journal: j}, Start: agreeing(filepath.Join(c.Study.State, "asked"))})
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ var errBroken = errors.New("the trainer is broken")
 func (s *seat) launch(ctx context.Context, neighbour *flight, say func(string)) (*flight, error) {
 	may := func() error { _, _, _, err := s.s.may(); return err }
 	t, err := s.s.proposer.begin(ctx, s.device, may, say)
-	if t.ID == 0 {
+	if t.ID == 0 || err != nil && fatal(err) { // what has begun is found by the next start
 		return nil, err
 	}
 	ctx, end := context.WithCancelCause(ctx)

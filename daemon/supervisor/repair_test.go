@@ -156,21 +156,25 @@ func TestKillAnywhere(t *testing.T) {
 	}
 }
 
-// TestFullDiskOfGit takes git's words for a full disk as what they mean.
+// TestFullDiskOfGit takes git's words for what is wrong with the disk as what they
+// mean.
 func TestFullDiskOfGit(t *testing.T) {
 	for text, want := range map[string]bool{
 		"run git hash-object: error: unable to write file .git/objects/1a: No space left on device": true,
 		"run git update-ref: fatal: Disk quota exceeded":                                            true,
 		"run git update-ref: fatal: not a git repository":                                           false,
 	} {
-		if got := errors.Is(study.Full(errors.New(text)), journal.ErrDiskFull); got != want {
+		if got := errors.Is(study.Disk(errors.New(text)), journal.ErrDiskFull); got != want {
 			t.Errorf("%q: a full disk is %v", text, got)
 		}
 	}
-	if err := study.Full(fmt.Errorf("write x: %w", syscall.EDQUOT)); !errors.Is(err, journal.ErrDiskFull) {
+	if err := study.Disk(fmt.Errorf("write x: %w", syscall.EDQUOT)); !errors.Is(err, journal.ErrDiskFull) {
 		t.Errorf("%v is not taken for a full disk", err)
 	}
-	if err := study.Full(nil); err != nil {
+	if err := study.Disk(errors.New("run git hash-object: fatal: fsync error on '.git/objects/1a/tmp': Input/output error")); !errors.Is(err, journal.ErrIO) {
+		t.Errorf("%v is not taken for an error of the disk", err)
+	}
+	if err := study.Disk(nil); err != nil {
 		t.Error(err)
 	}
 }

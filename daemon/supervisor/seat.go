@@ -75,7 +75,7 @@ func (s *seat) loop(ctx context.Context) (err error) {
 		case err == nil:
 			err = s.backOff(ctx)
 		default:
-			err = s.recover(ctx, study.Full(err))
+			err = s.recover(ctx, study.Disk(err))
 		}
 		if err != nil {
 			return unlessOver(ctx, err)
@@ -149,7 +149,7 @@ func fatal(err error) bool {
 // one, or ctx's.
 func (s *seat) persist(ctx context.Context, step func() error) error {
 	for {
-		err := study.Full(step())
+		err := study.Disk(step())
 		if err == nil || fatal(err) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return err
 		}

@@ -117,7 +117,7 @@ func packages(w io.Writer, numbers []string) error {
 }
 
 // note is how a test says what it measured: t.Logf("shown: …").
-var note = regexp.MustCompile(`_test\.go:\d+: shown: (.*)`)
+var note = regexp.MustCompile(`\.go:\d+: shown: (.*)`)
 
 // elsewhere is what tests say that a machine may not run.
 var elsewhere = regexp.MustCompile(`mounting is not allowed here|--- SKIP`)
