@@ -6,6 +6,7 @@
 #   scripts/test.sh embed    pyembed against every other interpreter on this machine
 #   scripts/test.sh python   the tests in Python: of the starter workspace, and of what gpu.sh compares with
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
+#   scripts/test.sh lies     every lie and honest edit of scripts/redteam, and 100 changed constants (make soak)
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder; a release of a throw-away tag
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
@@ -110,6 +111,20 @@ assert 1 < scores[0] < 4 and all(math.isfinite(score) for score in scores), scor
 EOF
 }
 
+# What trials of real studies claim that is not so, and what they do that is.
+redteam() {
+  "$build/study/workspace/.venv/bin/python" -B scripts/redteam/redteam.py --binary bin/autoresearchd --study "$build/study" \
+    --machine "$(machine)" "$@"
+}
+
+lies() {
+  step "every lie, every honest edit, and changed constants"
+  "$root/scripts/study.sh"
+  redteam lies
+  redteam honest
+  redteam constants --trials 100
+}
+
 prometheus() {
   step "Prometheus, Alertmanager, the rules and the dashboard"
   "$root/scripts/prometheus.sh"
@@ -209,6 +224,7 @@ soak() {
   step "the slow forms"
   AUTORESEARCH_SOAK=${AUTORESEARCH_SOAK:-1000} AUTORESEARCH_TEST_VENV=$build/venv go test -count=1 -p 1 -timeout 6h -v \
     -run '^(TestSoak|TestKillAnywhere|TestManyTrialsLeaveNothing|TestStarts)$' ./daemon/autoresearchd ./daemon/supervisor ./daemon/trainer
+  lies
 }
 
 neighbours=()
@@ -262,6 +278,7 @@ go) gotests ;;
 embed) embed ;;
 python) pythontests ;;
 real) real ;;
+lies) lies ;;
 prometheus) prometheus ;;
 page) page ;;
 package) package ;;
