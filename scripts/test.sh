@@ -9,6 +9,7 @@
 #   scripts/test.sh lies     every lie and honest edit of scripts/redteam, and 100 changed constants (make soak)
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder; a release of a throw-away tag
+#   scripts/test.sh slurm    seats on a real Slurm of four nodes on this host; root only
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
 #   scripts/test.sh race [all]   under the race detector: what runs side by side, in two minutes; all: every package (make race)
@@ -42,7 +43,7 @@ lint() {
   out=$(git ls-files -co --exclude-standard '*.go' | grep -v '^pyembed/' | xargs grep -ln '^import "C"' || true)
   [ -z "$out" ] || die "only pyembed may import \"C\": $out"
   out=$(git ls-files -co --exclude-standard '*.go' | grep -v '_test.go$' |
-    grep -vE '^daemon/(external|lineage|mounttest|trainer|workspace)/|^daemon/autoresearchd/(doctor|init|objective).go$' | xargs grep -ln '"os/exec"' || true)
+    grep -vE '^daemon/(external|lineage|mounttest|slurm|trainer|workspace)/|^daemon/autoresearchd/(doctor|init|objective).go$' | xargs grep -ln '"os/exec"' || true)
   [ -z "$out" ] || die "these start processes and may not: $out"
   out=$(go list -f '{{.ImportPath}} {{join .Imports " "}}' ./search/... | grep -E ' autoresearchd/(daemon|metrics|pyembed|configs)' || true)
   [ -z "$out" ] || die "search imports what it must not know: $out"
@@ -134,6 +135,22 @@ prometheus() {
   out=$(AUTORESEARCH_TEST_PROMETHEUS=$build/prometheus go test -count=1 -v -run '^TestPrometheus$' ./daemon/autoresearchd) ||
     { printf '%s\n' "$out"; die "the test with Prometheus failed"; }
   grep -q -- '^--- PASS: TestPrometheus ' <<<"$out" || die "the test with Prometheus did not run"
+}
+
+slurm() {
+  step "seats on a real Slurm"
+  if [ "$(id -u)" != 0 ]; then
+    say "left out: slurmd runs as root only; as root, scripts/test.sh slurm runs it"
+    return
+  fi
+  need munged munge
+  need slurmctld slurm-wlm
+  # shellcheck source=/dev/null
+  . "$build/env"
+  local out
+  out=$(AUTORESEARCH_TEST_SLURM=1 go test -count=1 -v -run '^TestSlurm$' ./daemon/autoresearchd) ||
+    { printf '%s\n' "$out"; die "the test with Slurm failed"; }
+  grep -q -- '^--- PASS: TestSlurm ' <<<"$out" || die "the test with Slurm did not run"
 }
 
 page() {
@@ -269,6 +286,7 @@ all)
   pythontests
   real
   prometheus
+  slurm
   page
   package
   step "all tests passed"
@@ -280,6 +298,7 @@ python) pythontests ;;
 real) real ;;
 lies) lies ;;
 prometheus) prometheus ;;
+slurm) slurm ;;
 page) page ;;
 package) package ;;
 timing) timing ;;

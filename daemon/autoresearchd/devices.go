@@ -20,6 +20,9 @@ func findDevices(c *config.Config, gpus gpu.GPUs) (device.Machine, []device.Devi
 	if err != nil {
 		return m, nil, err
 	}
+	if !c.LocalDevices() {
+		return m, nil, nil
+	}
 	ds, err := m.Resolve(c.Trial.Devices)
 	if err == nil && len(ds) > 1 && c.Trial.Isolation == "inprocess" {
 		err = errors.New(`trial.isolation: "inprocess" has one interpreter, and so room for one device, and trial.devices = "all" are ` + names(ds) + `: use "process", or name one device`)
@@ -44,6 +47,9 @@ func coresOnceMore(c *config.Config, gpus gpu.GPUs, name string) (map[string][]i
 	list := c.Trial.Devices
 	if _, onGPU := device.CUDAIndex(name); onGPU && !slices.Contains(list, name) {
 		list = config.Devices{name}
+	}
+	if !c.LocalDevices() {
+		list = config.Devices{"auto"}
 	}
 	m, err := device.Here(gpus)
 	if err != nil {
@@ -87,6 +93,9 @@ func examineSeats(c *config.Config, gpus gpu.GPUs, ok func(string, string, ...an
 	if err != nil {
 		fault("seats", err, `name what is there in trial.devices, or write "auto"`)
 		return 1
+	}
+	if len(ds) == 0 {
+		return 1 // an inspection runs here
 	}
 	_, err = httpd.Dial(c.Study.State)
 	running := err == nil // then what is used is used by its trials

@@ -160,8 +160,11 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	}
 	o.Log, o.GPU, o.Cores, o.Overlap = log, gpus, coresOf(machine, devices), c.Trial.Overlap == "auto"
 	if o.Room > 0 {
-		o.Room = len(devices)
+		o.Room = max(1, len(devices))
 	}
+	far, berths := remotes(c, 0)
+	devices = append(devices, far...)
+	o.Study, o.Needs = c.Tag(time.Now()), needs(c)
 	o.Compiled = compiled.Open(log, compiled.Limit, compiledIn(c)...)
 	defer o.Compiled.Close()
 	if err := hideSecrets(c, &o, log); err != nil {
@@ -213,7 +216,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	o.Notary.Start(func(ctx context.Context, dir string) error { return repo.Export(ctx, st.About().BaseCommit, dir, "") })
 	s, err := supervisor.New(supervisor.Options{
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
-		Devices: devices, Fit: fitness(c, devices, gpus),
+		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,
@@ -222,8 +225,16 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		return err
 	}
 	notices.study = s.Now
+	if own, ok := tr.(*trainer.Process); ok {
+		if err := own.Berths(berths, s.Wake); err != nil {
+			return err
+		}
+	}
 	m := metrics.New(source{s, ledger}, gpus, metrics.Build{Version: version, Python: pyembed.Version()})
 	m.Registry().MustRegister(metrics.Disk(c.Study.State))
+	if own, ok := tr.(*trainer.Process); ok {
+		m.Registry().MustRegister(metrics.Cluster(own.Remote))
+	}
 	meter.set(m)
 	meter.models(c.LLM)
 
@@ -243,6 +254,13 @@ func (d *service) serve(ctx context.Context, trials int) error {
 			setLevel(&d.level, next.Log.Level, screen)
 			notices.configure(next.Notify)
 			meter.models(next.LLM)
+			if more, asked := remotes(next, len(far)); len(more) > 0 {
+				if err = tr.(*trainer.Process).Berths(asked, s.Wake); err == nil {
+					s.Add(more...)
+					far = append(far, more...)
+					log.Info("more seats", "devices", names(more))
+				}
+			}
 			log.Info(willHold)
 		}
 		notifier.Status("%s", statusLine(s.Now()))

@@ -23,6 +23,7 @@ import (
 type Config struct {
 	Study    Study    `toml:"study"`
 	Trial    Trial    `toml:"trial"`
+	Seats    []Seats  `toml:"seats"` // on clusters; beside the devices of [trial]
 	Watchdog Watchdog `toml:"watchdog"`
 	Search   Search   `toml:"search"`
 	Judge    Judge    `toml:"judge"`
@@ -429,6 +430,12 @@ func Reloadable(old, new *Config) error {
 				continue
 			}
 			x, y := a.Field(i), b.Field(i)
+			if name == "seats" {
+				if !growsSeats(old, new) {
+					keys = append(keys, "seats that are there")
+				}
+				continue
+			}
 			for j := range x.NumField() {
 				key := name + "." + x.Type().Field(j).Tag.Get("toml")
 				if (!reloadable[name] || fixed[key]) && !reflect.DeepEqual(x.Field(j).Interface(), y.Field(j).Interface()) {

@@ -142,6 +142,18 @@ var converters = map[reflect.Type]func(v any) (out any, problem, hint string){
 		}
 		return out, "", ""
 	},
+	reflect.TypeFor[Walltime](): func(v any) (any, string, string) {
+		const hint = `write "8h", or as Slurm does "08:00:00" or "1-12:00:00"`
+		s, ok := v.(string)
+		if !ok {
+			return nil, "is not a time", hint
+		}
+		out, err := ParseWalltime(s)
+		if err != nil && strings.TrimSpace(s) != "" {
+			return nil, "is not a time", hint
+		}
+		return out, "", ""
+	},
 	reflect.TypeFor[Devices](): func(v any) (any, string, string) {
 		const problem, hint = "is not a choice of devices", devicesHint
 		switch v := v.(type) {
@@ -227,7 +239,7 @@ func (m *Model) fromString(s string) (problem, hint string) {
 // textual reports whether a type is written as a string.
 func textual(t reflect.Type) bool {
 	switch t {
-	case reflect.TypeFor[time.Duration](), reflect.TypeFor[search.Budget](), reflect.TypeFor[Size]():
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[search.Budget](), reflect.TypeFor[Size](), reflect.TypeFor[Walltime]():
 		return true
 	}
 	return t.Kind() == reflect.String
@@ -281,7 +293,11 @@ func (d *decoder) decode(path []string, v any, dst reflect.Value) {
 	case reflect.Slice:
 		list, ok := elements(v)
 		if !ok {
-			d.fail(path, v, "is not an array", "write [ … ]")
+			hint := "write [ … ]"
+			if _, table := v.(map[string]any); table && t.Elem().Kind() == reflect.Struct {
+				hint = fmt.Sprintf("write [[%s]], with two brackets: there may be several", join(path))
+			}
+			d.fail(path, v, "is not an array", hint)
 			return
 		}
 		out := reflect.MakeSlice(t, len(list), len(list))

@@ -36,7 +36,8 @@ var (
 func (c *Config) Validate(known Known) error {
 	v := &validator{decoder{source: c.source, faults: slices.Clone(c.faults)}}
 	v.study(c.Study)
-	v.trial(c.Trial)
+	v.trial(c.Trial, len(c.Seats) > 0)
+	v.seats(c)
 	v.watchdog(c.Watchdog, c.Trial.Budget.Seconds)
 	v.search(c.Search, known)
 	v.name("judge.rule", c.Judge.Rule, known.Judges, "judge")
@@ -150,11 +151,13 @@ func (v *validator) study(s Study) {
 	}
 }
 
-func (v *validator) trial(t Trial) {
+func (v *validator) trial(t Trial, elsewhere bool) {
 	if t.Python == "" {
 		v.bad("trial.python", "", "is empty", `write ".venv/bin/python"`)
 	}
-	v.devices(t)
+	if len(t.Devices) > 0 || !elsewhere {
+		v.devices(t)
+	}
 	v.oneOf("trial.isolation", t.Isolation, "process", "inprocess")
 	v.oneOf("trial.standby", t.Standby, "auto", "off")
 	v.oneOf("trial.overlap", t.Overlap, "auto", "off")

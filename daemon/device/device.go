@@ -39,6 +39,10 @@ type Device struct {
 	Kind   string // what scores in a budget of time depend on: "NVIDIA H100 80GB HBM3", "2 CPU cores"; "": a GPU that was lost already
 	Memory int64  // of the GPU, bytes; 0: not known, or none of its own
 	Cores  []int  // that its trials run on, ascending
+
+	// Of a seat on another machine, once it has one.
+	Host  string // its name; "": it is this machine, or none yet
+	Local string // what the device is there: "cuda:0"; "": as Name says
 }
 
 // Machine is what devices are found on.

@@ -11,8 +11,9 @@ type GPU interface {
 
 // Unfit is why no trial can begin on a device now.
 type Unfit struct {
-	Lost bool // it cannot be used at all; else somebody else uses it
-	Why  string
+	Lost  bool   // it cannot be used at all; else somebody else uses it
+	Waits string // what its seat does meanwhile; "": it waits for somebody else to be done
+	Why   string
 }
 
 func (u *Unfit) Error() string { return u.Why }

@@ -165,6 +165,9 @@ func (s *Supervisor) poke() {
 	s.wake = make(chan struct{})
 }
 
+// Wake lets every seat look again whether it can go on.
+func (s *Supervisor) Wake() { s.poke() }
+
 // Reload puts a configuration in force before the next proposal. It is refused,
 // and the old one stays, where it changes what needs a restart.
 func (s *Supervisor) Reload(c *config.Config) error {

@@ -26,7 +26,10 @@ func (l *lost) Lifted(trainer.GPU) bool {
 // fit reports whether a trial can begin on the seat, which has none. A device
 // that is lost is quarantined; one that somebody else uses is waited for.
 func (s *seat) fit() bool {
-	u := s.unfit()
+	d, u := s.look()
+	s.s.mu.Lock()
+	s.device = d
+	s.s.mu.Unlock()
 	why := ""
 	switch {
 	case u == nil:
@@ -38,6 +41,10 @@ func (s *seat) fit() bool {
 		s.say("waiting for the GPU, which is quarantined")
 	default:
 		why = u.Why
+		if u.Waits != "" { // whoever it waits for has said so
+			s.say(u.Waits)
+			break
+		}
 		if s.taken == "" { // how much is used changes all the time
 			s.log.Warn("waiting for the device", "device", s.device.Name, "why", why)
 		}
@@ -52,12 +59,17 @@ func (s *seat) fit() bool {
 	return u == nil
 }
 
-// unfit asks the device itself.
-func (s *seat) unfit() *device.Unfit {
-	if s.s.o.Fit == nil {
-		return nil
+// look asks the device itself.
+func (s *seat) look() (device.Device, *device.Unfit) {
+	if s.s.o.Look == nil {
+		return s.device, nil
 	}
-	return s.s.o.Fit(s.device.Name)
+	return s.s.o.Look(s.device)
+}
+
+func (s *seat) unfit() *device.Unfit {
+	_, u := s.look()
+	return u
 }
 
 // spared is an outcome without the blame for a device that was lost under it.

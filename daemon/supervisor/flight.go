@@ -296,7 +296,9 @@ func (s *seat) warm(ctx context.Context, cur *flight) {
 	if _, rests, _, _ := s.s.may(); rests || c.Trial.Standby == "off" {
 		return
 	}
+	s.s.mu.Lock()
 	source, seats := cur.trial.Source, s.s.seats
+	s.s.mu.Unlock()
 	if champion := s.s.study.Champion(); champion != nil {
 		var err error
 		if source, err = s.s.study.Source(ctx, champion.Trial.ID); err != nil {

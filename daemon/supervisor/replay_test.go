@@ -139,7 +139,7 @@ func replayStudy(dir string, seats int, outcomes map[int64]search.Outcome, scrip
 	if err != nil {
 		return err
 	}
-	o := Options{Config: c, Registry: search.Default, Trainer: d, Fit: d.fit, Finished: d.finished}
+	o := Options{Config: c, Registry: search.Default, Trainer: d, Look: looks(d.fit), Finished: d.finished}
 	for i := range seats {
 		o.Devices = append(o.Devices, device.Device{Name: fmt.Sprintf("cpu:%d", i), Kind: device.CPU})
 	}

@@ -19,7 +19,7 @@ import (
 // What fails in it holds up no other seat, unless it is the study's.
 type seat struct {
 	s      *Supervisor
-	device device.Device
+	device device.Device // its name stays; the loop changes the rest, under the supervisor's mu
 	log    *slog.Logger
 
 	// Of the loop's goroutine alone.
@@ -286,7 +286,10 @@ func (s *seat) work(ctx context.Context) error {
 	if err := s.persist(ctx, func() error {
 		_, judge := s.s.proposer.rules()
 		_, claims := judge.(search.Claimer)
-		return errors.Join(s.s.study.SetFlag(journal.Confirms, claims), s.s.study.Work(len(s.s.seats)))
+		s.s.mu.Lock()
+		seats := len(s.s.seats)
+		s.s.mu.Unlock()
+		return errors.Join(s.s.study.SetFlag(journal.Confirms, claims), s.s.study.Work(seats))
 	}); err != nil {
 		return err
 	}

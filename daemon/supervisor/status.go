@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -480,7 +481,7 @@ func (s *seat) why() string {
 
 // status shows the seat. mu is held.
 func (s *seat) status(done []search.Result) SeatStatus {
-	st := SeatStatus{Name: s.device.Name, Device: s.device.Name, State: s.does(), Since: s.since, Why: s.why()}
+	st := SeatStatus{Name: s.device.Name, Host: s.device.Host, Device: cmp.Or(s.device.Local, s.device.Name), State: s.does(), Since: s.since, Why: s.why()}
 	points := PointsEach(len(s.s.seats))
 	if s.cur != nil {
 		st.Trial = s.cur.status(done, points)

@@ -38,7 +38,7 @@ type Options struct {
 	Meter    Meter
 	GPU      trainer.GPU                                                         // nil: none
 	Devices  []device.Device                                                     // at least one: a seat each
-	Fit      func(name string) *device.Unfit                                     // looks at a device that has no trial; nil: it is fit
+	Look     func(d device.Device) (device.Device, *device.Unfit)                // says how a device without a trial is now, and why it is unfit; nil: as it was
 	Trials   int                                                                 // end after so many more trials; 0: never
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again
 	Progress func()                                                              // called as the loop moves on
@@ -55,7 +55,7 @@ type Supervisor struct {
 	study    *study.Study
 	proposer *proposer
 	pruner   pruner
-	seats    []*seat
+	seats    []*seat // it grows, under mu
 	board    Board
 
 	turning sync.Mutex // held while trials begin to be wanted, or cease to be
@@ -64,9 +64,10 @@ type Supervisor struct {
 	moved   chan struct{} // closed and replaced when a trial is decided
 	began   int           // trials of earlier runs; -1: not known yet
 	started time.Time
-	active  time.Time // since when trials are to run; zero while paused or over
-	trained float64   // counted training seconds of this run
-	ended   string    // what Over was told last; empty: trials are to run
+	active  time.Time   // since when trials are to run; zero while paused or over
+	trained float64     // counted training seconds of this run
+	ended   string      // what Over was told last; empty: trials are to run
+	enter   func(*seat) // lets a seat join the loop; nil: none runs
 }
 
 // New makes the loop of an open study.
@@ -81,9 +82,7 @@ func New(o Options) (*Supervisor, error) {
 		o.Finished = func(study.Ending) {}
 	}
 	s := &Supervisor{o: o, study: o.Study, pruner: pruner{study: o.Study}, board: Board{study: o.Study}, wake: make(chan struct{}), moved: make(chan struct{}), began: -1, started: time.Now()}
-	for _, d := range o.Devices {
-		s.seats = append(s.seats, &seat{s: s, device: d, log: o.Log, state: "starting", since: time.Now()})
-	}
+	s.Add(o.Devices...)
 	var err error
 	s.proposer, err = newProposer(o, s.end)
 	return s, err
@@ -110,11 +109,23 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ends := make(chan error)
-	for _, seat := range s.seats {
+	loops := 0 // under mu
+	s.mu.Lock()
+	s.enter = func(seat *seat) {
+		loops++
 		go func() { ends <- seat.loop(ctx) }()
 	}
-	for range s.seats {
+	for _, seat := range s.seats {
+		s.enter(seat)
+	}
+	s.mu.Unlock()
+	for left := true; left; {
 		end := <-ends
+		s.mu.Lock()
+		if loops--; loops == 0 {
+			left, s.enter = false, nil
+		}
+		s.mu.Unlock()
 		if end != nil && (err == nil || errors.Is(err, ErrEnded)) {
 			err = end
 		}
@@ -124,6 +135,19 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	s.proposer.learn()
 	return err
+}
+
+// Add gives devices seats. They join a loop that runs.
+func (s *Supervisor) Add(devices ...device.Device) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range devices {
+		seat := &seat{s: s, device: d, log: s.o.Log, state: "starting", since: time.Now()}
+		s.seats = append(s.seats, seat)
+		if s.enter != nil {
+			s.enter(seat)
+		}
+	}
 }
 
 // unlessOver is nil for an error that only says that ctx is done.

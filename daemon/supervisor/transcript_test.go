@@ -332,7 +332,7 @@ func (p *play) start(rest string) error {
 			return errors.New("it runs already")
 		}
 	}
-	o := Options{Devices: []device.Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Fit: p.fit, Start: p.checks.start, Log: slog.New(&lines{p: p})}
+	o := Options{Devices: []device.Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Look: looks(p.fit), Start: p.checks.start, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
 		if n, ok := strings.CutPrefix(field, "--trials="); ok {
@@ -833,4 +833,9 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(add)
 	l.p.print(line)
 	return nil
+}
+
+// looks makes of what is said of a name what Options.Look says of a device.
+func looks(fit func(string) *device.Unfit) func(device.Device) (device.Device, *device.Unfit) {
+	return func(d device.Device) (device.Device, *device.Unfit) { return d, fit(d.Name) }
 }

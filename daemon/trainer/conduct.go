@@ -127,7 +127,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 				end.memory = use.limit
 				end.outOfMemory, forced, running = true, true, false
 			}
-			if o.Quota > 0 && FolderSize(o.Folder(trial.ID))-size > o.Quota+proof.room() {
+			if o.Quota > 0 && use.wrote+FolderSize(o.Folder(trial.ID))-size > o.Quota+proof.room() {
 				end.quota, forced, running = true, true, false
 			}
 		}

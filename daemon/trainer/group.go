@@ -2,11 +2,13 @@ package trainer
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"autoresearchd/daemon/slurm"
 )
 
 // Cgroups makes a control group for each trial where this process may: then
@@ -371,6 +375,15 @@ func Sweep(owner, place string) int {
 	if strings.HasPrefix(place, "{") {
 		at = handle{}
 		_ = json.Unmarshal([]byte(place), &at) // without it the marker finds them
+	}
+	if at.Step != "" { // on a cluster, where the step holds all that it started
+		ctx, cancel := context.WithTimeout(context.Background(), stepPatience)
+		defer cancel()
+		c := slurm.Cluster{Env: Environment(nil)}
+		if left, err := c.Steps(ctx, at.Job); err != nil || slices.Contains(left, at.Step) {
+			found++
+			_ = c.End(ctx, at.Job, at.Step) // the seat proves it again before a trial runs there
+		}
 	}
 	if strings.Contains(at.Cgroup, "/"+groupPrefix) && filepath.Base(filepath.Dir(at.Cgroup)) != groupName() {
 		g := &group{cgroup: at.Cgroup}

@@ -174,6 +174,11 @@ func (t *embedded) ended() <-chan struct{} { return nil }
 func (t *embedded) logFD() int             { return int(t.script.Fd()) }
 func (t *embedded) handle() string         { return "{}" }
 
+// There is no standby here.
+func (t *embedded) calm()  {}
+func (t *embedded) rouse() {}
+func (t *embedded) renew() {}
+
 func (t *embedded) occupy() {
 	t.before = -1
 	if gpu := t.options.GPU; t.onGPU && gpu != nil {

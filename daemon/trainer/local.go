@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
+	"autoresearchd/search"
 )
 
 // memoryPatience bounds the wait for a killed trial's GPU memory.
@@ -50,6 +52,7 @@ type process struct {
 	device int
 	onGPU  bool
 	at     bool // it occupies the device
+	still  calm
 	view   *compiled.View
 	marker string
 	in     *os.File // requests
@@ -60,10 +63,21 @@ type process struct {
 	killed gone
 }
 
+func newLocal(o *Options) *local {
+	return &local{options: o, binary: "/proc/self/exe", cgroups: FindCgroups(), devices: map[int]*tenancy{}, patience: memoryPatience}
+}
+
 // held are the markers of trainers that this process holds: Sweep leaves them.
 var held sync.Map
 
+func (l *local) environment(t search.Trial) []string { return l.options.environment(t) }
+
+func (l *local) onCores(name string) (trains, calm bool) { return device.IsCPU(name), canCalm() }
+
 func (l *local) start(j job) (trainee, error) {
+	if _, short := HostMemory(); j.spare && short {
+		return nil, errors.New("the host has no memory to spare")
+	}
 	p := &process{place: l, name: j.name, heard: make(chan event, 64), silent: make(chan struct{}), spool: &spool{limit: max(tailSize, int(l.options.LogLimit))}}
 	p.device, p.onGPU = device.CUDAIndex(j.device)
 	var theirs [3]*os.File
@@ -166,6 +180,9 @@ func (p *process) handle() string {
 // handle is how a trainer on this host is found again, beside its marker.
 type handle struct {
 	Cgroup string `json:"cgroup"`
+	Host   string `json:"host,omitempty"` // of a cluster
+	Job    string `json:"job,omitempty"`
+	Step   string `json:"step,omitempty"`
 }
 
 func (p *process) occupy() {
@@ -276,16 +293,33 @@ func signalName(s syscall.Signal) string {
 	return fmt.Sprintf("%s (%v)", unix.SignalName(s), s)
 }
 
+func (p *process) calm() { p.still.begin(p.group) }
+
+func (p *process) rouse() { p.still.over() }
+
+func (p *process) renew() { p.view.Renew() }
+
+// signalled reports whether it died of a signal, once it has ended.
+func (p *process) signalled() bool {
+	state := p.cmd.ProcessState
+	return state != nil && state.Sys().(syscall.WaitStatus).Signaled()
+}
+
 // settle bounds the reading of streams that something may still hold open, once
 // everything that should hold them is dead.
 func (p *process) settle(hear func(event)) {
-	deadline := time.Now().Add(10 * time.Second) // what has been said is still read on a machine that is starved
-	_ = p.out.SetReadDeadline(deadline)
-	_ = p.log.SetReadDeadline(deadline)
+	p.hush()
 	for e := range p.heard {
 		hear(e)
 	}
 	<-p.silent
+}
+
+// hush lets nobody wait for ever for what it has still to say.
+func (p *process) hush() {
+	deadline := time.Now().Add(10 * time.Second) // what has been said is still read on a machine that is starved
+	_ = p.out.SetReadDeadline(deadline)
+	_ = p.log.SetReadDeadline(deadline)
 }
 
 func (p *process) release(well bool) {

@@ -3,6 +3,8 @@ package trainer
 import (
 	"sync"
 	"time"
+
+	"autoresearchd/search"
 )
 
 // A place is where trainers can be started. It knows what hosts, processes and
@@ -10,6 +12,11 @@ import (
 type place interface {
 	// start starts a trainer that says hello and waits to be asked.
 	start(job) (trainee, error)
+	// environment is what a trial sees there.
+	environment(search.Trial) []string
+	// onCores reports whether trials on a device train on the cores that a
+	// standby imports on, and whether it can be kept out of their way there.
+	onCores(device string) (trains, calm bool)
 }
 
 // job is what a trainer is started for.
@@ -17,6 +24,7 @@ type job struct {
 	name   string // "trial-12", "standby"
 	id     int64  // of the trial; 0: none, or not yet
 	trains bool   // it is for a trial, which may compile
+	spare  bool   // only where the host has memory to spare
 	device string
 	dir    string // working directory
 	env    []string
@@ -36,6 +44,11 @@ type trainee interface {
 	logFD() int
 	// handle finds it again after a restart of the daemon, as JSON; see Sweep.
 	handle() string
+	// calm keeps it out of a running trial's way, until rouse.
+	calm()
+	rouse()
+	// renew gives it what trials have compiled since it started.
+	renew()
 	// occupy says that a trial begins in it.
 	occupy()
 	// use says what it uses now.
@@ -58,6 +71,7 @@ type use struct {
 	device int64 // bytes of the device's memory; -1: not known
 	limit  int64 // bytes of the host's memory that it may use
 	over   bool  // it uses more
+	wrote  int64 // bytes that its folder has grown by, where that is not the daemon's
 }
 
 // gone says how a trainer ended.

@@ -20,6 +20,7 @@ type Process struct {
 	options   Options
 	place     *local
 	stays     stays
+	cluster   *cluster
 	inspector inspector
 	standbys  standbys
 }
@@ -34,13 +35,22 @@ func NewProcess(o Options) (*Process, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Process{options: o}
-	p.place = &local{options: &p.options, binary: "/proc/self/exe", cgroups: FindCgroups(), devices: map[int]*tenancy{}, patience: memoryPatience}
+	p.place = newLocal(&p.options)
+	p.cluster = newCluster(&p.options, p.place.cgroups)
 	p.inspector = inspector{options: &p.options, place: p.place, turn: make(chan struct{}, 1)}
 	p.standbys = standbys{of: map[string]*standby{}, later: map[string][]byte{}, failures: map[string]int{}, said: map[string]bool{}}
 	if why := p.place.cgroups.Why; why != "" {
 		o.Log.Info("trials run without control groups", "reason", why)
 	}
 	return p, nil
+}
+
+// at is the place of a seat.
+func (p *Process) at(device string) place {
+	if b := p.cluster.berth(device); b != nil {
+		return b
+	}
+	return p.place
 }
 
 // Cgroups are the daemon's, for what else it starts.
@@ -50,6 +60,7 @@ func (p *Process) Cgroups() *Cgroups { return p.place.cgroups }
 func (p *Process) Close() error {
 	p.inspector.close()
 	p.standbys.close()
+	p.cluster.close()
 	p.place.cgroups.Close()
 	return nil
 }
@@ -101,7 +112,7 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 			return out, err
 		}
 	}
-	cold, err := p.place.start(job{name: fmt.Sprintf("trial-%d", t.ID), id: t.ID, trains: true, device: t.Device, dir: o.work(t.ID), env: o.environment(t)})
+	cold, err := p.at(t.Device).start(job{name: fmt.Sprintf("trial-%d", t.ID), id: t.ID, trains: true, device: t.Device, dir: o.work(t.ID), env: p.at(t.Device).environment(t)})
 	if err != nil {
 		return search.Outcome{}, err
 	}

@@ -405,6 +405,9 @@ const confined = "confined"
 // standard input, until that ends or a trial has run. The caller has locked it to the process's first
 // thread. It returns the exit status.
 func Main() int {
+	if args := os.Args[2:]; len(args) == 1 && args[0] == hostArg {
+		return hostMain()
+	}
 	if args := os.Args[2:]; len(args) > 0 && args[len(args)-1] == confined {
 		loadModule()
 		// A thread can give up rights for itself alone: what it execs has one thread.

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"autoresearchd/daemon/device"
 	"autoresearchd/search"
 )
 
@@ -20,10 +19,9 @@ import (
 // its device will probably import. It is used if that trial could not tell;
 // otherwise the trial starts as if there were none.
 type standby struct {
-	t      *process
+	t      trainee
 	env    []string
 	venv   string
-	calm   calm
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when it has imported all, or will not
 	fault  error         // why it cannot be used; read after ready
@@ -54,7 +52,7 @@ func (p *Process) getReady(name string, source []byte) {
 	if s.latest == nil || s.closed || s.of[name] != nil && s.of[name].fits(p, name) {
 		return
 	}
-	if device.IsCPU(name) && !canCalm() {
+	if trains, calm := p.at(name).onCores(name); trains && !calm {
 		s.later[name] = source // see evaluates
 		return
 	}
@@ -71,10 +69,6 @@ func (p *Process) warm(name string, source []byte) {
 		return
 	}
 	p.drop(name)
-	if _, short := HostMemory(); short {
-		p.say("the host has no memory to spare", name)
-		return
-	}
 	known := *s.latest
 	known.Source = string(source)
 	var err error
@@ -82,15 +76,15 @@ func (p *Process) warm(name string, source []byte) {
 		p.say(err.Error(), name)
 		return
 	}
-	env := o.environment(search.Trial{Device: name})
-	t, err := p.place.start(job{name: "standby", trains: true, device: name, dir: known.Directory, env: env})
+	env := p.at(name).environment(search.Trial{Device: name})
+	t, err := p.at(name).start(job{name: "standby", trains: true, spare: true, device: name, dir: known.Directory, env: env})
 	if err != nil {
 		p.say(err.Error(), name)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &standby{t: t.(*process), env: env, venv: venv, cancel: cancel, ready: make(chan struct{})}
-	b.calm.begin(b.t.group)
+	b := &standby{t: t, env: env, venv: venv, cancel: cancel, ready: make(chan struct{})}
+	t.calm()
 	s.of[name] = b
 	o.Log.Debug("a trainer gets ready", "device", name)
 	go func() {
@@ -123,11 +117,11 @@ func (p *Process) warm(name string, source []byte) {
 // that can be seen from outside.
 func (b *standby) fits(p *Process, name string) bool {
 	select {
-	case <-b.t.Ended():
+	case <-b.t.ended():
 		return false
 	default:
 	}
-	return b.venv == venvStamp(p.options.Python) && slices.Equal(b.env, p.options.environment(search.Trial{Device: name}))
+	return b.venv == venvStamp(p.options.Python) && slices.Equal(b.env, p.at(name).environment(search.Trial{Device: name}))
 }
 
 // end ends a standby that is in nobody's hands.
@@ -171,7 +165,7 @@ func (p *Process) take(ctx context.Context, t search.Trial) trainee {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	b.calm.over()
+	b.t.rouse()
 	why := func() error {
 		if !b.fits(p, t.Device) {
 			return errors.New("it has ended, or the venv or the environment of trials has changed since its start")
@@ -199,7 +193,7 @@ func (p *Process) take(ctx context.Context, t search.Trial) trainee {
 	}
 	b.cancel()
 	o.Log.Debug("a trainer was ready", "trial", t.ID, "device", t.Device)
-	go b.t.view.Renew() // with what trials have compiled since
+	go b.t.renew()
 	return b.t
 }
 
@@ -217,7 +211,7 @@ func (p *Process) evaluates(name string) {
 	s := &p.standbys
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !device.IsCPU(name) || s.closed {
+	if trains, _ := p.at(name).onCores(name); !trains || s.closed {
 		return
 	}
 	if source, ok := s.later[name]; ok {
@@ -225,7 +219,7 @@ func (p *Process) evaluates(name string) {
 		p.warm(name, source)
 	}
 	if b := s.of[name]; b != nil {
-		b.calm.over()
+		b.t.rouse()
 	}
 }
 

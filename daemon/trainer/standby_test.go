@@ -53,7 +53,7 @@ func warmed(t *testing.T, p *Process, source string) int {
 	if b.fault != nil {
 		return 0
 	}
-	return b.t.cmd.Process.Pid
+	return b.t.(*process).cmd.Process.Pid
 }
 
 // second runs a script as the second trial, and returns the process that it ran in.
@@ -162,10 +162,10 @@ func TestStandbyImportsForPrepare(t *testing.T) {
 		b := p.standbys.of["cpu"]
 		<-b.ready
 		early, _, _ := strings.Cut(want, "begins")
-		for end := time.Now().Add(time.Minute); b.t.spool.text() != early && time.Now().Before(end); { // it comes another way
+		for end := time.Now().Add(time.Minute); b.t.(*process).spool.text() != early && time.Now().Before(end); { // it comes another way
 			time.Sleep(time.Millisecond)
 		}
-		before := b.t.spool.text()
+		before := b.t.(*process).spool.text()
 		out, err := p.Run(context.Background(), Order{Trial: trial(2)}, nil)
 		text := logOf(t, p.options, 2)
 		if err != nil || out.Status != search.Completed || text != want || before != early {
@@ -194,7 +194,7 @@ func TestStandbyIsNotUsed(t *testing.T) {
 		"ends the process":        {"import os\nos._exit(3)\n", false, "", nil, "ended without an answer"},
 		"was killed": {"", true, "", func(p *Process, pid int) {
 			_ = unix.Kill(pid, unix.SIGKILL)
-			<-p.standbys.of["cpu"].t.Ended()
+			<-p.standbys.of["cpu"].t.ended()
 		}, "it has ended, or the venv"},
 		"the environment changed":   {"", true, "", func(*Process, int) { os.Setenv("STANDBY_TEST", "1") }, "or the environment of trials has changed"},
 		"a module beside hides one": {"import helper\n", true, "", nil, "helper lies beside train.py, and was imported from elsewhere"},
@@ -259,7 +259,7 @@ func TestStandbyThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.getReady("cpu", []byte("import odd\n"))
-	pid := p.standbys.of["cpu"].t.cmd.Process.Pid
+	pid := p.standbys.of["cpu"].t.(*process).cmd.Process.Pid
 	folder(t, o, 2, "import os\nimport odd\nfrom prepare import evaluate_bpb\nevaluate_bpb(1.25, None, 4)\n")
 	if b := p.take(context.Background(), trial(2)); b != nil {
 		t.Error("a standby that hangs is used")
@@ -395,7 +395,7 @@ func TestStandbyIsCalm(t *testing.T) {
 	}
 	policies := func() map[string]int {
 		found := map[string]int{}
-		for _, pid := range p.standbys.of["cpu"].t.group.members() {
+		for _, pid := range p.standbys.of["cpu"].t.(*process).group.members() {
 			tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 			for _, task := range tasks {
 				data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, task.Name()))
@@ -410,7 +410,7 @@ func TestStandbyIsCalm(t *testing.T) {
 	if found := policies(); quietBy() == idle && (len(found) != 1 || found["5"] < 3) {
 		t.Errorf("threads by policy: %v", found)
 	}
-	p.standbys.of["cpu"].calm.over()
+	p.standbys.of["cpu"].t.rouse()
 	if found := policies(); len(found) != 1 || found["0"] < 3 {
 		t.Errorf("threads by policy, once there is an order: %v", found)
 	}

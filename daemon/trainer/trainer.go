@@ -188,6 +188,8 @@ type Options struct {
 	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
 	Closed    []string                      // files and folders that trials must not read
 	Compiled  *compiled.Store               // what trials compile for each other; nil: the compilers keep theirs where they like
+	Study     string                        // its tag, for allocations on a cluster
+	Needs     []string                      // files and folders that trials read, for a node to look for
 	Owner     string                        // identifies this daemon's seats in their environment
 	GPU       GPU                           // nil: none
 	Seat      func(id int64, handle string) // told before train.py starts, with what Sweep takes to find it after a SIGKILL, as JSON

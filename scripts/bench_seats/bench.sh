@@ -3,6 +3,7 @@
 # seats share this machine's cores out, and the trials sleep as long as real
 # ones on a GPU took, forty times as fast: it is the daemon's part that is
 # measured, and no training. Fails below 0.975 of SEATS.
+# With CLUSTER=1, root only, the seats are on the nodes of a Slurm of its own.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -12,7 +13,11 @@ scripts/build.sh
 . "$build/env"
 seats=${SEATS:-2} trials=${TRIALS:-9}
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+end() {
+  [ ! -d "$scratch/slurm" ] || scripts/slurm.sh down "$scratch/slurm"
+  rm -rf "$scratch"
+}
+trap end EXIT
 "$AUTORESEARCH_PYTHON" -m venv --without-pip "$scratch/venv"
 cp -r daemon/trainer/testdata/work "$scratch/workspace"
 cp scripts/bench_seats/train.py "$scratch/workspace/train.py"
@@ -34,15 +39,21 @@ rule = "greedy"
 [http]
 listen = ""
 END
-several='"cpu:0"'
-for ((n = 1; n < seats; n++)); do several+=", \"cpu:$n\""; done
-run() { # run NAME DEVICES TRIALS
+if [ -n "${CLUSTER:-}" ]; then
+  scripts/slurm.sh up "$scratch/slurm" "$seats"
+  export SLURM_CONF=$scratch/slurm/slurm.conf
+fi
+run() { # run NAME SEATS TRIALS
+  local devices='"cpu:0"' n
+  for ((n = 1; n < $2; n++)); do devices+=", \"cpu:$n\""; done
+  local where=(--set "trial.devices=[$devices]")
+  if [ -n "${CLUSTER:-}" ]; then where=(--set "trial.devices=[]" --set "seats=[{ kind = \"slurm\", count = $2, time = \"1h\" }]"); fi
   bin/autoresearchd --config "$scratch/autoresearch.toml" run --trials "$3" --set "study.state=$scratch/$1" --set "study.tag=$1" \
-    --set "trial.devices=[$2]" >"$scratch/$1.log" 2>&1 || { cat "$scratch/$1.log" >&2; die "the study of $1 failed"; }
+    "${where[@]}" >"$scratch/$1.log" 2>&1 || { cat "$scratch/$1.log" >&2; die "the study of $1 failed"; }
 }
 for ((round = 1; round <= ${ROUNDS:-2}; round++)); do
-  run "one$round" '"cpu:0"' "$trials"
-  run "several$round" "$several" $(((trials - 1) * seats + 1))
+  run "one$round" 1 "$trials"
+  run "several$round" "$seats" $(((trials - 1) * seats + 1))
 done
 python3 - "$seats" "$scratch" "${ROUNDS:-2}" <<'END'
 import sys

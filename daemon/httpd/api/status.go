@@ -3,6 +3,7 @@ package api
 import (
 	"math"
 	"net/http"
+	"strings"
 	"sync"
 
 	"autoresearchd/daemon/device"
@@ -104,7 +105,7 @@ func (a *API) status(r *http.Request) (any, error) {
 func gainPerGPUHour(gain float64, h search.History) *float64 {
 	seconds := 0.0
 	for i := range h.Done {
-		if !device.IsCPU(h.Done[i].Trial.Device) {
+		if t := &h.Done[i].Trial; !device.IsCPU(t.Device) && !strings.Contains(t.Kind, " CPU core") {
 			seconds += h.Done[i].Outcome.WallSeconds
 		}
 	}

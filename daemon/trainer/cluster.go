@@ -1,0 +1,575 @@
+package trainer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/slurm"
+	"autoresearchd/metrics"
+	"autoresearchd/search"
+)
+
+// cluster is the place of the seats on a Slurm cluster. Each has a berth: an
+// allocation that the daemon asks for when a trial is to run, and in it one step
+// with a host. What becomes of one is nobody else's.
+type cluster struct {
+	options *Options
+	slurm   slurm.Cluster
+	binary  string // on the nodes too
+	prefix  string // of the names of this study's allocations
+	start   func(job string) (*step, error)
+
+	mu     sync.Mutex
+	berths map[string]*berth
+}
+
+// Berth is what a seat on a cluster asks for.
+type Berth struct {
+	Name    string // of the seat
+	Request slurm.Request
+}
+
+const (
+	// unwanted is how long an allocation is held for no trial.
+	unwanted = 2 * time.Minute
+	// stepPatience bounds the wait for the end of a step, after which the allocation goes too.
+	stepPatience = 45 * time.Second
+	// greeting bounds the wait for a host's hello: a node may read the venv from afar.
+	greeting = 2 * time.Minute
+)
+
+func newCluster(o *Options, cgroups *Cgroups) *cluster {
+	sum := sha256.Sum256([]byte(o.Owner))
+	c := &cluster{options: o, slurm: slurm.Cluster{Env: Environment(o.Secrets)}, prefix: fmt.Sprintf("autoresearchd/%x/", sum[:4]), berths: map[string]*berth{}}
+	c.start = func(job string) (*step, error) { return startStep(cgroups, c, job) }
+	return c
+}
+
+// Berths adds seats on a cluster; those that are there stay. woken is called
+// when one has got a node.
+func (p *Process) Berths(all []Berth, woken func()) error {
+	c := p.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range all {
+		if c.berths[b.Name] != nil {
+			continue
+		}
+		if c.binary == "" {
+			var err error
+			if c.binary, err = os.Executable(); err != nil {
+				return fmt.Errorf("find this program's file, which nodes are to run: %w", err)
+			}
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		own := &berth{
+			cluster: c, seat: b.Name, known: c.prefix + b.Name + "/", request: b.Request, woken: woken, cancel: cancel, why: "it asks for an allocation",
+			wanted: make(chan struct{}, 1), ended: make(chan struct{}), log: p.options.Log.With("seat", b.Name),
+		}
+		own.request.Name = own.known + p.options.Study
+		c.berths[b.Name] = own
+		go own.keep(ctx)
+	}
+	return nil
+}
+
+// Look says how a seat's device is now, with what has been found on its node,
+// and why no trial can begin there; nil: one can. Asking makes the seat get an
+// allocation.
+func (p *Process) Look(d device.Device) (device.Device, *device.Unfit) {
+	b := p.cluster.berth(d.Name)
+	if b == nil {
+		return d, nil
+	}
+	return b.look(d)
+}
+
+// Remote says where the seats on a cluster are now, and what NVML says there.
+func (p *Process) Remote() []metrics.Remote {
+	var out []metrics.Remote
+	p.cluster.mu.Lock()
+	defer p.cluster.mu.Unlock()
+	for _, b := range p.cluster.berths {
+		n := b.here()
+		if n == nil {
+			continue
+		}
+		n.mu.Lock()
+		r := metrics.Remote{Seat: b.seat, Host: n.hello.Host, Device: n.hello.Device}
+		if time.Since(n.read) < 3*beat {
+			r.GPUs = n.gpus
+		}
+		n.mu.Unlock()
+		out = append(out, r)
+	}
+	return out
+}
+
+func (c *cluster) berth(seat string) *berth {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.berths[seat]
+}
+
+// close gives every allocation back.
+func (c *cluster) close() {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.berths))
+	c.mu.Unlock()
+	for _, b := range all {
+		b.cancel()
+	}
+	for _, b := range all {
+		<-b.ended
+	}
+}
+
+// berth is where the trials of one seat run.
+type berth struct {
+	cluster *cluster
+	seat    string
+	known   string // how the names of its allocations begin
+	request slurm.Request
+	woken   func()
+	cancel  func()
+	wanted  chan struct{} // holds a token when a trial is to run
+	ended   chan struct{}
+	log     *slog.Logger
+
+	mu   sync.Mutex
+	node *node     // nil: none
+	end  time.Time // of its allocation; zero: none is known
+	why  string    // there is no node
+	said string    // the last of it that was logged
+	last time.Time // when a trial was last to run here
+}
+
+func (b *berth) say(why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.why = why
+	// How long it waits changes, and the number of a job; the reason is news.
+	if kind, _, _ := strings.Cut(why, ": "); kind != b.said {
+		b.said = kind
+		b.log.Info("waiting for the cluster", "why", why)
+	}
+}
+
+// here is the node; nil: there is none.
+func (b *berth) here() *node {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.node
+}
+
+// need is how long an allocation must last for a trial.
+func (b *berth) need() time.Duration {
+	o := b.cluster.options
+	return o.Limits.Total + o.Grace
+}
+
+func (b *berth) look(d device.Device) (device.Device, *device.Unfit) {
+	b.mu.Lock()
+	b.last = time.Now()
+	n, end, why := b.node, b.end, b.why
+	b.mu.Unlock()
+	switch {
+	case n == nil:
+		select {
+		case b.wanted <- struct{}{}:
+		default:
+		}
+		return d, &device.Unfit{Waits: "waiting for the cluster", Why: d.Name + ": " + why}
+	case !end.IsZero() && time.Until(end) < b.need():
+		why := fmt.Sprintf("its allocation ends in %v, before a trial could", time.Until(end).Round(time.Second))
+		n.fail(&surrender{errors.New(why)})
+		return d, &device.Unfit{Waits: "waiting for the cluster", Why: d.Name + ": " + why + ": another is asked for"}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d.Host, d.Local, d.Kind, d.Memory = n.hello.Host, n.hello.Device, n.hello.Kind, n.hello.Memory
+	return d, nil
+}
+
+func (b *berth) environment(search.Trial) []string { return nil } // the node's, which its host knows
+
+func (b *berth) onCores(string) (trains, calm bool) {
+	if n := b.here(); n != nil {
+		return device.IsCPU(n.hello.Device), n.hello.Calm
+	}
+	return false, false
+}
+
+func (b *berth) start(j job) (trainee, error) {
+	n := b.here()
+	if n == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return nil, fmt.Errorf("start a trainer on %s: %s", b.seat, b.why)
+	}
+	return n.start(j)
+}
+
+// surrender is why an allocation is given back, and not only its step ended.
+type surrender struct{ error }
+
+// errUnwanted says that nobody needs an allocation any more.
+var errUnwanted = errors.New("no trial is to run")
+
+// keep holds an allocation while trials are to run, again and again, each time
+// after a longer wait where it came to nothing.
+func (b *berth) keep(ctx context.Context) {
+	defer close(b.ended)
+	failures := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wanted:
+		}
+		began := time.Now()
+		err := b.hold(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errUnwanted):
+			select { // what was wanted then
+			case <-b.wanted:
+			default:
+			}
+			b.say("it asks for an allocation")
+			failures = 0
+			continue
+		case time.Since(began) > time.Minute:
+			failures = 0
+		}
+		wait := min(time.Second<<min(failures, 10), 10*time.Minute)
+		failures++
+		b.say(fmt.Sprintf("%v; it is tried again after %v", err, wait))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// hold gets an allocation, runs a host in it, and returns why that is over, with
+// the proof that nothing runs there any more.
+func (b *berth) hold(ctx context.Context) error {
+	job, err := b.allocate(ctx)
+	if err != nil {
+		return err
+	}
+	give := func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepPatience)
+		defer cancel()
+		if err := b.cluster.slurm.Cancel(late, job.ID); err != nil {
+			b.log.Warn("an allocation could not be given back", "job", job.ID, "err", err)
+		}
+	}
+	over := b.attend(ctx, job)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepPatience)
+	defer cancel()
+	err = b.cluster.slurm.End(late, job.ID)
+	var given *surrender
+	switch {
+	case ctx.Err() != nil || errors.As(over, &given) || errors.Is(over, errUnwanted):
+		give()
+	case err != nil: // its steps end with it
+		b.log.Warn("an allocation is given up", "job", job.ID, "err", err)
+		give()
+	}
+	return over
+}
+
+// allocate finds this seat's allocation, or asks for one, and waits until steps
+// can run in it.
+func (b *berth) allocate(ctx context.Context) (slurm.Job, error) {
+	c := b.cluster.slurm
+	asked, silent := "", 0
+	for pause := time.Second; ; pause = min(pause*3/2, 15*time.Second) {
+		jobs, err := c.Jobs(ctx, b.known)
+		var mine slurm.Job
+		for _, j := range jobs {
+			switch {
+			case !j.Runs() && !j.Waits():
+			case mine.ID == "" || j.Runs() && !mine.Runs():
+				mine = j
+			}
+		}
+		switch {
+		case err != nil && (asked == "" || ctx.Err() != nil):
+			return mine, err
+		case err != nil: // a controller that restarts is waited for
+			b.say(err.Error())
+		case mine.Runs() && mine.Left >= 0 && mine.Left < b.need():
+			_ = c.Cancel(ctx, mine.ID)
+			if mine.ID == asked {
+				return mine, fmt.Errorf("its allocation lasts %v, and a trial up to %v (watchdog.total): raise seats.time, or name a partition with a longer limit", mine.Left.Round(time.Second), b.need())
+			}
+			b.say(fmt.Sprintf("its allocation ends in %v, before a trial could: another is asked for", mine.Left.Round(time.Second)))
+		case mine.Runs():
+			b.mu.Lock()
+			b.end = time.Time{}
+			if mine.Left >= 0 {
+				b.end = time.Now().Add(mine.Left)
+			}
+			b.mu.Unlock()
+			return mine, nil
+		case mine.ID != "":
+			asked, silent = mine.ID, 0
+			b.say(fmt.Sprintf("its allocation waits in the queue: job %s is %s (%s)", mine.ID, strings.ToLower(mine.State), mine.Reason))
+		case asked != "" && silent > 2:
+			return mine, fmt.Errorf("its allocation, job %s, ended before it could be used", asked)
+		case asked != "":
+			silent++ // the controller may need a moment
+		default:
+			if asked, err = c.Submit(ctx, b.request); err != nil {
+				return mine, err
+			}
+			b.say(fmt.Sprintf("its allocation is asked for: job %s", asked))
+			pause = 200 * time.Millisecond
+		}
+		if b.idle() > unwanted {
+			for _, j := range jobs {
+				_ = c.Cancel(ctx, j.ID)
+			}
+			return mine, errUnwanted
+		}
+		select {
+		case <-ctx.Done():
+			if asked != "" { // it has not begun, or nothing runs in it
+				late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepPatience)
+				defer cancel()
+				_ = c.Cancel(late, asked)
+			}
+			return mine, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// idle is how long no trial has been to run.
+func (b *berth) idle() time.Duration {
+	b.mu.Lock()
+	n, last := b.node, b.last
+	b.mu.Unlock()
+	if n != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.idle.IsZero() {
+			return 0
+		}
+		if n.idle.After(last) {
+			last = n.idle
+		}
+	}
+	return time.Since(last)
+}
+
+// attend runs a host in an allocation until it is over, and returns why.
+func (b *berth) attend(ctx context.Context, job slurm.Job) error {
+	b.say(fmt.Sprintf("a step begins on %s: job %s", job.Node, job.ID))
+	late, cancel := context.WithTimeout(ctx, stepPatience)
+	err := b.cluster.slurm.End(late, job.ID) // what an earlier daemon left
+	cancel()
+	if err != nil {
+		return &surrender{err}
+	}
+	s, err := b.cluster.start(job.ID)
+	if err != nil {
+		return &surrender{err}
+	}
+	o := b.cluster.options
+	n := newNode(s.in, o.LogLimit)
+	hello, ended := make(chan *hostHello, 1), make(chan error, 1)
+	go func() { ended <- n.listen(s.out, hello) }()
+	defer func() {
+		b.mu.Lock()
+		b.node = nil
+		b.mu.Unlock()
+		s.leash.End(time.Second)
+		s.close()
+	}()
+	err = n.say(hostRequest{Op: "begin", Setup: &setup{
+		Protocol: protocol, Owner: o.Owner + ":" + b.seat, Python: o.Python, Cache: o.Cache, Needs: o.Needs, LogLimit: o.LogLimit, Processes: o.Processes,
+		Memory: o.Memory, Room: min(1, o.Room), Confine: o.Confine, Closed: o.Closed, Overlap: o.Overlap,
+	}})
+	if err != nil {
+		return &surrender{s.fault(err)}
+	}
+	var found *hostHello
+	patience := time.NewTimer(greeting)
+	defer patience.Stop()
+	select {
+	case found = <-hello:
+	case err := <-ended:
+		return &surrender{fmt.Errorf("the step on %s did not begin: %w", job.Node, s.fault(err))}
+	case <-patience.C:
+		return &surrender{fmt.Errorf("the step on %s has not begun within %v: %w", job.Node, greeting, s.fault(errors.New("it said nothing")))}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if len(found.Faults) > 0 {
+		return &surrender{fmt.Errorf("no trial can run on %s: %s", found.Host, strings.Join(found.Faults, "; "))}
+	}
+	if apart := time.Since(found.Now); apart.Abs() > time.Minute {
+		b.log.Warn("a node's clock is not this machine's", "host", found.Host, "apart", apart.Round(time.Second), "remedy", "run chronyd or systemd-timesyncd there: munge refuses what is five minutes apart")
+	}
+	b.mu.Lock()
+	b.node, b.said = n, ""
+	b.last = time.Now()
+	b.mu.Unlock()
+	b.log.Info("a node is there", "host", found.Host, "device", found.Device, "kind", found.Kind, "job", found.Job)
+	b.woken()
+
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) {
+				err = s.fault(errors.New("its step ended"))
+			}
+			err = fmt.Errorf("%s on %s was lost: %w", b.seat, found.Host, err)
+			n.fail(err)
+			return n.why(err)
+		case <-n.over:
+			return n.why(nil)
+		case <-ctx.Done():
+			n.fail(ctx.Err())
+			return ctx.Err()
+		case <-tick.C:
+			n.mu.Lock()
+			silent := time.Since(n.heard)
+			n.mu.Unlock()
+			switch {
+			case silent > lease:
+				n.fail(fmt.Errorf("%s on %s has not been heard for %v", b.seat, found.Host, silent.Round(time.Second)))
+			case b.idle() > unwanted:
+				n.fail(errUnwanted)
+			default:
+				_ = n.say(hostRequest{Op: "alive"})
+			}
+		}
+	}
+}
+
+// why is why it is over; else, if nobody has said that before.
+func (n *node) why(otherwise error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lost != nil {
+		return n.lost
+	}
+	return otherwise
+}
+
+// step is an srun that runs.
+type step struct {
+	leash  *Leash
+	in     *os.File
+	out    *os.File
+	marker string
+	said   *tail
+	silent chan struct{}
+}
+
+// startStep starts a host in an allocation.
+func startStep(cgroups *Cgroups, c *cluster, job string) (*step, error) {
+	var files [3][2]*os.File
+	for i := range files {
+		r, w, err := os.Pipe()
+		if err != nil {
+			for _, pair := range files[:i] {
+				pair[0].Close()
+				pair[1].Close()
+			}
+			return nil, fmt.Errorf("start a step: %w", err)
+		}
+		files[i] = [2]*os.File{r, w}
+	}
+	s := &step{in: files[0][1], out: files[1][0], said: &tail{}, silent: make(chan struct{}), marker: Marker(c.options.Owner+":cluster", 0)}
+	cmd := c.slurm.Step(job, "host", c.binary, "trainer", hostArg)
+	cmd.Env = append(cmd.Env, s.marker)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0][0], files[1][1], files[2][1]
+	var err error
+	s.leash, err = cgroups.Start(cmd, "host", s.marker, Share{})
+	files[0][0].Close()
+	files[1][1].Close()
+	files[2][1].Close()
+	if err != nil {
+		s.in.Close()
+		s.out.Close()
+		files[2][0].Close()
+		return nil, fmt.Errorf("start a step: %w", slurm.Fault("srun", err, nil))
+	}
+	go func() {
+		defer close(s.silent)
+		_, _ = io.Copy(s.said, files[2][0])
+		files[2][0].Close()
+	}()
+	return s, nil
+}
+
+func (s *step) close() {
+	s.in.Close()
+	s.out.Close()
+	s.leash.Release()
+}
+
+// fault adds to an error what srun and the node have said.
+func (s *step) fault(err error) error {
+	select {
+	case <-s.silent:
+	case <-time.After(2 * time.Second):
+	}
+	text := strings.TrimSpace(s.said.text())
+	if text == "" {
+		return err
+	}
+	lines := strings.Split(text, "\n")
+	words := Inert(strings.Join(lines[max(0, len(lines)-3):], "; "))
+	switch {
+	case strings.Contains(text, "execve") || strings.Contains(text, "No such file") || strings.Contains(text, "shared libraries"):
+		words += ": install the same autoresearchd, with the CPython that it embeds, at the same path on the nodes, or on a file system that they share"
+	case strings.Contains(text, "unknown command"):
+		words += ": it is another version of autoresearchd: install this one there"
+	}
+	return errors.New(words)
+}
+
+// tail keeps the last that a program says.
+type tail struct {
+	mu   sync.Mutex
+	held bytes.Buffer
+}
+
+func (t *tail) Write(data []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held.Write(data)
+	if n := t.held.Len(); n > 8<<10 {
+		t.held.Next(n - 4<<10)
+	}
+	return len(data), nil
+}
+
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held.String()
+}
