@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -48,5 +51,61 @@ func wholeCluster(tr trainer.Trainer, local func(string) *device.Unfit) func(dev
 			return d, u
 		}
 		return own.Look(d)
+	}
+}
+
+// soon has a seat on a cluster get its allocation while its first trial waits
+// for another's end.
+func soon(tr trainer.Trainer) func(device.Device) {
+	own, ok := tr.(*trainer.Process)
+	if !ok {
+		return nil
+	}
+	return func(d device.Device) { own.Look(d) }
+}
+
+// inQueue is how long doctor waits for an allocation.
+const inQueue = time.Minute
+
+// examineCluster runs a step on a node for each table of seats, and says what it
+// finds there.
+func examineCluster(ctx context.Context, c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	_, berths := remotes(c, 0)
+	if len(berths) == 0 {
+		return
+	}
+	o, err := options(c, nil)
+	if err != nil {
+		fault("cluster", err, "")
+		return
+	}
+	o.Owner, o.Needs = o.Owner+":doctor", needs(c)
+	p, err := trainer.NewProcess(o)
+	if err != nil {
+		fault("cluster", err, "")
+		return
+	}
+	defer p.Close()
+	seen := map[string]bool{}
+	for _, b := range berths {
+		if key := fmt.Sprint(b.Request); seen[key] {
+			continue
+		} else {
+			seen[key] = true
+		}
+		late, cancel := context.WithTimeout(ctx, inQueue)
+		found, err := p.Probe(late, b)
+		cancel()
+		switch {
+		case errors.Is(err, trainer.ErrQueued):
+			note("cluster", fmt.Sprintf("%s and those like it: %v", b.Name, err), "its seats wait as long; `squeue --start` estimates until when")
+		case err != nil:
+			fault("cluster", fmt.Errorf("%s: %w", b.Name, err), "")
+		default:
+			ok("cluster", "a step on %s runs Python %s of %s, on %s (%s)", found.Host, found.Python, c.Python(), found.Device, found.Kind)
+			if found.Apart.Abs() > time.Minute {
+				note("cluster", fmt.Sprintf("the clock of %s is %v from this machine's", found.Host, found.Apart.Round(time.Second)), "a time service on both: munge refuses what is five minutes apart")
+			}
+		}
 	}
 }

@@ -103,6 +103,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 	}
 
 	seats := examineSeats(c, gpus, ok, note, fault)
+	examineCluster(ctx, c, ok, note, fault)
 	if venv == nil {
 		examineTorch(ctx, c, len(gpus.Devices()) > 0, ok, note, fault)
 	}

@@ -216,7 +216,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	o.Notary.Start(func(ctx context.Context, dir string) error { return repo.Export(ctx, st.About().BaseCommit, dir, "") })
 	s, err := supervisor.New(supervisor.Options{
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
-		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)),
+		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Soon: soon(tr),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,

@@ -111,6 +111,9 @@ func (s *seat) idle(ctx context.Context) (over bool, err error) {
 			s.rest(state)
 		case mayNot != nil:
 			s.say(state)
+			if s.s.o.Soon != nil {
+				s.s.o.Soon(s.device)
+			}
 		case !s.fit():
 		default:
 			return false, unlessOver(ctx, s.work(ctx))

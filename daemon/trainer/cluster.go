@@ -85,6 +85,63 @@ func (p *Process) Berths(all []Berth, woken func()) error {
 	return nil
 }
 
+// ErrQueued says that an allocation was not there in time.
+var ErrQueued = errors.New("its allocation waits in the queue")
+
+// Site is what a step has found on a node.
+type Site struct {
+	Host, Device, Kind, Python string
+	Apart                      time.Duration // this machine's clock less the node's
+}
+
+// Probe asks for what a seat would, runs a step there that looks around, and
+// gives it back.
+func (p *Process) Probe(ctx context.Context, b Berth) (Site, error) {
+	c := p.cluster
+	var err error
+	if c.binary, err = os.Executable(); err != nil {
+		return Site{}, err
+	}
+	b.Request.Name = c.prefix + "doctor"
+	id, err := c.slurm.Submit(ctx, b.Request)
+	if err != nil {
+		return Site{}, err
+	}
+	defer func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepPatience)
+		defer cancel()
+		_ = c.slurm.Cancel(late, id)
+	}()
+	state := "asked for"
+	for {
+		jobs, err := c.slurm.Jobs(ctx, b.Request.Name)
+		i := slices.IndexFunc(jobs, func(j slurm.Job) bool { return j.ID == id })
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return Site{}, err
+		case i < 0:
+		case jobs[i].Runs():
+			s, n, hello, _, err := c.enter(ctx, jobs[i], b.Name)
+			if err != nil {
+				return Site{}, err
+			}
+			apart := time.Since(hello.Now)
+			n.fail(errUnwanted)
+			s.end()
+			return Site{hello.Host, hello.Device, hello.Kind, hello.Python, apart}, nil
+		case !jobs[i].Waits():
+			return Site{}, fmt.Errorf("its allocation, job %s, is %s (%s)", id, strings.ToLower(jobs[i].State), jobs[i].Reason)
+		default:
+			state = fmt.Sprintf("%s (%s)", strings.ToLower(jobs[i].State), jobs[i].Reason)
+		}
+		select {
+		case <-ctx.Done():
+			return Site{}, fmt.Errorf("%w: job %s is %s", ErrQueued, id, state)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // Look says how a seat's device is now, with what has been found on its node,
 // and why no trial can begin there; nil: one can. Asking makes the seat get an
 // allocation.
@@ -380,6 +437,46 @@ func (b *berth) idle() time.Duration {
 	return time.Since(last)
 }
 
+// enter starts a host in an allocation and hears what it has for trials.
+func (c *cluster) enter(ctx context.Context, job slurm.Job, seat string) (s *step, n *node, found *hostHello, ended chan error, err error) {
+	if s, err = c.start(job.ID); err != nil {
+		return nil, nil, nil, nil, err
+	}
+	o := c.options
+	n = newNode(s.in, o.LogLimit)
+	hello := make(chan *hostHello, 1)
+	ended = make(chan error, 1)
+	go func() { ended <- n.listen(s.out, hello) }()
+	err = n.say(hostRequest{Op: "begin", Setup: &setup{
+		Protocol: protocol, Owner: o.Owner + ":" + seat, Python: o.Python, Cache: o.Cache, Needs: o.Needs, LogLimit: o.LogLimit, Processes: o.Processes,
+		Memory: o.Memory, Room: min(1, o.Room), Confine: o.Confine, Closed: o.Closed, Overlap: o.Overlap,
+	}})
+	patience := time.NewTimer(greeting)
+	defer patience.Stop()
+	if err != nil {
+		err = s.fault(err)
+	} else {
+		select {
+		case found = <-hello:
+			if len(found.Faults) > 0 {
+				err = fmt.Errorf("no trial can run on %s: %s", found.Host, strings.Join(found.Faults, "; "))
+			}
+		case err = <-ended:
+			err = fmt.Errorf("the step on %s did not begin: %w", job.Node, s.fault(err))
+		case <-patience.C:
+			err = fmt.Errorf("the step on %s has not begun within %v: %w", job.Node, greeting, s.fault(errors.New("it said nothing")))
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		n.fail(err)
+		s.end()
+		return nil, nil, nil, nil, err
+	}
+	return s, n, found, ended, nil
+}
+
 // attend runs a host in an allocation until it is over, and returns why.
 func (b *berth) attend(ctx context.Context, job slurm.Job) error {
 	b.say(fmt.Sprintf("a step begins on %s: job %s", job.Node, job.ID))
@@ -389,43 +486,16 @@ func (b *berth) attend(ctx context.Context, job slurm.Job) error {
 	if err != nil {
 		return &surrender{err}
 	}
-	s, err := b.cluster.start(job.ID)
+	s, n, found, ended, err := b.cluster.enter(ctx, job, b.seat)
 	if err != nil {
 		return &surrender{err}
 	}
-	o := b.cluster.options
-	n := newNode(s.in, o.LogLimit)
-	hello, ended := make(chan *hostHello, 1), make(chan error, 1)
-	go func() { ended <- n.listen(s.out, hello) }()
 	defer func() {
 		b.mu.Lock()
 		b.node = nil
 		b.mu.Unlock()
-		s.leash.End(time.Second)
-		s.close()
+		s.end()
 	}()
-	err = n.say(hostRequest{Op: "begin", Setup: &setup{
-		Protocol: protocol, Owner: o.Owner + ":" + b.seat, Python: o.Python, Cache: o.Cache, Needs: o.Needs, LogLimit: o.LogLimit, Processes: o.Processes,
-		Memory: o.Memory, Room: min(1, o.Room), Confine: o.Confine, Closed: o.Closed, Overlap: o.Overlap,
-	}})
-	if err != nil {
-		return &surrender{s.fault(err)}
-	}
-	var found *hostHello
-	patience := time.NewTimer(greeting)
-	defer patience.Stop()
-	select {
-	case found = <-hello:
-	case err := <-ended:
-		return &surrender{fmt.Errorf("the step on %s did not begin: %w", job.Node, s.fault(err))}
-	case <-patience.C:
-		return &surrender{fmt.Errorf("the step on %s has not begun within %v: %w", job.Node, greeting, s.fault(errors.New("it said nothing")))}
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if len(found.Faults) > 0 {
-		return &surrender{fmt.Errorf("no trial can run on %s: %s", found.Host, strings.Join(found.Faults, "; "))}
-	}
 	if apart := time.Since(found.Now); apart.Abs() > time.Minute {
 		b.log.Warn("a node's clock is not this machine's", "host", found.Host, "apart", apart.Round(time.Second), "remedy", "run chronyd or systemd-timesyncd there: munge refuses what is five minutes apart")
 	}
@@ -525,7 +595,8 @@ func startStep(cgroups *Cgroups, c *cluster, job string) (*step, error) {
 	return s, nil
 }
 
-func (s *step) close() {
+func (s *step) end() {
+	s.leash.End(time.Second)
 	s.in.Close()
 	s.out.Close()
 	s.leash.Release()
