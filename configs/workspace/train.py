@@ -22,7 +22,6 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.compiler import nested_compile_region
 
 if torch.cuda.is_available():  # seconds that a CPU has no use for; a trial that stands by has them behind it
     import torch._inductor.compile_fx
@@ -100,6 +99,14 @@ step_budget = getattr(prepare, "STEP_BUDGET", 0)  # counted steps that replace T
 
 # ---- model ---------------------------------------------------------------------------------------------------------
 
+if on_gpu:
+    torch._dynamo.config.recompile_limit = 64  # graphs of a function: blocks are of several kinds
+
+
+def kernel(function):
+    """A function that is compiled where there is a GPU. What is compiled in parts is compiled sooner."""
+    return torch.compile(function, dynamic=False, fullgraph=True) if on_gpu else function
+
 
 def rms_norm(x):
     return F.rms_norm(x, (x.size(-1),))
@@ -148,7 +155,7 @@ class Attention(nn.Module):
         self.out = Linear(width, width)
         self.gate = Linear(min(GATE_CHANNELS, width), self.heads) if gated else None
 
-    def forward(self, x, extra, cos, sin, masks):
+    def forward(self, x, tokens, table, cos, sin, masks):
         B, T, C = x.shape
         shape = (B, T, self.heads, C // self.heads)
         q = rms_norm(rotate(self.query(x).view(shape), cos, sin))
@@ -156,7 +163,7 @@ class Attention(nn.Module):
         v = self.value(x).view(shape)
         if self.gate is not None:
             gate = 2 * torch.sigmoid(self.gate(x[..., : self.gate.weight.size(1)]))  # 1 at the start
-            v = v + gate.unsqueeze(-1) * extra.view(shape)
+            v = v + gate.unsqueeze(-1) * F.embedding(tokens, table).view(shape)
         q, k, v = (t.to(v.dtype).transpose(1, 2) for t in (q, k, v))
         if self.window >= T:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -171,8 +178,8 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """A layer: x is the stream, `added` what the layer before is still to add to it. Gives both for the next one.
 
-    Blocks of one kind are compiled once. Two of them meet at the result of a matrix product, which is written to
-    memory in any case, so that what stands on either side of it is fused as if there were no blocks.
+    Blocks are compiled by themselves, once for each kind. Two of them meet at the result of a matrix product, which is
+    written to memory in any case, so that what stands on either side of it is fused as if there were no blocks.
     """
 
     def __init__(self, width, window, gated):
@@ -181,10 +188,10 @@ class Block(nn.Module):
         self.up = Linear(width, MLP_RATIO * width)
         self.down = Linear(MLP_RATIO * width, width)
 
-    @nested_compile_region
-    def forward(self, x, added, x0, scale, share, extra, cos, sin, masks):
+    @kernel
+    def forward(self, x, added, x0, scale, share, tokens, table, cos, sin, masks):
         x = scale * (x + added) + share * x0
-        x = x + self.attention(rms_norm(x), extra, cos, sin, masks)
+        x = x + self.attention(rms_norm(x), tokens, table, cos, sin, masks)
         return x, self.down(F.relu(self.up(rms_norm(x))).square())
 
 
@@ -195,6 +202,21 @@ def band_mask(window):
         return (key <= query) & (query - key <= window)
 
     return create_block_mask(visible, None, None, MAX_SEQ_LEN, MAX_SEQ_LEN, device=device)
+
+
+@kernel
+def embed(tokens, table):
+    return rms_norm(F.embedding(tokens, table))
+
+
+@kernel
+def finish(x, added, head, targets, reduction):
+    """The stream's logits, or what GPT gives for targets."""
+    capped = (head / SOFTCAP).to(x.dtype)  # dividing the logits instead would be one more pass over them
+    logits = SOFTCAP * torch.tanh(F.linear(rms_norm(x + added), capped).float())
+    if targets is None:
+        return logits
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction=reduction)
 
 
 class GPT(nn.Module):
@@ -247,21 +269,13 @@ class GPT(nn.Module):
     def forward(self, tokens, targets=None, reduction="mean"):
         T = tokens.size(1)
         cos, sin = self.cos[:T], self.sin[:T]
-        x = x0 = rms_norm(F.embedding(tokens, self.wte))
+        x = x0 = embed(tokens, self.wte)
         added = torch.zeros_like(x)
+        scales, shares = self.residual_scale.unbind(), self.x0_scale.unbind()
         for i, block in enumerate(self.blocks):
-            # Copies, since views at different places of one tensor are blocks of different kinds.
-            scale, share = self.residual_scale[i].clone(), self.x0_scale[i].clone()
-            extra = F.embedding(tokens, self.value_embeds[str(i)]) if has_value_embedding(i) else None
-            x, added = block(x, added, x0, scale, share, extra, cos, sin, self.masks)
-        x = x + added
-        capped = (self.head.weight / SOFTCAP).to(
-            x.dtype
-        )  # dividing the logits instead would be one more pass over them
-        logits = SOFTCAP * torch.tanh(F.linear(rms_norm(x), capped).float())
-        if targets is None:
-            return logits
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction=reduction)
+            table = self.value_embeds[str(i)] if has_value_embedding(i) else None
+            x, added = block(x, added, x0, scales[i], shares[i], tokens, table, cos, sin, self.masks)
+        return finish(x, added, self.head.weight, targets, reduction)
 
     def flops_per_token(self):
         """Forward and backward: 6 per weight of a matrix product, 12 x width x window for the attention scores."""
@@ -291,6 +305,7 @@ def orthogonalize(update):
     return x.mT if tall else x
 
 
+@kernel
 def muon_update(weights, grads, momentum, second, lr, decay, mu):
     """One Muon step on a stack of matrices, in place. All (N, R, C) but `second`, (N, R, 1) or (N, 1, C), fp32.
 
@@ -311,6 +326,7 @@ def muon_update(weights, grads, momentum, second, lr, decay, mu):
     weights.sub_(lr * (update + decay * weights * shrinking))
 
 
+@kernel
 def adamw_update(weight, grad, first, second, lr, decay, fix1, fix2, beta1: float, beta2: float):
     """One AdamW step in place. The moments are fp32; fix1 and fix2 are 1 - beta ** step; scalars as in muon_update."""
     grad = grad.float()
@@ -318,11 +334,6 @@ def adamw_update(weight, grad, first, second, lr, decay, fix1, fix2, beta1: floa
     second.lerp_(grad.square(), 1 - beta2)
     change = first / fix1 / ((second / fix2).sqrt() + ADAM_EPS)
     weight.copy_(weight.float() * (1 - lr * decay) - lr * change)
-
-
-if on_gpu:
-    muon_update = torch.compile(muon_update, dynamic=False, fullgraph=True)
-    adamw_update = torch.compile(adamw_update, dynamic=False, fullgraph=True)
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
@@ -534,17 +545,16 @@ def main():
         f"resolved: depth={DEPTH} model_dim={model.width} heads={model.width // HEAD_DIM} windows={model.windows} "
         f"vocab_size={tokenizer.get_vocab_size()} parameters={parameters} flops_per_token={flops} device={device}"
     )
-    compiled = torch.compile(model, dynamic=False) if on_gpu else model
     sequences, _ = micro_batches()
     batches = make_dataloader(tokenizer, sequences, MAX_SEQ_LEN, "train")
-    steps, seconds, counted = train(compiled, optimizer, batches, flops)
+    steps, seconds, counted = train(model, optimizer, batches, flops)
 
     # Give back what training held, so that another trial can start up while this one is scored.
     del batches
     model.eval()
     if on_gpu:
         torch.cuda.empty_cache()
-    val_bpb = evaluate_bpb(compiled, tokenizer, sequences)
+    val_bpb = evaluate_bpb(model, tokenizer, sequences)
 
     corrected = getattr(prepare, "last_corrected_bpb", None)
     peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0
