@@ -149,8 +149,12 @@ show="systemctl show autoresearchd -p ActiveState,SubState,Result,ExecMainStatus
 state=/var/lib/autoresearch
 config=/etc/autoresearch/autoresearch.toml
 as="runuser -u autoresearch -- env -C $state HOME=$state"
-mark() { sh "install -d -o autoresearch -g autoresearch $state/drill; touch $state/drill/$1"; }
-unmark() { sh "rm -f $state/drill/$1"; }
+# Marks steer what trials do; they lie in the cache, which a sandbox shows them.
+marks=/var/cache/autoresearch/drill
+mark() { sh "touch $marks/$1"; }
+unmark() { sh "rm -f $marks/$1"; }
+# noted prints what the newest trial found.
+noted="grep -h '^drill ' \$(ls -t $state/trials/*/run.log | head -n 1)"
 set_key() { sh "sed -i 's|^$1 *=.*|$1 = $2|' $config"; }
 # training: a trial is held by its gate.
 training() { becomes "a trial trains" "$show" "in train"; }
@@ -160,6 +164,7 @@ training() { becomes "a trial trains" "$show" "in train"; }
 # configuration.
 study() {
   sh "set -e
+install -d -o autoresearch -g autoresearch $marks
 cp -r /root/autoresearchd/daemon/trainer/testdata/work $state/workspace
 cp /root/autoresearchd/scripts/drills/workspace/train.py $state/workspace/
 echo '# what to try' >$state/workspace/program.md

@@ -27,8 +27,8 @@ tar -c -C "$drill/src" --exclude=./.build --exclude=./.git . | tar -x -C "$work/
 boot
 
 configured() { sh "cp /root/sound.toml $config"; }
-# cut: the running trial's number, as systemd's status line has it.
-cut() { sh "systemctl show autoresearchd -p StatusText" | grep -oE 'trial [0-9]+' | grep -oE '[0-9]+'; }
+# underway: the running trial's number, as systemd's status line has it.
+underway() { sh "systemctl show autoresearchd -p StatusText" | grep -oE 'trial [0-9]+' | grep -oE '[0-9]+'; }
 # once TRIAL: it was cut short and is recorded once, and the record is whole.
 once() {
   ends 0 "trial $1 is recorded once, as interrupted" "autoresearchd trials --runs --json | python3 -c '
@@ -161,13 +161,14 @@ configured
 step "the model's key"
 key=sk-drill-0123456789-$RANDOM
 mark gate
-sh "printf '%s' '$key' | rev >$state/drill/spy"
+sh "printf '%s' '$key' | rev >$marks/spy"
 key_step() { # WHAT LINES-OF-[llm] UNIT-LINES CLOSED…
   configured
   sh "sed -i '/^\[llm\]/,/^\[http\]/{s|^enabled *=.*|enabled = true|;s|^base_url *=.*|base_url = \"http://127.0.0.1:1/v1\"|;s|^models *=.*|models = [\"small\"]|;$2}' $config
-printf '[Service]\n%s\n' '$3' >/etc/systemd/system/autoresearchd.service.d/key.conf; systemctl daemon-reload; rm -f $state/drill/spied"
+printf '[Service]\n%s\n' '$3' >/etc/systemd/system/autoresearchd.service.d/key.conf; systemctl daemon-reload"
   ends 0 "$1: start" "systemctl restart autoresearchd"
-  becomes "a trial has looked" "cat $state/drill/spied" "credential:"
+  training
+  becomes "a trial has looked" "$noted" "source-of-the-credential:"
   shift 3
   silent "own-environment: found" "daemon-environment: found" "daemon-memory: found" "daemon-descriptors: found"
   for place in "$@"; do silent "$place: found"; done
@@ -184,22 +185,23 @@ key_step "by a file" 's|^key_file *=.*|key_file = "/etc/autoresearch/openai.key"
 ends 0 "the key is read again" "printf 'sk-other\n' >/etc/autoresearch/openai.key && systemctl reload autoresearchd"
 ends not0 "a key that is gone" "mv /etc/autoresearch/openai.key /etc/autoresearch/away && systemctl reload autoresearchd"
 stopped
-sh "rm -f /etc/systemd/system/autoresearchd.service.d/key.conf $state/drill/spy /etc/autoresearch/*.key /etc/autoresearch/away /etc/autoresearch/drill.env; systemctl daemon-reload"
+sh "rm -f /etc/systemd/system/autoresearchd.service.d/key.conf $marks/spy /etc/autoresearch/*.key /etc/autoresearch/away /etc/autoresearch/drill.env; systemctl daemon-reload"
 configured
 
 step "compiled code outlives a restart"
 unmark gate
-sh "rm -f $state/drill/compiled; journalctl --rotate -q; journalctl --vacuum-time=1s -q" >/dev/null 2>&1 || true
+sh "journalctl --rotate -q; journalctl --vacuum-time=1s -q" >/dev/null 2>&1 || true
 ends 0 "start" "systemctl start autoresearchd"
-becomes "where it lies" "cat $state/drill/environment" "TORCHINDUCTOR_CACHE_DIR=/var/cache/autoresearch/compiled/views/"
+becomes "where it lies" "$noted" "drill cache /var/cache/autoresearch/compiled/views/"
 # Only what ended well is kept for others.
 becomes "a trial ends well" "journalctl -u autoresearchd --no-pager -o cat" "status=completed"
 mark gate
 training
 ends 0 "stop" "systemctl stop autoresearchd"
-ends 0 "start" "rm $state/drill/compiled && systemctl start autoresearchd"
-becomes "what the last daemon's trials compiled is there" "cat $state/drill/compiled" "True"
-ends 0 "while /tmp is the unit's own" "grep -qx False $state/drill/temporary"
+ends 0 "start" "systemctl start autoresearchd"
+training
+ends 0 "a trial has looked" "$noted"
+says "drill compiled True" "drill temporary False"
 stopped
 
 step "a trial that takes too much memory"
@@ -237,28 +239,28 @@ mark gate
 ends 0 "start" "systemctl start autoresearchd"
 training
 # The unit's processes: the daemon, the trial, the one that gets ready.
-before=$(sh "$processes") trial=$(cut)
+earlier=$(sh "$processes") trial=$(underway)
 ends 0 "kill -9" "systemctl kill -s KILL --kill-whom=main autoresearchd"
 becomes "systemd starts it again" "$show" "NRestarts=1"
 training
-ends 0 "no process of before is left" "comm -12 <($processes) <(echo '$before') | grep -c . | grep -qx 0"
+ends 0 "no process of before is left" "comm -12 <($processes) <(echo '$earlier') | grep -c . | grep -qx 0"
 once "$trial"
 
 step "SIGSTOP"
 sh "printf '[Service]\nWatchdogSec=15s\n' >/etc/systemd/system/autoresearchd.service.d/watchdog.conf; systemctl daemon-reload"
 ends 0 "start" "systemctl restart autoresearchd"
 training
-before=$(sh "$processes") trial=$(cut)
+earlier=$(sh "$processes") trial=$(underway)
 ends 0 "SIGSTOP" "systemctl kill -s STOP --kill-whom=main autoresearchd"
 becomes "systemd's watchdog" "journalctl -u autoresearchd --no-pager -o cat" "Watchdog timeout"
 becomes "systemd starts it again" "$show" "NRestarts=1"
 training
-ends 0 "no process of before is left" "comm -12 <($processes) <(echo '$before') | grep -c . | grep -qx 0"
+ends 0 "no process of before is left" "comm -12 <($processes) <(echo '$earlier') | grep -c . | grep -qx 0"
 once "$trial"
 sh "rm /etc/systemd/system/autoresearchd.service.d/watchdog.conf; systemctl daemon-reload"
 
 step "more crashes in a row than systemd's own limit on starts"
-trial=$(cut)
+trial=$(underway)
 ends 0 "start" "systemctl restart autoresearchd"
 ends 0 "7 times kill -9" "for n in 1 2 3 4 5 6 7; do
   until pid=\$(systemctl show autoresearchd -p MainPID --value) && [ \$pid != 0 ] && [ \$(systemctl show autoresearchd -p NRestarts --value) = \$((n - 1)) ]; do sleep 0.1; done
@@ -269,12 +271,12 @@ training
 once "$trial"
 
 step "reboot in mid-trial"
-trial=$(cut)
+trial=$(underway)
 reboot
 training
 once "$trial"
 step "the machine ends at once in mid-trial"
-trial=$(cut)
+trial=$(underway)
 power_cut
 training
 once "$trial"

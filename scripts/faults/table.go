@@ -69,13 +69,13 @@ var faults = []fault{
 	{35, "500 short trials → memory and descriptors flat", []string{trainer + "TestManyTrialsLeaveNothing"}},
 
 	// Daemon
-	{36, "SIGKILL of the daemon in mid-trial → orphans ended, one row", []string{autoresearchd + "TestKilledMidTrial", supervisor + "TestOrphansAreEnded", trainer + "TestSweepFindsOrphans", trainer + "TestSweepFindsStandbys"}},
-	{37, "SIGSTOP of the daemon → the service manager starts it again", []string{autoresearchd + "TestServiceManager", "daemon/notify.TestWatch"}},
+	{36, "SIGKILL of the daemon in mid-trial → orphans ended, one row", []string{autoresearchd + "TestKilledMidTrial", supervisor + "TestOrphansAreEnded", trainer + "TestSweepFindsOrphans", trainer + "TestSweepFindsStandbys", booted + "kill -9 in mid-trial"}},
+	{37, "SIGSTOP of the daemon → the service manager starts it again", []string{autoresearchd + "TestServiceManager", "daemon/notify.TestWatch", booted + "SIGSTOP"}},
 	{38, "`systemctl stop` in mid-trial → clean, in time", []string{autoresearchd + "TestStoppedMidTrial", booted + "stop in mid-trial"}},
 	{39, "20 crashes in a row → waits, alert, still trying", []string{played + "crashes"}},
 	{40, "a second instance → refused by the lock", []string{autoresearchd + "TestSecondDaemon", supervisor + "TestSecondInstance"}},
 	{41, "a hang that cannot be killed at the self-test → no start", []string{trainer + "TestSelfTestFails", trainer + "TestSelfTest"}},
-	{42, "reboot in mid-trial → goes on, recorded as interrupted", nil},
+	{42, "reboot in mid-trial → goes on, recorded as interrupted", []string{booted + "reboot in mid-trial", booted + "the machine ends at once in mid-trial"}},
 
 	// Crash safety
 	{43, "SIGKILL at every named point, and 1,000 anywhere → nothing lost, doubled or mislabelled", []string{

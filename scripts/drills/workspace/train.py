@@ -1,6 +1,7 @@
 """A train.py for drills: no torch, no data, a score that its constants decide.
 
-Files in a folder that the drill looks into steer it and hold what it found.
+Files in the cache, which trials read in a sandbox too, steer it; what it found
+stands in its log.
 """
 
 import os
@@ -12,7 +13,7 @@ from torch.optim.optimizer import Optimizer
 MATRIX_LR = 0.04
 DEPTH = 4
 
-DRILL = os.path.expanduser("~/drill")
+DRILL = os.path.join(os.environ["AUTORESEARCH_CACHE"], "drill")
 
 
 def whole(path):
@@ -49,12 +50,11 @@ def spy(key):
             found = "found" if key in read() else "not there"
         except OSError as e:
             found = e.strerror
-        yield f"{name}: {found}\n"
+        yield f"{name}: {found}"
 
 
 def note(name, text):
-    with open(os.path.join(DRILL, name), "w") as f:
-        f.write(text)
+    print(f"drill {name} {text}", flush=True)
 
 
 def told(name):
@@ -62,14 +62,15 @@ def told(name):
 
 
 if told("spy"):
-    note("spied", "".join(spy(whole(os.path.join(DRILL, "spy")).strip()[::-1])))
-note("environment", "".join(f"{k}={v}\n" for k, v in sorted(os.environ.items())))
-note("temporary", f"{os.path.exists('/tmp/drill-mark')}\n")
+    for line in spy(whole(os.path.join(DRILL, "spy")).strip()[::-1]):
+        note("spied", line)
+note("cache", os.environ.get("TORCHINDUCTOR_CACHE_DIR", "none"))
+note("temporary", os.path.exists("/tmp/drill-mark"))
 open("/tmp/drill-mark", "w").close()
 cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
 if cache:
     os.makedirs(cache, exist_ok=True)
-    note("compiled", f"{os.path.exists(os.path.join(cache, 'mark'))}\n")
+    note("compiled", os.path.exists(os.path.join(cache, "mark")))
     with open(os.path.join(cache, "mark"), "w") as f:
         f.write("compiled")
 
