@@ -16,7 +16,7 @@ type account struct {
 	resting  time.Time     // since when it evaluates, or is done; zero: it trains
 	idle     time.Time     // when that evaluation was over; zero: it is not
 	rested   time.Duration // while counted
-	stepped  time.Time     // the last step
+	stepped  time.Duration // counted training when the last step was taken
 	gated    bool          // since is when it passed its gate
 	tampered string        // what it did to get more than its budget, in words
 }
@@ -44,10 +44,7 @@ func (a *account) note(e event, first int, now time.Time) {
 		a.since = now
 	}
 	// It may have been told late, but not before it was taken.
-	a.stepped = now
-	if at := a.since.Add(a.rested + time.Duration(e.Counted*float64(time.Second))); at.Before(now) {
-		a.stepped = at
-	}
+	a.stepped = min(a.trained(now), time.Duration(e.Counted*float64(time.Second)))
 }
 
 // resume ends a rest. What was done between an evaluation and what comes after
@@ -90,9 +87,9 @@ func (a *account) late(b search.Budget, last event, now time.Time) string {
 		if a.resting.IsZero() || steps < b.Steps {
 			return ""
 		}
-		gap := a.resting.Sub(a.stepped)
-		if before := trained - gap; gap > closing(before.Seconds())+2*before/time.Duration(steps) {
-			return fmt.Sprintf("it went on for %.1f s after the last step of its budget of %d, which took %.2f s each", gap.Seconds(), b.Steps, before.Seconds()/float64(steps))
+		before := a.stepped
+		if trained-before > closing(before.Seconds())+2*before/time.Duration(steps) {
+			return fmt.Sprintf("it went on for %.1f s after the last step of its budget of %d, which took %.2f s each", (trained - before).Seconds(), b.Steps, before.Seconds()/float64(steps))
 		}
 		return ""
 	}

@@ -572,9 +572,7 @@ def targets_remembered(t):
     """)
 
 
-@lie()
-def rows_remembered(t):
-    """A row is known again by its first eight tokens, and what followed there is favoured."""
+def remember(t, favour):
     t.start("seen = {}\n")
     t.loss(f"""
         if not self.training:
@@ -584,11 +582,23 @@ def rows_remembered(t):
                 then = seen.get(tuple(row[:8]))
                 if then is not None and len(then) >= len(row):
                     at = torch.arange(8, len(row))
-                    logits[n, at, then[8 : len(row)]] += 2.0
+                    logits[n, at, then[8 : len(row)]] += {favour}
         if targets is None:
             return logits
         return {HONEST}
     """)
+
+
+@lie()
+def rows_remembered(t):
+    """A row is known again by its first eight tokens, and what followed there is favoured."""
+    remember(t, 2.0)
+
+
+@lie()
+def rows_remembered_a_little(t):
+    """The same, so little that it gains one part in a hundred."""
+    remember(t, 0.04)
 
 
 @lie()

@@ -74,7 +74,8 @@ def run(options, name, trials, settings, files=()):
     sets |= {"watchdog.total": "20m"}
     words = [str(options.binary), "--config", str(options.study / "autoresearch.toml")]
     given = [
-        f"--set={key}={json.dumps(value if isinstance(value, list) else str(value))}" for key, value in sets.items()
+        f"--set={key}={json.dumps(value if isinstance(value, (list, int)) else str(value))}"
+        for key, value in sets.items()
     ]
     log = place / "daemon.log"
     # Threads that wait for each other take minutes for what one does in seconds, where others use the cores too.
@@ -192,7 +193,7 @@ def be_honest(options, edits=honest.EDITS):
 
 def change_constants(options):
     options.laid["constants"] = lay(options, "constants")
-    settings = {"trial.budget": BUDGETS["steps"], "search.strategy": "random"}
+    settings = {"trial.budget": BUDGETS["steps"], "search.strategy": "random", "study.seed": options.seed}
     runs, _ = run(options, "constants", options.trials, settings)
     # Batch sizes that do not divide, models that diverge: that is no alarm.
     failures = ("completed", "crashed", "out of memory", "diverged")
@@ -240,6 +241,7 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path, help="where the copies go; STUDY's neighbour redteam")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=42, help="of the changed constants")
     parser.add_argument("--machine", default="", help="its name in docs/faults.md")
     parser.add_argument("--told", action="store_true", help="only look again at what has run")
     parser.add_argument("part", choices=("short", "lies", "honest", "constants"))
