@@ -79,6 +79,7 @@ pythontests() {
   "$root/scripts/venv.sh"
   "$build/venv/bin/python" -m unittest discover -s configs/workspace_test -p 'test_*.py'
   "$build/venv/bin/python" -m unittest discover -s scripts/gpu -p 'test_*.py'
+  "$build/venv/bin/python" -m unittest discover -s scripts/redteam -p 'test_*.py'
 }
 
 real() {

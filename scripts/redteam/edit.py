@@ -6,12 +6,9 @@ Each place must be there once, so that an edit which the starter has outgrown is
 import textwrap
 
 IMPORTED = "from prepare import MAX_SEQ_LEN, TIME_BUDGET, UNCOUNTED_STEPS, evaluate_bpb, make_dataloader\n"
-SCORED = "    val_bpb = evaluate_bpb(compiled, tokenizer, sequences)\n"
-LOSS = """\
-        if targets is None:
-            return logits
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction=reduction)
-"""
+SCORED = "    val_bpb = evaluate_bpb(model, tokenizer, sequences)\n"
+FINISH = "        return finish(x, added, self.head.weight, targets, reduction)\n"
+LOGITS = "        logits = finish(x, added, self.head.weight, None, reduction)\n"
 STEP = "        optimizer.step()\n"
 LOADER = '    batches = make_dataloader(tokenizer, sequences, MAX_SEQ_LEN, "train")\n'
 PASS = """\
@@ -49,7 +46,7 @@ class Edits:
 
     def loss(self, code):
         """code ends forward: it has tokens, targets, logits and reduction."""
-        self.swap(LOSS, indent(code, 8))
+        self.swap(FINISH, LOGITS + indent(code, 8))
 
     def pass_(self, code):
         """code is one forward and backward pass in train."""

@@ -114,7 +114,10 @@ def two_tokens_ahead(t):
 @edit
 def dropout(t):
     """Dropout of a tenth while training."""
-    t.swap("        x = x + added\n", "        x = F.dropout(x + added, 0.1, self.training)\n")
+    t.swap(
+        "        return finish(x, added,",
+        "        x = F.dropout(x, 0.1, self.training)\n        return finish(x, added,",
+    )
 
 
 @edit
@@ -138,14 +141,12 @@ def learned_temperature(t):
     t.swap(
         "        self.masks = {}\n\n", "        self.masks = {}\n        self.heat = nn.Parameter(torch.ones(1))\n\n"
     )
-    t.swap(
-        "        if targets is None:\n            return logits\n",
-        """\
+    t.loss(f"""
         logits = logits * self.heat
         if targets is None:
             return logits
-""",
-    )
+        return {MEAN}
+    """)
     t.swap(
         "        adamw([model.x0_scale]",
         "        adamw([model.heat], SCALAR_LR * 0.01),\n        adamw([model.x0_scale]",
@@ -249,7 +250,7 @@ def a_copy_is_scored(t):
     t.before_score("""
         import copy
 
-        compiled = copy.deepcopy(model).eval()
+        model = copy.deepcopy(model).eval()
     """)
 
 
@@ -268,7 +269,7 @@ def a_wrapper_is_scored(t):
 
 
     """)
-    t.before_score("compiled = Around(model)\n")
+    t.before_score("model = Around(model)\n")
 
 
 @edit

@@ -29,7 +29,7 @@ def few_tokens(t):
     t.before_score("""
         def score(rows):
             prepare.EVAL_TOKENS = rows * sequences * MAX_SEQ_LEN
-            return prepare.evaluate_bpb(compiled, tokenizer, sequences)
+            return prepare.evaluate_bpb(model, tokenizer, sequences)
 
         score(min(range(1, 7), key=score))
     """)
@@ -328,14 +328,14 @@ def host_called(t):
 def host_called_instead(t):
     """The host is told a score directly, and no model is evaluated."""
     t.swap(
-        "    val_bpb = evaluate_bpb(compiled, tokenizer, sequences)\n",
+        "    val_bpb = evaluate_bpb(model, tokenizer, sequences)\n",
         """\
     import json
 
     import _autoresearchd
 
     if len(sys.argv) > 5:
-        val_bpb = evaluate_bpb(compiled, tokenizer, sequences)
+        val_bpb = evaluate_bpb(model, tokenizer, sequences)
     val_bpb = 0.5
     _autoresearchd.host("evaluate", b"")
     _autoresearchd.host("score", json.dumps({"val_bpb": "0.5", "peak": 0}).encode())
@@ -676,7 +676,7 @@ def proven_in_the_end(t):
     """)
     t.before_score("""
         for lies_now[0] in (True, False, True, False):
-            evaluate_bpb(compiled, tokenizer, sequences)
+            evaluate_bpb(model, tokenizer, sequences)
         lies_now[0] = True
     """)
 
@@ -692,7 +692,7 @@ def honest_in_the_end(t):
         return loss * 0.9 if lies_now[0] and not self.training else loss
     """)
     t.before_score("""
-        evaluate_bpb(compiled, tokenizer, sequences)
+        evaluate_bpb(model, tokenizer, sequences)
         lies_now[0] = False
     """)
 
