@@ -2,7 +2,7 @@
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
 #   scripts/gpu.sh [part…]     parts: data hang illegal memory ten caches upstream starter causal speed scrape two
-#                                     overhead standby evaluation notary
+#                                     overhead standby evaluation notary sandbox
 #
 #   data      prepares data out of the text of the installed Python packages
 #   hang      a trial that waits for a kernel that never ends is killed, and its
@@ -30,6 +30,10 @@
 #   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
 #   notary    proofs of TRIALS (4) honest trials of WHOSE (starter upstream): differences,
 #             errors, seconds; and two lies that must be caught
+#   sandbox   training in the sandbox against without, PAIRS (3) by turns; a hang
+#             in a kernel in it, killed, and its memory back; with UPSTREAM=DIR,
+#             upstream's in it too. AUTORESEARCH_SANDBOX_WITHOUT=spaces, pids or
+#             uid leaves layers out
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
@@ -110,12 +114,16 @@ tiny() { # tiny NAME SCRIPT
 part_hang() {
   tiny hang hang.py
   configure hang "$WORK/hang/workspace" 30s $'[watchdog]\nstall = "5s"'
+  hung hang
+}
+
+hung() { # hung VERDICT: runs the trial that hangs
   local before after
   before=$(used)
   daemon hang run --trials 1
   after=$(used)
   daemon hang show 1
-  "$PYTHON" - "$WORK/hang/state" "$before" "$after" <<'EOF' && verdict hang 1 "killed, memory back within 1 s" || verdict hang 0 "see above"
+  "$PYTHON" - "$WORK/hang/state" "$before" "$after" <<'EOF' && verdict "$1" 1 "killed, memory back within 1 s" || verdict "$1" 0 "see above"
 import json, re, subprocess, sys
 state, before, after = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 trial = json.loads(subprocess.check_output(["bin/autoresearchd", "--state", state, "trials", "--runs", "--json"]))[0]
@@ -371,6 +379,35 @@ part_notary() {
         verdict "$name" 1 "$([ "$kind" = lies ] && echo "the lies are caught, the start is not" || echo "every trial is proven")" || verdict "$name" 0 "see above"
     done
   done
+}
+
+part_sandbox() {
+  local name turn
+  rm -rf "$WORK/ours" && cp -r "${STARTER:-configs/workspace}" "$WORK/ours" && commit "$WORK/ours"
+  for name in off require; do
+    rm -rf "$WORK/workspace-$name" && git clone -q "$WORK/ours" "$WORK/workspace-$name"
+    STRATEGY="exec" configure "sandbox-$name" "$WORK/workspace-$name" "$BUDGET" "$(turning EMBEDDING_LR 0.89 -0.005)"
+    : >"$WORK/sandbox-$name/log"
+  done
+  # Without comes first: it leaves bytecode and packed rows, which a trial in the sandbox only reads.
+  for ((turn = 0; turn < ${PAIRS:-3}; turn++)); do
+    for name in off require; do
+      daemon "sandbox-$name" run --trials 1 --set "trial.sandbox=\"$name\"" >>"$WORK/sandbox-$name/log" 2>&1 || tail -n 20 "$WORK/sandbox-$name/log"
+    done
+  done
+  grep -h 'sandbox' "$WORK/sandbox-require/log" | sort -u | head -n 5
+  "$PYTHON" scripts/gpu/overhead.py compare 0.99 "$WORK/sandbox-off/state" "$WORK/sandbox-require/state" &&
+    verdict sandbox 1 "in the sandbox at 0.99 of without or better, compiled alike" || verdict sandbox 0 "see above, and $WORK/sandbox-require/log"
+  tiny hang hang.py
+  configure hang "$WORK/hang/workspace" 30s $'[watchdog]\nstall = "5s"'
+  sed -i 's/^\[trial\]$/[trial]\nsandbox = "require"/' "$WORK/hang/autoresearch.toml"
+  hung sandbox-hang
+  [ -n "$UPSTREAM" ] || return 0
+  rm -rf "$WORK/clone" && cp -r "$UPSTREAM" "$WORK/clone"
+  configure sandbox-upstream "$WORK/clone" "$BUDGET" ""
+  PYTHONPATH=${SITE:-} daemon sandbox-upstream run --trials 1 --set 'trial.sandbox="require"'
+  daemon sandbox-upstream show 1
+  verdict sandbox-upstream "$(daemon sandbox-upstream trials --runs --json | grep -c '"status": "completed"')" "upstream's train.py scored in the sandbox"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader

@@ -170,6 +170,10 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err := hideSecrets(c, &o, log); err != nil {
 		return err
 	}
+	if err := confine(c, &o, repo, devices[0].Name, log); err != nil {
+		return study.Refusal{Err: err}
+	}
+	defer o.Sandbox.Close()
 	o.Seat = func(id int64, handle string) {
 		if err := j.SetSeat(id, handle); err != nil {
 			log.Error("the trial's place could not be recorded", "trial", id, "err", err)

@@ -50,6 +50,9 @@ func (v *View) Env() []string {
 	return env
 }
 
+// Dir is the folder, "" where the compilers keep what they make where they like.
+func (v *View) Dir() string { return v.dir }
+
 // Renew adds what was kept since the view was given out. It is for a trainer
 // that waited for its order, and may run beside it.
 func (v *View) Renew() {

@@ -69,10 +69,6 @@ func (v *validator) bad(key string, value any, problem, hint string) {
 	v.fail(strings.Split(key, "."), value, problem, hint)
 }
 
-func (v *validator) later(key string, value any, instead string) {
-	v.bad(key, value, "is not in this version", instead)
-}
-
 func (v *validator) oneOf(key, value string, choices ...string) bool {
 	if slices.Contains(choices, value) {
 		return true
@@ -161,8 +157,8 @@ func (v *validator) trial(t Trial, elsewhere bool) {
 	v.oneOf("trial.isolation", t.Isolation, "process", "inprocess")
 	v.oneOf("trial.standby", t.Standby, "auto", "off")
 	v.oneOf("trial.overlap", t.Overlap, "auto", "off")
-	if v.oneOf("trial.sandbox", t.Sandbox, "require", "auto", "off") && t.Sandbox == "require" {
-		v.later("trial.sandbox", t.Sandbox, `use "auto"`)
+	if v.oneOf("trial.sandbox", t.Sandbox, "require", "auto", "off") && t.Sandbox == "require" && t.Isolation == "inprocess" {
+		v.bad("trial.sandbox", t.Sandbox, `cannot be had with trial.isolation = "inprocess", which runs trials in the daemon itself`, `use isolation = "process", or sandbox = "off"`)
 	}
 	if t.Memory > 0 && t.Memory < 64<<20 {
 		v.bad("trial.memory", t.Memory.String(), "is too little for a Python process", `write at least "64MiB", "" for what leaves the machine room, or "none"`)

@@ -34,7 +34,7 @@ func (r *Repo) Checkout(ctx context.Context, base, parent, dir, store string) er
 	if err := r.Export(ctx, base, dir, store); err != nil {
 		return err
 	}
-	objects := filepath.Join(r.common, "objects")
+	objects := r.Objects()
 	config := "[core]\n\trepositoryformatversion = 0\n"
 	if len(parent) == 64 {
 		config = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n"
@@ -55,6 +55,9 @@ func (r *Repo) Checkout(ctx context.Context, base, parent, dir, store string) er
 	}
 	return nil
 }
+
+// Objects is the folder with the workspace's objects.
+func (r *Repo) Objects() string { return filepath.Join(r.common, "objects") }
 
 // Export writes the committed files of the workspace into dir, which it
 // creates: regular files with modes 0644 and 0755, and links that stay within.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,34 +30,30 @@ const (
 // other machines lack.
 type Leave struct{ Spaces, PIDs, UID bool }
 
-// Find tries what this machine allows with a policy like those to come. owner
-// chooses the user that programs become where this process is root. In mode
-// Require it returns an error that names what is missing and the remedies. The
-// process's command line must lead to [Stage] where its first argument is
-// command.
-func Find(mode, owner, command string, like Policy, without Leave) (*Box, error) {
-	if mode == Off {
+// Wish is what Find looks for.
+type Wish struct {
+	Mode    string
+	Owner   string     // chooses the user that programs become where this process is root
+	Command string     // of this binary, that leads to [Stage]
+	Like    Policy     // of the programs to come
+	Try     [][]string // commands that must succeed in the sandbox
+	Env     []string   // of them; nil: this process's own
+	Without Leave
+}
+
+// Find tries what this machine allows. In mode Require it returns an error that
+// names what is missing and the remedies.
+func Find(w Wish) (*Box, error) {
+	if w.Mode == Off {
 		return nil, nil
 	}
-	b := &Box{uid: -1, idmap: -1, command: command}
-	m := &b.found
-	m.root = os.Getuid() == 0
-	m.landlock, m.noRules = landlockABI()
-	if _, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil {
-		m.filter = "the kernel has no filters"
-	}
-	b.findSpaces(owner, like, without)
-	if m.noRules == "" || m.filter == "" || m.spaces == "" {
-		if err := b.try(like); err != nil {
-			b.Close()
-			return nil, fmt.Errorf("sandbox: a program in it cannot reach what trials need: %w", err)
-		}
-	}
-	layers, missing := decide(*m)
-	b.Layers = layers
-	if mode == Require && len(missing) > 0 {
+	b := &Box{uid: -1, idmap: -1, command: w.Command}
+	b.findWith(w)
+	var missing []string
+	b.Layers, missing = decide(b.found)
+	if w.Mode == Require && len(missing) > 0 {
 		b.Close()
-		return nil, fmt.Errorf(`trial.sandbox = "require" is refused: on this machine nothing ensures that %s: %s; or set trial.sandbox = "auto" to go without`, strings.Join(missing, ", that "), remedies(layers))
+		return nil, fmt.Errorf(`trial.sandbox = "require" is refused: on this machine nothing ensures that %s: %s; or set trial.sandbox = "auto" to go without`, strings.Join(missing, ", that "), remedies(b.Layers))
 	}
 	return b, nil
 }
@@ -70,57 +68,85 @@ func remedies(layers []Layer) string {
 	return strings.Join(words, "; ")
 }
 
-// findSpaces tries namespaces, from all of them to none.
-func (b *Box) findSpaces(owner string, like Policy, without Leave) {
+// attempt is a choice of layers.
+type attempt struct {
+	spaces, pids, uid bool
+	nested            bool // root's, but made as anybody may
+	rest              bool // Landlock and seccomp
+}
+
+// attempts are those that Find makes, best first.
+func attempts(root bool, without Leave) (all []attempt) {
+	all = []attempt{{true, true, true, false, true}, {true, true, false, false, true}, {true, true, false, true, true},
+		{true, false, true, false, true}, {true, false, false, false, true}, {true, false, false, true, true}, {rest: true}, {}}
+	return slices.DeleteFunc(all, func(a attempt) bool {
+		return !root && (a.uid || a.nested) || without.UID && a.uid || without.PIDs && a.pids || without.Spaces && a.spaces
+	})
+}
+
+// findWith makes attempts until one succeeds. A layer that is not in it is not
+// there for the reason that the last attempt with it failed for.
+func (b *Box) findWith(w Wish) {
 	m := &b.found
-	m.spaces, m.pids, m.user = "", "", ""
-	if without.Spaces {
-		m.spaces, m.pids, m.user = "left out", "left out", "left out"
-		return
+	m.root = os.Getuid() == 0
+	m.landlock, m.noRules = landlockABI()
+	if _, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil {
+		m.filter = "the kernel has no filters"
 	}
-	if m.root {
-		b.uid = freeUser(owner)
-		fd, err := b.userNamespace()
-		switch {
-		case without.UID:
-			m.user = "left out"
-		case err != nil:
-			m.user = "no idmapped mounts: " + err.Error()
-		default:
-			b.idmap = fd
+	rules, filter := m.noRules, m.filter
+	const out = "left out"
+	spaces, pids, user, rest := out, out, out, ""
+	for _, a := range attempts(m.root, w.Without) {
+		m.spaces, m.pids, m.user, m.noRules, m.filter, b.nested = spaces, pids, user, rules, filter, a.nested
+		if a.spaces {
+			m.spaces = ""
 		}
-	}
-	if without.PIDs {
-		m.pids = "left out"
-	}
-	err := b.try(like)
-	if err != nil && m.root && m.user == "" {
-		m.user = err.Error()
-		b.Close()
-		err = b.try(like)
-	}
-	if err != nil && m.root { // not the real ones: those that anybody may make
-		b.nested = true
-		m.user = err.Error()
-		b.Close()
-		if err = b.try(like); err != nil {
-			b.nested = false
+		if a.pids {
+			m.pids = ""
 		}
-	}
-	if err != nil && m.pids == "" {
-		m.pids = err.Error()
-		if b.try(like) == nil {
+		if a.uid || !m.root && a.spaces {
+			m.user = ""
+		}
+		if !a.rest {
+			if b.off, m.nothing = true, rest; m.noRules == "" {
+				m.noRules = rest
+			}
+			if m.filter == "" {
+				m.filter = rest
+			}
 			return
 		}
-	}
-	if err != nil {
-		m.spaces, m.pids = err.Error(), err.Error()
-		b.nested = false
-		if m.user == "" {
-			m.user = err.Error()
+		err := b.become(a, w.Owner)
+		if err == nil {
+			err = b.try(w)
+		}
+		if err == nil {
+			return
 		}
 		b.Close()
+		rest = err.Error()
+		if a.spaces {
+			spaces = rest
+		}
+		if a.pids {
+			pids = rest
+		}
+		if a.uid || !m.root && a.spaces {
+			user = rest
+		}
 	}
+}
+
+// become gets ready for programs to be another user.
+func (b *Box) become(a attempt, owner string) (err error) {
+	if !a.uid {
+		return nil
+	}
+	b.uid = freeUser(owner)
+	if b.idmap, err = b.userNamespace(); err != nil {
+		return fmt.Errorf("make a user namespace: %w", err)
+	}
+	return nil
 }
 
 // Close lets go of what programs are started with.
@@ -133,6 +159,9 @@ func (b *Box) Close() {
 	}
 	b.idmap, b.uid = -1, -1
 }
+
+// On reports whether programs are to be started through Wrap.
+func (b *Box) On() bool { return b != nil && !b.off }
 
 // freeUser chooses a user for an owner's programs, among the numbers that
 // systemd uses for such, and none that /etc/passwd names.
@@ -275,19 +304,37 @@ func (l *Link) Fate() syscall.Signal {
 	return syscall.Signal(n)
 }
 
-// try starts a program that opens what it was promised.
-func (b *Box) try(p Policy) error {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{"autoresearchd", b.command, wordTry}
-	// It can be told by this, and goes with this process.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	data, err := json.Marshal(p)
+// try starts a program that opens what it was promised, and what else must succeed.
+func (b *Box) try(w Wish) error {
+	data, err := json.Marshal(w.Like)
 	if err != nil {
 		return err
 	}
-	var out, fault strings.Builder
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = strings.NewReader(string(data)), &out, &fault, "/"
-	link, err := b.Wrap(cmd, p)
+	if err := b.run(w, []string{"/proc/self/exe", b.command, wordTry}, string(data)); err != nil {
+		return err
+	}
+	for _, argv := range w.Try {
+		if err := b.run(w, argv, ""); err != nil {
+			return fmt.Errorf("%s in the sandbox: %w", filepath.Base(argv[0]), err)
+		}
+	}
+	return nil
+}
+
+// run runs a command in the sandbox, and returns what it printed as an error.
+func (b *Box) run(w Wish, argv []string, input string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0])
+	cmd.Args, cmd.Env, cmd.Dir = argv, w.Env, "/"
+	if argv[0] == "/proc/self/exe" {
+		cmd.Args = append([]string{"autoresearchd"}, argv[1:]...)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = time.Second
+	var out strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
+	link, err := b.Wrap(cmd, w.Like)
 	if err != nil {
 		return err
 	}
@@ -296,19 +343,13 @@ func (b *Box) try(p Policy) error {
 	if err != nil {
 		return fmt.Errorf("start a process in namespaces: %w", errors.Unwrap(err))
 	}
-	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 	err = cmd.Wait()
-	timer.Stop()
 	link.Fate()
-	text := strings.TrimSpace(out.String() + fault.String())
-	switch {
-	case text != "":
-		line, _, _ := strings.Cut(text, "\n")
-		return errors.New(line)
-	case err != nil:
-		return err
+	if text := strings.TrimSpace(out.String()); err != nil && text != "" {
+		lines := strings.Split(text, "\n")
+		return errors.New(lines[len(lines)-1])
 	}
-	return nil
+	return err
 }
 
 // try is the program that does so. Its standard input is a policy.

@@ -40,6 +40,7 @@ type machine struct {
 	filter   string // why there is no seccomp
 	spaces   string // why there are no mount, ipc and network namespaces, with a root of its own
 	pids     string // why there is no pid namespace with its own /proc
+	nothing  string // why there is nothing at all
 	user     string // why there is no user namespace, or, for root, no uid of its own
 }
 
@@ -70,7 +71,7 @@ func decide(m machine) (layers []Layer, missing []string) {
 		rules.Detail += ", which lacks scopes for signals and abstract sockets (Linux 6.12)"
 	}
 	filter := Layer{Name: "seccomp", Why: m.filter, Remedy: "use a kernel with CONFIG_SECCOMP_FILTER"}
-	layers = []Layer{user, spaces, pids, rules, filter, {Name: "no new privileges, no capabilities, no core dumps"}}
+	layers = []Layer{user, spaces, pids, rules, filter, {Name: "no new privileges, no capabilities, no core dumps", Why: m.nothing}}
 
 	hold := func(promise string, by ...bool) {
 		for _, held := range by {
@@ -99,6 +100,7 @@ type Box struct {
 	uid     int    // of programs; -1: this process's own
 	idmap   int    // descriptor of a user namespace in which this user is uid; -1: none
 	nested  bool   // root, and yet in a user namespace
+	off     bool   // nothing is in force
 }
 
 // Summary says in one line what is in force and what is not.
@@ -132,8 +134,8 @@ func Words(layers []Layer) string {
 
 // Workers reports whether a program's own children may use CUDA: the driver
 // writes to the /proc of the process that opens it.
-func (b *Box) Workers() bool { return b == nil || b.found.pids == "" }
+func (b *Box) Workers() bool { return !b.On() || b.found.pids == "" }
 
 // Rooted reports whether programs have a root of their own, in which a folder
 // keeps its name when it is renamed outside.
-func (b *Box) Rooted() bool { return b != nil && b.found.spaces == "" }
+func (b *Box) Rooted() bool { return b.On() && b.found.spaces == "" }

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	for _, leave := range []Leave{{}, {PIDs: true}, {UID: true}, {Spaces: true}} {
-		b, err := Find(Require, "x", "trainer", Policy{Read: Mapped(), Write: []string{dir}}, leave)
+		b, err := Find(Wish{Mode: Require, Owner: "x", Command: "trainer", Like: Policy{Read: Mapped(), Write: []string{dir}}, Without: leave})
 		if err != nil {
 			t.Error(err)
 			continue

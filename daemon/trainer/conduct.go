@@ -31,7 +31,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	r.stay = all.begin(trial.ID)
 	defer r.leave()
 	gate := newGate(given.Gate, all)
-	proof := newProof(o, trial)
+	proof := newProof(o, trial, t.confined())
 	defer proof.close()
 	if o.Seat != nil {
 		o.Seat(trial.ID, t.handle())
@@ -46,7 +46,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	end := ending{memory: o.Memory}
 	broken := ""
 	order := func() bool {
-		err := t.ask(request{Op: "order", Python: o.Python, Order: o.order(given, t.logFD())})
+		err := t.ask(request{Op: "order", Python: o.Python, Order: o.order(given, t.sees(o.work(trial.ID)), t.logFD())})
 		if err != nil {
 			broken = err.Error()
 		}

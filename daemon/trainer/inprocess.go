@@ -172,7 +172,13 @@ func (t *embedded) ask(r request) error {
 func (t *embedded) events() <-chan event   { return t.heard }
 func (t *embedded) ended() <-chan struct{} { return nil }
 func (t *embedded) logFD() int             { return int(t.script.Fd()) }
-func (t *embedded) handle() string         { return "{}" }
+
+func (t *embedded) moveIn(string) error { return nil }
+
+func (t *embedded) sees(work string) string { return work }
+
+func (t *embedded) confined() bool { return false }
+func (t *embedded) handle() string { return "{}" }
 
 // There is no standby here.
 func (t *embedded) calm()  {}

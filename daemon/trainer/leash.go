@@ -35,7 +35,10 @@ type Share struct {
 func (c *Cgroups) Start(cmd *exec.Cmd, name, marker string, share Share) (*Leash, error) {
 	// Two leaders never share a group, or the end of one were the other's.
 	g := c.make(fmt.Sprintf("%s.%d", name, seats.Add(1)), marker, share.Processes, share.Memory)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	if f := g.open(); f != nil {
 		defer f.Close()
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())

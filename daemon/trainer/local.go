@@ -61,6 +61,7 @@ type process struct {
 	heard  chan event
 	silent chan struct{}
 	killed gone
+	inside // where it is confined
 }
 
 func newLocal(o *Options) *local {
@@ -106,9 +107,9 @@ func (l *local) start(j job) (trainee, error) {
 			*ours[i], theirs[i] = w, r
 		}
 	}
-	cmd := exec.Command(l.binary, "trainer")
+	cmd := exec.Command(l.binary, command)
 	cmd.Args[0] = "autoresearchd"
-	if l.options.Confine {
+	if l.options.Confine && !l.options.Sandbox.On() { // which closes them too
 		cmd.Args = append(cmd.Args, l.options.Closed...)
 		cmd.Args = append(cmd.Args, confined)
 	}
@@ -119,11 +120,22 @@ func (l *local) start(j job) (trainee, error) {
 	}
 	cmd.Dir, cmd.Env = j.dir, slices.Concat(j.env, p.view.Env(), []string{p.marker})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
+	if l.options.Sandbox.On() {
+		if err := p.confine(cmd, j); err != nil {
+			p.view.Close(false)
+			p.unconfine()
+			return fail(err)
+		}
+	}
 	held.Store(p.marker, true)
 	leash, err := l.cgroups.Start(cmd, j.name, p.marker, Share{l.options.Processes, l.options.Memory, l.options.Cores[j.device]})
+	if p.link != nil {
+		p.link.Go(err == nil)
+	}
 	if err != nil {
 		held.Delete(p.marker)
 		p.view.Close(false)
+		p.unconfine()
 		return fail(err)
 	}
 	p.Leash = leash
@@ -256,7 +268,7 @@ func (p *process) used() int64 {
 func (p *process) use() use {
 	members := p.group.members()
 	limit, over := p.place.options.tooMuch(members)
-	u := use{device: -1, limit: limit, over: over}
+	u := use{device: -1, limit: limit, over: over, wrote: p.written()}
 	if !p.onGPU || p.place.options.GPU == nil {
 		return u
 	}
@@ -284,6 +296,10 @@ func (p *process) end(grace time.Duration, _ bool) gone {
 		g.code = state.ExitCode()
 		if status.Signaled() {
 			g.signal = signalName(status.Signal())
+		} else if p.link != nil {
+			if sig := p.link.Fate(); sig != 0 {
+				g.code, g.signal = -1, signalName(sig)
+			}
 		}
 	}
 	return *g
@@ -326,6 +342,7 @@ func (p *process) release(well bool) {
 	p.leave()
 	if len(p.killed.left) == 0 { // else something may still write there
 		p.view.Close(well)
+		p.unconfine()
 	}
 	p.in.Close()
 	p.out.Close()

@@ -42,6 +42,13 @@ type trainee interface {
 	ended() <-chan struct{}
 	// logFD is where an order's script is to print; -1: to its own output.
 	logFD() int
+	// moveIn makes a trial's working directory one that it reaches, though it was
+	// started before there was one.
+	moveIn(work string) error
+	// sees returns where it finds that directory.
+	sees(work string) string
+	// confined reports whether it reaches nothing of a trial's but its working directory.
+	confined() bool
 	// handle finds it again after a restart of the daemon, as JSON; see Sweep.
 	handle() string
 	// calm keeps it out of a running trial's way, until rouse.
@@ -71,7 +78,7 @@ type use struct {
 	device int64 // bytes of the device's memory; -1: not known
 	limit  int64 // bytes of the host's memory that it may use
 	over   bool  // it uses more
-	wrote  int64 // bytes that its folder has grown by, where that is not the daemon's
+	wrote  int64 // bytes that it has written beside the folder that the daemon sees
 }
 
 // gone says how a trainer ended.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -33,6 +34,11 @@ func NewProcess(o Options) (*Process, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Sandbox.On() { // what an earlier daemon's trainers left
+		if err := os.RemoveAll(o.scratches()); err != nil {
+			return nil, fmt.Errorf("remove the scratch folders of earlier trials: %w", err)
+		}
 	}
 	p := &Process{options: o}
 	p.place = newLocal(&p.options)

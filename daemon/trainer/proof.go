@@ -17,7 +17,9 @@ import (
 // proven says nothing about it itself: what the notary computes is its score.
 type proof struct {
 	notary *Notary // nil: scores are not proven
-	folder string  // the trial's
+	trial  string  // its folder
+	folder string  // it, or below it, what the trial can reach
+	name   string  // how the names of the folders of proofs begin
 	audit  bool
 
 	asked     chan said // the notary's answer to what the trial said last
@@ -40,8 +42,12 @@ type said struct {
 	err    error
 }
 
-func newProof(o *Options, t search.Trial) *proof {
-	return &proof{notary: o.Notary, folder: o.Folder(t.ID), audit: t.Audit, asked: make(chan said, 1)}
+func newProof(o *Options, t search.Trial, confined bool) *proof {
+	folder, name := o.Folder(t.ID), "proof-"
+	if confined {
+		folder, name = o.work(t.ID), ".proof-" // all that it may reach, where it is not looked for
+	}
+	return &proof{notary: o.Notary, trial: o.Folder(t.ID), folder: folder, name: name, audit: t.Audit, asked: make(chan said, 1)}
 }
 
 // waits bounds what a trial waits for the notary. It does not end with the
@@ -90,7 +96,7 @@ func (p *proof) open() said {
 	if found.Why != "" {
 		return said{tell: none}
 	}
-	dir, err := os.MkdirTemp(p.folder, "proof-")
+	dir, err := os.MkdirTemp(p.folder, p.name)
 	if err != nil {
 		return said{tell: none, on: true, err: fmt.Errorf("make a folder for the proof: %w", err)}
 	}
@@ -110,7 +116,9 @@ func (p *proof) open() said {
 	if err != nil {
 		return said{tell: none, on: true, err: err}
 	}
-	reply.Tell["folder"] = filepath.Base(dir)
+	if reply.Tell["folder"], err = filepath.Rel(p.trial, dir); err != nil {
+		return said{tell: none, on: true, err: err}
+	}
 	tell, err := json.Marshal(reply.Tell)
 	return said{tell: tell, on: true, err: err}
 }

@@ -45,9 +45,8 @@ func (r *recorder) watch(dog *watchdog.Dog) {
 
 // order is the trial as the trainer is told, which prints to logFD; -1: to its
 // own output, and it ends with the trial.
-func (o *Options) order(given Order, logFD int) *order {
+func (o *Options) order(given Order, work string, logFD int) *order {
 	t := given.Trial
-	work := o.work(t.ID)
 	_, onGPU := device.CUDAIndex(t.Device)
 	return &order{
 		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},

@@ -259,6 +259,12 @@ func (h *hosted) ended() <-chan struct{} { return h.end_ }
 
 func (h *hosted) logFD() int { return -1 }
 
+func (h *hosted) moveIn(string) error { return nil }
+
+func (h *hosted) sees(work string) string { return work }
+
+func (h *hosted) confined() bool { return false }
+
 func (h *hosted) handle() string {
 	h.node.mu.Lock()
 	defer h.node.mu.Unlock()

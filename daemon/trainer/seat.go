@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"autoresearchd/daemon/hide"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
 )
@@ -397,6 +398,9 @@ func (s *seat) value(kind string, data []byte) error {
 	return s.tell(e)
 }
 
+// command is that of this binary which leads to Main.
+const command = "trainer"
+
 // confined ends the arguments of a seat that first confines itself; those
 // before it are the paths that it gives up.
 const confined = "confined"
@@ -408,6 +412,12 @@ func Main() int {
 	if args := os.Args[2:]; len(args) == 1 && args[0] == hostArg {
 		return hostMain()
 	}
+	broken := func(err error) {
+		_ = writeFrame(os.Stdout, event{Kind: "broken", Broken: "start a seat: " + err.Error()})
+	}
+	if status, ok := sandbox.Stage(os.Args[2:], broken); ok {
+		return status
+	}
 	if args := os.Args[2:]; len(args) > 0 && args[len(args)-1] == confined {
 		loadModule()
 		// A thread can give up rights for itself alone: what it execs has one thread.
@@ -415,7 +425,7 @@ func Main() int {
 		if err == nil {
 			err = unix.Exec("/proc/self/exe", os.Args[:2], os.Environ())
 		}
-		_ = writeFrame(os.Stdout, event{Kind: "broken", Broken: "start a seat: " + err.Error()})
+		broken(err)
 		return 1
 	}
 	requests, events, err := privateStreams()

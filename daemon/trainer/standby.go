@@ -72,7 +72,7 @@ func (p *Process) warm(name string, source []byte) {
 	known := *s.latest
 	known.Source = string(source)
 	var err error
-	if known.Directory, err = known.standIn(filepath.Join(filepath.Dir(o.Folder(1)), ".standby", name)); err != nil {
+	if known.Directory, err = known.standIn(filepath.Join(filepath.Dir(o.Folder(1)), ".standby", name, "work")); err != nil {
 		p.say(err.Error(), name)
 		return
 	}
@@ -178,7 +178,12 @@ func (p *Process) take(ctx context.Context, t search.Trial) trainee {
 		if b.fault != nil {
 			return b.fault
 		}
-		e, err := ask(ctx, b.t, request{Op: "check", Python: o.Python, Imports: now})
+		if err := b.t.moveIn(o.work(t.ID)); err != nil {
+			return err
+		}
+		its := *now
+		its.Directory = b.t.sees(now.Directory)
+		e, err := ask(ctx, b.t, request{Op: "check", Python: o.Python, Imports: &its})
 		if err == nil && e.Why != "" {
 			err = errors.New(e.Why)
 		}

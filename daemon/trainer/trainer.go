@@ -16,6 +16,7 @@ import (
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -187,6 +188,9 @@ type Options struct {
 	Secrets   []string                      // names of environment variables that trials must not see
 	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
 	Closed    []string                      // files and folders that trials must not read
+	Sandbox   *sandbox.Box                  // around trials; nil: none
+	Shared    []string                      // files and folders that trials may read in it, beside the interpreter and the system: data, tokenizer
+	Deny      []string                      // files of those that they must not open
 	Compiled  *compiled.Store               // what trials compile for each other; nil: the compilers keep theirs where they like
 	Study     string                        // its tag, for allocations on a cluster
 	Needs     []string                      // files and folders that trials read, for a node to look for

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"autoresearchd/daemon/compiled"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -72,11 +74,36 @@ func patient() watchdog.Limits {
 func options(t *testing.T) Options {
 	t.Helper()
 	root := t.TempDir()
-	return Options{
+	o := Options{
 		Python: python, Folder: func(id int64) string { return filepath.Join(root, strconv.FormatInt(id, 10)) },
 		Limits: patient(), Grace: 100 * time.Millisecond, LogLimit: 1 << 20, Processes: 200, Quota: 64 << 20,
 		Owner: fmt.Sprintf("test-%d-%s", os.Getpid(), t.Name()), Log: slog.New(slog.DiscardHandler),
 	}
+	if *sandboxed != "" {
+		without, ok := sandboxModes[*sandboxed]
+		if !ok {
+			t.Fatalf("no sandbox %q", *sandboxed)
+		}
+		box(t, &o, without)
+	}
+	return o
+}
+
+// sandboxed has every trial of these tests run in a sandbox.
+var sandboxed = flag.String("sandbox", "", "run all trials in a sandbox: whole, noname, nopids, bare")
+
+var sandboxModes = map[string]sandbox.Leave{"whole": {}, "same": {UID: true}, "nopids": {PIDs: true}, "bare": {Spaces: true}}
+
+// box puts trials into the sandbox that this machine has.
+func box(t *testing.T, o *Options, without sandbox.Leave) {
+	t.Helper()
+	found, err := FindSandbox(o, sandbox.Require, "cpu", without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(found.Summary())
+	t.Cleanup(found.Close)
+	o.Sandbox = found
 }
 
 func folder(t *testing.T, o Options, id int64, script string) {

@@ -4,6 +4,7 @@
     overhead.py plain RESULTS NAME RUNS WORKSPACE CONSTANT START STEP    runs train.py, each time with another value
     overhead.py report RESULTS NAME STATE                                compares, once the study in STATE has run
     overhead.py pairs ALONE BESIDE                                       the same trials twice, once with standbys
+    overhead.py compare LEAST ONE OTHER                                  the same trials twice, tokens a second
 
 RESULTS is a file of JSON lines that is added to: what stands in it is not run again. A plain run's overhead is its wall
 time less what it says that it trained. A trial's is the time from the end of the one before it to its own, less its
@@ -110,5 +111,24 @@ def pairs(alone, beside):
         sys.exit(1)
 
 
+def compare(least, one, other):
+    """Exit 1 where the other study does not score, or trains at less than LEAST of the speed of the first."""
+    ratios, walls = [], []
+    for a, b in zip(runs_of(one), runs_of(other), strict=True):
+        speeds = [run["tokens"] / run["training_seconds"] if run["training_seconds"] else 0 for run in (a, b)]
+        ratios.append(speeds[1] / speeds[0])
+        walls.append([run["wall_seconds"] - run["training_seconds"] for run in (a, b)])
+        phases = [{name: round(seconds, 1) for name, seconds in run["phases"].items()} for run in (a, b)]
+        print(
+            f"trial {a['id']}: {speeds[0]:,.0f} and {speeds[1]:,.0f} tokens a counted second; {b['status']}", end="; "
+        )
+        print(f"val_bpb {a['val_bpb']:.6f} and {b['val_bpb']:.6f}; phases {phases[0]} and {phases[1]}")
+    print(f"other / one, tokens a second: {statistics.median(ratios):.4f} (each {[round(r, 4) for r in ratios]})")
+    print(f"seconds beside the counted ones: {[[round(w, 1) for w in pair] for pair in walls]}")
+    scored = ratios and all(run["status"] == "completed" for run in runs_of(other))
+    if not scored or statistics.median(ratios) < float(least):
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    {"plain": plain, "report": report, "pairs": pairs}[sys.argv[1]](*sys.argv[2:])
+    {"plain": plain, "report": report, "pairs": pairs, "compare": compare}[sys.argv[1]](*sys.argv[2:])

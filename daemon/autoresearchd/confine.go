@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/sandbox"
+	"autoresearchd/daemon/trainer"
+)
+
+// confine finds the sandbox of trials and says what is in force.
+func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, device string, log *slog.Logger) error {
+	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
+		log.Info("trials run without a sandbox", "sandbox", c.Trial.Sandbox, "isolation", c.Trial.Isolation)
+		return nil
+	}
+	shared, err := sharedWithTrials(c)
+	if err != nil {
+		return err
+	}
+	o.Shared = append(shared, repo.Objects()) // a trial's work tree has its history there
+	if o.Sandbox, err = trainer.FindSandbox(o, c.Trial.Sandbox, device, leftOut()); err != nil {
+		return err
+	}
+	if !o.Sandbox.On() {
+		log.Warn("trials run without a sandbox", "without", o.Sandbox.Summary())
+		return nil
+	}
+	log.Info("trials run in a sandbox", "layers", o.Sandbox.Summary())
+	return nil
+}
+
+// sharedWithTrials is what trials read of the cache: all but what they compile,
+// of which each gets a copy of its own.
+func sharedWithTrials(c *config.Config) ([]string, error) {
+	cache, err := c.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(cache)
+	if err != nil {
+		return nil, nil // not there: whoever needs it says so
+	}
+	var all []string
+	for _, e := range entries {
+		if e.Name() != "compiled" {
+			all = append(all, filepath.Join(cache, e.Name()))
+		}
+	}
+	return all, nil
+}
+
+// leftOut reads which layers a drill does without, to show what holds where
+// they are not to be had: AUTORESEARCH_SANDBOX_WITHOUT=spaces, pids or uid.
+func leftOut() (l sandbox.Leave) {
+	for _, name := range filepath.SplitList(os.Getenv(leaveVariable)) {
+		switch name {
+		case "spaces":
+			l.Spaces = true
+		case "pids":
+			l.PIDs = true
+		case "uid":
+			l.UID = true
+		default:
+			fmt.Fprintf(os.Stderr, "autoresearchd: %s=%s is unknown\n", leaveVariable, name)
+		}
+	}
+	return l
+}
+
+const leaveVariable = "AUTORESEARCH_SANDBOX_WITHOUT"
