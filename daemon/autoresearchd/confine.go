@@ -7,13 +7,14 @@ import (
 	"path/filepath"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/trainer"
 )
 
 // confine finds the sandbox of trials and says what is in force.
-func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, device string, log *slog.Logger) error {
+func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices []device.Device, log *slog.Logger) error {
 	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
 		log.Info("trials run without a sandbox", "sandbox", c.Trial.Sandbox, "isolation", c.Trial.Isolation)
 		return nil
@@ -23,7 +24,11 @@ func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, device st
 		return err
 	}
 	o.Shared = append(shared, repo.Objects()) // a trial's work tree has its history there
-	if o.Sandbox, err = trainer.FindSandbox(o, c.Trial.Sandbox, device, leftOut()); err != nil {
+	on := device.CPU
+	if len(devices) > 0 { // there may be seats of a cluster alone, and what reads a train.py is here all the same
+		on = devices[0].Name
+	}
+	if o.Sandbox, err = trainer.FindSandbox(o, c.Trial.Sandbox, on, leftOut()); err != nil {
 		return err
 	}
 	if !o.Sandbox.On() {

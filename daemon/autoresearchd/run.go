@@ -170,7 +170,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err := hideSecrets(c, &o, log); err != nil {
 		return err
 	}
-	if err := confine(c, &o, repo, devices[0].Name, log); err != nil {
+	if err := confine(c, &o, repo, devices, log); err != nil {
 		return study.Refusal{Err: err}
 	}
 	defer o.Sandbox.Close()
