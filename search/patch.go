@@ -62,10 +62,14 @@ func Patch(source []byte, consts []Constant, values map[string]Value) ([]byte, e
 // Changed returns the names in to whose values differ from those in from, or
 // that from has not, in to's order.
 func Changed(from, to []Constant) []string {
-	old := byName(from)
 	var names []string
-	for _, c := range to {
-		if o, ok := old[c.Name]; !ok || !o.Value.Equal(c.Value) {
+	for i := range to {
+		c := &to[i]
+		k := i // where it is unless code was edited
+		if k >= len(from) || from[k].Name != c.Name {
+			k = slices.IndexFunc(from, func(o Constant) bool { return o.Name == c.Name })
+		}
+		if k < 0 || !from[k].Value.Equal(c.Value) {
 			names = append(names, c.Name)
 		}
 	}
