@@ -149,7 +149,7 @@ func (m *model) breed(r *rand.Rand, tried int) (child, bool) {
 	if tried > attempts*3/4 {
 		return child{u: m.space.Sample(r), memo: memo{Op: opMutate}}, true
 	}
-	if m.stacks() && tried < fewest && r.Float64() < eagerness {
+	if m.stacks() && tried < fewest && r.Float64() < m.eagerness() {
 		if c, ok := m.stack(r, tried); ok {
 			return c, true
 		}
@@ -180,9 +180,15 @@ func (m *model) breed(r *rand.Rand, tried int) (child, bool) {
 func (m *model) operator(r *rand.Rand) string {
 	weights := make([]float64, len(ops))
 	for i, op := range ops {
-		weights[i] = math.Max(0.06, (1+m.gains[op])/(5+m.uses[op]))
+		weights[i] = m.success(op)
 	}
 	return ops[draw(r, weights)]
+}
+
+// success is how often an operator has improved the champion, with a belief of
+// one in five to begin with.
+func (m *model) success(op string) float64 {
+	return math.Max(0.06, (1+m.gains[op])/(5+m.uses[op]))
 }
 
 func draw(r *rand.Rand, weights []float64) int {

@@ -132,7 +132,7 @@ func (m *model) read(h search.History) {
 			if t.memo.Op == opMutate || t.memo.Op == opCross {
 				recent, helped = 0.9*recent+1, 0.9*helped+gain
 			}
-			for _, op := range ops { // what helped long ago need not help now
+			for op := range m.uses { // what helped long ago need not help now
 				m.uses[op] *= 0.98
 				m.gains[op] *= 0.98
 			}

@@ -21,11 +21,11 @@ type gain struct {
 
 const (
 	opStack   = "stack"
-	links     = 8    // of the champion's line that are looked back on
-	fewest    = 3    // dimensions that a gain may lie in: a point far off is no change
-	stackings = 2    // trials that may take a gain up, and one more for every four that run
-	eagerness = 0.75 // share of proposals that take gains up, while there are any
-	further   = 1.6  // times the champion's own last move
+	links     = 8   // of the champion's line that are looked back on
+	fewest    = 3   // dimensions that a gain may lie in: a point far off is no change
+	stackings = 2   // trials that may take a gain up, and one more for every four that run
+	eager     = 3   // times as often as it succeeds against the others, it is drawn
+	further   = 1.6 // times the champion's own last move
 )
 
 // gather finds gains beside the champion's line, and what has been made of its own.
@@ -87,6 +87,16 @@ func (m *model) stacks() bool {
 		return len(m.apart) > 0
 	}
 	return m.stacked < 1+m.running/2 && (len(m.apart) > 0 || m.before != nil)
+}
+
+// eagerness is the share of proposals that stack, while there is something to.
+func (m *model) eagerness() float64 {
+	sum := 0.0
+	for _, op := range ops {
+		sum += m.success(op)
+	}
+	own := eager * m.success(opStack)
+	return own / (own + sum)
 }
 
 // stack gives the champion what was gained beside it: all at first, then some,
