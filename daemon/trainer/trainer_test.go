@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ func init() {
 }
 
 func isSeat() bool {
-	return os.Args[0] == "autoresearchd" && len(os.Args) > 1 && os.Args[1] == "trainer"
+	return len(os.Args) > 1 && os.Args[1] == "trainer" && (os.Args[0] == "autoresearchd" || slices.Contains(os.Args, hostArg))
 }
 
 var python string // of a venv without torch
