@@ -28,8 +28,8 @@
 #   standby   training with a standby beside it against training alone, by turns,
 #             and what overlap makes of the scores: TRIALS (6) each
 #   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
-#   notary    proofs of TRIALS (4) honest trials of WHOSE (starter upstream): differences,
-#             errors, seconds; and two lies that must be caught
+#   notary    proofs of TRIALS (5) trials of WHOSE (starter upstream), of which the second and the
+#             third lie: differences, errors, seconds. It ends after LIMIT (360) seconds
 #   sandbox   training in the sandbox against without, PAIRS (3) by turns; a hang
 #             in a kernel in it, killed, and its memory back; with UPSTREAM=DIR,
 #             upstream's in it too. AUTORESEARCH_SANDBOX_WITHOUT=spaces, pids or
@@ -358,56 +358,23 @@ part_evaluation() {
 }
 
 part_notary() {
-  local whose kind name
+  local whose name
   for whose in ${WHOSE:-starter upstream}; do
-    if [ "$whose" = upstream ] && [ -z "$UPSTREAM" ]; then verdict notary-upstream 0 "UPSTREAM names no clone"; continue; fi
-    for kind in honest lies; do
-      name=notary-$whose-$kind
-      rm -rf "${WORK:?}/$name" && mkdir -p "$WORK/$name"
-      cp -r "$([ "$whose" = upstream ] && echo "$UPSTREAM" || echo "${STARTER:-configs/workspace}")" "$WORK/$name/workspace"
-      rm -rf "$WORK/$name/workspace/.git"
-      if [ "$kind" = lies ]; then
-        "$PYTHON" scripts/gpu/notary.py lie "$WORK/$name/workspace/train.py"
-        STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning LIE 0 1)"$'\n[search.space]\nLIE = { low = 0, high = 3 }'
-      else
-        STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning EMBEDDING_LR 0.59 -0.005)"
-      fi
-      commit "$WORK/$name/workspace"
-      PYTHONPATH=${SITE:-} daemon "$name" run --trials "$([ "$kind" = lies ] && echo 3 || echo "${TRIALS:-4}")" >"$WORK/$name/log" 2>&1 || tail -5 "$WORK/$name/log"
-      grep -E 'notary|level=(WARN|ERROR)' "$WORK/$name/log" || true
-      "$PYTHON" scripts/gpu/notary.py show "$bin" "$WORK/$name/state" "$kind" &&
-        verdict "$name" 1 "$([ "$kind" = lies ] && echo "the lies are caught, the start is not" || echo "every trial is proven")" || verdict "$name" 0 "see above"
-    done
+    name=notary-$whose
+    if [ "$whose" = upstream ] && [ -z "$UPSTREAM" ]; then verdict "$name" 0 "UPSTREAM names no clone"; continue; fi
+    rm -rf "${WORK:?}/$name" && mkdir -p "$WORK/$name"
+    cp -r "$([ "$whose" = upstream ] && echo "$UPSTREAM" || echo "${STARTER:-configs/workspace}")" "$WORK/$name/workspace"
+    rm -rf "$WORK/$name/workspace/.git"
+    # Part data's validation text is short: it must leave fresh rows.
+    sed -i 's/^EVAL_TOKENS = .*/EVAL_TOKENS = 4 * 524288/' "$WORK/$name/workspace/prepare.py"
+    "$PYTHON" scripts/gpu/notary.py lie "$WORK/$name/workspace/train.py"
+    STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning LIE 0 1)"$'\n[search.space]\nLIE = { low = 0, high = 9 }'
+    commit "$WORK/$name/workspace"
+    (PYTHONPATH=${SITE:-} timeout -s INT "${LIMIT:-360}" "$bin" --config "$WORK/$name/autoresearch.toml" run --trials "${TRIALS:-5}" 2>&1 || true) |
+      tee "$WORK/$name/log" | grep --line-buffered -E 'trial (begins|ends)|notary|level=(WARN|ERROR)' || true
+    "$PYTHON" scripts/gpu/notary.py show "$bin" "$WORK/$name/state" &&
+      verdict "$name" 1 "the lies are caught, and nothing else" || verdict "$name" 0 "see above"
   done
-}
-
-part_sandbox() {
-  local name turn
-  rm -rf "$WORK/ours" && cp -r "${STARTER:-configs/workspace}" "$WORK/ours" && commit "$WORK/ours"
-  for name in off require; do
-    rm -rf "$WORK/workspace-$name" && git clone -q "$WORK/ours" "$WORK/workspace-$name"
-    STRATEGY="exec" configure "sandbox-$name" "$WORK/workspace-$name" "$BUDGET" "$(turning EMBEDDING_LR 0.89 -0.005)"
-    : >"$WORK/sandbox-$name/log"
-  done
-  # Without comes first: it leaves bytecode and packed rows, which a trial in the sandbox only reads.
-  for ((turn = 0; turn < ${PAIRS:-3}; turn++)); do
-    for name in off require; do
-      daemon "sandbox-$name" run --trials 1 --set "trial.sandbox=\"$name\"" >>"$WORK/sandbox-$name/log" 2>&1 || tail -n 20 "$WORK/sandbox-$name/log"
-    done
-  done
-  grep -h 'sandbox' "$WORK/sandbox-require/log" | sort -u | head -n 5
-  "$PYTHON" scripts/gpu/overhead.py compare 0.99 "$WORK/sandbox-off/state" "$WORK/sandbox-require/state" &&
-    verdict sandbox 1 "in the sandbox at 0.99 of without or better, compiled alike" || verdict sandbox 0 "see above, and $WORK/sandbox-require/log"
-  tiny hang hang.py
-  configure hang "$WORK/hang/workspace" 30s $'[watchdog]\nstall = "5s"'
-  sed -i 's/^\[trial\]$/[trial]\nsandbox = "require"/' "$WORK/hang/autoresearch.toml"
-  hung sandbox-hang
-  [ -n "$UPSTREAM" ] || return 0
-  rm -rf "$WORK/clone" && cp -r "$UPSTREAM" "$WORK/clone"
-  configure sandbox-upstream "$WORK/clone" "$BUDGET" ""
-  PYTHONPATH=${SITE:-} daemon sandbox-upstream run --trials 1 --set 'trial.sandbox="require"'
-  daemon sandbox-upstream show 1
-  verdict sandbox-upstream "$(daemon sandbox-upstream trials --runs --json | grep -c '"status": "completed"')" "upstream's train.py scored in the sandbox"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader

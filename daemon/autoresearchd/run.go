@@ -425,10 +425,10 @@ func newTrainer(ctx context.Context, c *config.Config, o trainer.Options) (train
 
 // newNotary makes what proves the scores, and keeps what it knows of the study.
 func newNotary(c *config.Config, o trainer.Options, past []journal.Record) (*trainer.Notary, error) {
-	known := ""
+	var known *search.Proof
 	for _, r := range past {
 		if p := r.Outcome.Proof; p != nil && p.Reference != "" {
-			known = p.Reference
+			known = p
 		}
 	}
 	return trainer.NewNotary(o, filepath.Join(c.Study.State, "notary"), known, c.Judge.Audit)

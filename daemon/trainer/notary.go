@@ -1,14 +1,17 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +53,7 @@ type Notary struct {
 	learned chan struct{} // closed once it is known whether it can prove
 	wanted  chan struct{} // closed once a trial waits for it
 	hurried sync.Once
-	known   string // the reference's hash; "": no trial is proven yet
+	known   *search.Proof // the one that made the reference; nil: no trial is proven yet
 	found   Found
 	serial  int
 }
@@ -66,10 +69,10 @@ type Found struct {
 	Alone    []string          `json:"alone"` // files that the validation split alone reads
 }
 
-// NewNotary makes a notary that keeps its files in a folder. known is the
-// reference's hash as the record has it, "" where no trial is proven yet; audit
+// NewNotary makes a notary that keeps its files in a folder. known is the proof
+// of the record that made the reference, nil where no trial is proven yet; audit
 // says whether trials may be audited.
-func NewNotary(o Options, dir, known string, audit bool) (*Notary, error) {
+func NewNotary(o Options, dir string, known *search.Proof, audit bool) (*Notary, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -141,7 +144,7 @@ func (n *Notary) validation() (files []string, known bool) {
 func (n *Notary) strict() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.known != ""
+	return n.known != nil
 }
 
 func (n *Notary) settle(f Found) {
@@ -231,14 +234,26 @@ func (n *Notary) ready(ctx context.Context) error {
 		}
 	}
 	n.mu.Lock()
-	known := n.known
+	known, before := n.known, n.found.Hashes
 	n.mu.Unlock()
+	learn := map[string]any{"op": "learn", "directory": n.work, "cache": n.options.Cache, "audit": n.audit, "reference": n.keep, "sha256": ""}
+	if known != nil && len(known.GapQuantiles) > 0 {
+		before = known.Hashes
+		learn["sha256"], learn["middle"], learn["error"] = known.Reference, known.GapQuantiles[0], known.GapError
+	}
 	var f Found
-	err := n.exchange(ctx, map[string]any{"op": "learn", "directory": n.work, "cache": n.options.Cache, "audit": n.audit, "reference": n.keep, "sha256": known}, &f)
-	if err != nil {
+	if err := n.exchange(ctx, learn, &f); err != nil {
 		return err
 	}
-	if f.Why == "" && known != "" && !f.Referred {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if f.Hashes[name] != before[name] {
+			n.drop()
+			why := fmt.Errorf("what decides a score has changed since the study's first trial was proven (%s): bring prepare.py and the data back as they were, or begin another study", cmp.Or(f.Why, name))
+			n.options.Log.Error("no score can be proven", "err", why)
+			return why
+		}
+	}
+	if f.Why == "" && known != nil && !f.Referred {
 		n.options.Log.Warn("the losses of the study's first proven trial are gone: later ones are not held against them", "file", n.keep)
 	}
 	n.calm.over()
@@ -307,11 +322,11 @@ func (n *Notary) next() int {
 	return n.serial
 }
 
-// refer notes the reference that a proof made.
-func (n *Notary) refer(hash string) {
+// refer notes the proof that made the reference.
+func (n *Notary) refer(p *search.Proof) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if hash != "" {
-		n.known = hash
+	if p.Reference != "" {
+		n.known = p
 	}
 }

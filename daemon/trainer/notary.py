@@ -6,8 +6,8 @@ drawn, of which the trial has to give logits, the targets withheld:
 
     intact    official rows: the losses of the logits are the committed ones
     changed   official rows, other tokens from some place on: so are they before that place, or the model sees ahead
-    fresh     rows that no trial has seen: the model is as good there as on the official ones, against the reference
-    blinded   fresh rows in which some tokens are others: it is so where the next token could not be seen
+    shown     the same of fresh rows, of which it gives the losses too: it is as good there, against the reference
+    blinded   rows that it has not seen, in which some tokens are others: so it is where it cannot see the next token
 
 Losses are in nats, float32 (rows, tokens); rows are int32 (rows, tokens + 1): the last column has no input.
 """
@@ -28,12 +28,20 @@ import _autoresearchd_bootstrap as bootstrap
 import _autoresearchd_boundary as boundary
 
 POOL = 512  # fresh rows that are kept, at most
-DRAWN = {"intact": 24, "changed": 24, "fresh": 40, "blinded": 40}  # rows of a challenge, by kind
+HELD = 64  # of them are not shown before the challenge
+DRAWN = {"intact": 20, "changed": 20, "shown": 12, "blinded": HELD}  # rows of a challenge, by kind
+COMPARED = {  # the kinds whose losses it gives too, and what these are held against
+    "intact": "its own logits give",
+    "changed": "where later tokens are others: it sees ahead",
+    "shown": "where later tokens are others: it sees ahead",
+}
 TOGETHER = 4  # rows of one call of the model, at most
 POSITIONS = 64  # of a row, whose logits are asked for, at most
 ANSWER = 192 << 20  # bytes of all logits, at most
 SIGMAS = 6.0  # standard errors beyond which a difference is no chance
-RANDOM = 0.1  # nats by which half of the losses may differ from those of the logits: rounding is below
+# Nats by which half of the losses may differ from those of the logits, for rounding: of the first trial, and of later
+# ones by where they run. See also Reference.middle.
+RANDOM = {"first": 0.1, "cpu": 2e-3, "cuda": 0.03}
 
 draw = random.SystemRandom()
 
@@ -89,8 +97,15 @@ class Official:
         return nats / (math.log(2) * total)
 
 
+class Reference:
+    """The study's first proven trial: its losses on the official rows and the pool, and how its logits agree."""
+
+    def __init__(self, losses, fresh, middle, error):
+        self.losses, self.fresh, self.middle, self.error = losses, fresh, middle, error
+
+
 official = None  # Official, once it is learned
-reference = None  # (losses on the official rows, losses on the pool) of the study's first proven trial
+reference = None  # Reference, once there is one
 proofs = {}  # by id
 
 
@@ -98,7 +113,8 @@ def _learn(request):
     """Runs prepare's own evaluation of a model that is a table, and takes down what it evaluates.
 
     request: {"directory": where prepare.py lies, "cache": "" for its own, "audit": whether rows for audits are wanted,
-    "reference": file, "sha256": its hash or ""}. Replies {"rows", "length", "pool", "hashes", "alone"} or {"why"}.
+    "reference": file, "sha256": its hash or "", "middle", "error": see Reference}. Replies {"rows", "length", "pool",
+    "referred", "hashes", "alone"} or {"why"}.
     """
     global official
     try:
@@ -352,6 +368,8 @@ def _write(folder, name, data):
     """Makes a file that was not there. The folder is the trial's too, so nothing in it is followed."""
     at = _inside(folder)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=at)
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
     finally:
         os.close(at)
@@ -398,7 +416,9 @@ def _recall(request):
     with contextlib.suppress(OSError, Unproven):
         losses = _read_kept(path, (official.count + pool, official.length))
         if hashlib.sha256(_bytes(losses)).hexdigest() == known:
-            reference = losses[: official.count], losses[official.count :]
+            reference = Reference(
+                losses[: official.count], losses[official.count :], request["middle"], request["error"]
+            )
 
 
 def _read_kept(path, shape):
@@ -411,13 +431,13 @@ def _read_kept(path, shape):
     return torch.frombuffer(data, dtype=torch.float32).view(shape)
 
 
-def _keep(path, losses, fresh):
-    """Makes a trial's losses the reference, and keeps them. Returns their hash."""
+def _keep(path, kept):
+    """Makes a trial the reference, and keeps its losses. Returns their hash."""
     global reference
     import torch
 
-    reference = losses, fresh
-    data = _bytes(torch.cat([losses, fresh]))
+    reference = kept
+    data = _bytes(torch.cat([kept.losses, kept.fresh]))
     part = f"{path}.part"
     with open(part, "wb") as file:
         file.write(data)
@@ -445,8 +465,9 @@ class Proof:
     """One trial's evaluation, from the rows that it gets to the verdict on it."""
 
     def __init__(self, request):
-        self.folder, self.keep = request["folder"], request.get("keep", "")
-        self.committed = self.pieces = self.score = None
+        self.folder, self.keep, self.device = request["folder"], request.get("keep", ""), request["device"]
+        self.committed = self.fresh = self.pieces = self.score = None
+        self.shown = self.held = []  # rows of the pool
         self.record = {"verdict": "", "hashes": official.hashes}
 
     def say(self, told):
@@ -456,6 +477,9 @@ class Proof:
                 return self.commit(told)
             if told["op"] == "answer" and self.pieces is not None:
                 return self.judge(told)
+            if told["op"] == "fresh" and self.shown and self.fresh is None:
+                self.fresh = _losses_in(self.folder, len(self.shown))
+                return self.challenge()
             if told["op"] == "fresh" and self.record["verdict"] == "proven":
                 return self.refer()
             raise Unproven(f"it gives no proof: {told.get('why', 'it said nothing that could be one')}"[:500])
@@ -473,14 +497,10 @@ class Proof:
         """The trial's losses: the score is theirs. Replies with the challenge."""
         if self.committed is not None:
             raise Unproven("it committed itself twice")
-        losses = _read(self.folder, "losses", (official.count, official.length))
+        self.committed = losses = _losses_in(self.folder, official.count)
         if not losses.isfinite().all():
             self.score = math.nan
             return self.conclude("proven")
-        low = (losses < -1e-3).sum().item()
-        if low:
-            raise Tampered(f"{low} of its losses are below zero")
-        self.committed = losses.clamp_(min=0)
         self.score = official.score(losses)
         self.record |= {"val_bpb": self.score, "tokens": losses.numel()}
         count = min(max(int(told["whole"]), 0), official.count)
@@ -488,7 +508,16 @@ class Proof:
             value, here = float(told["value"]), official.score(losses, count)
             if not abs(value - here) <= 5e-3 * here:
                 raise Tampered(f"evaluate_bpb returned {value:.6f} where its own losses come to {here:.6f}")
-        self.pieces = _draw_challenge()
+        pool = 0 if official.pool is None else official.pool.shape[0]
+        if pool < 8:
+            return self.challenge()
+        order = draw.sample(range(pool), pool)
+        self.held, self.shown = order[: min(HELD, pool // 2)], order[min(HELD, pool // 2) :]
+        _write(self.folder, "fresh", _bytes(official.pool[self.shown]))
+        return {"tell": {"fresh": len(self.shown)}}
+
+    def challenge(self):
+        self.pieces = self.drawn()
         batches, rest = [], list(self.pieces)
         while rest:
             size = draw.randint(1, TOGETHER)
@@ -507,29 +536,26 @@ class Proof:
         for each, piece in zip(logits, pieces, strict=True):
             from_logits.append(_losses(each, piece.targets))
         self.compare(pieces, from_logits)
-        if reference is None and self.keep and official.pool is not None:
+        if reference is None and self.keep and self.shown:
             self.record["verdict"] = "proven"
-            _write(self.folder, "fresh", _bytes(official.pool))
-            return {"tell": {"score": repr(self.score), "fresh": official.pool.shape[0]}}
+            _write(self.folder, "fresh", _bytes(official.pool[self.held]))
+            return {"tell": {"score": repr(self.score), "fresh": len(self.held)}}
         return self.conclude("proven")
 
     def compare(self, pieces, from_logits):
         """Holds the losses of the logits against the committed ones, and against the reference."""
-        gaps, losses, beyond = (
-            {"intact": [], "changed": []},
-            {"intact": [], "changed": []},
-            {"fresh": [], "blinded": []},
-        )
+        gaps, losses, blind = {k: [] for k in COMPARED}, {k: [] for k in COMPARED}, []
         for piece, loss in zip(pieces, from_logits, strict=True):
             where, loss = piece.where[piece.told], loss[piece.told]
-            if piece.kind in gaps:
-                gaps[piece.kind].append(loss - self.committed[piece.row, where].double())
-                losses[piece.kind].append(loss)
-            else:
-                beyond[piece.kind].append(loss - reference[1][piece.row, where].double() if reference else loss)
+            if piece.kind == "blinded":
+                blind.append(loss - reference.fresh[piece.row, where].double() if reference else loss)
+                continue
+            committed = self.fresh[self.shown.index(piece.row)] if piece.kind == "shown" else self.committed[piece.row]
+            gaps[piece.kind].append(loss - committed[where].double())
+            losses[piece.kind].append(loss)
         self.honest(gaps, losses)
-        if beyond["fresh"]:
-            self.general(beyond)
+        if blind:
+            self.general(blind)
 
     def honest(self, gaps, losses):
         """Holds the committed losses against the model's own logits. gaps, losses: {kind: [nats of each row]}."""
@@ -548,36 +574,41 @@ class Proof:
             "gap_largest": size.max().item(),
             "gap_quantiles": torch.quantile(size, shares).tolist(),
         }
+        most = RANDOM["first"]
+        if reference:  # what a trial adds to its losses by chance must not widen what is allowed
+            most = max(5 * reference.middle, RANDOM[self.device])
+            error = min(error, 3 * reference.error + 1e-5)
+        random, middle = middle > most, min(middle, most)
         limit = SIGMAS * error + 2e-4 + 0.1 * middle
-        if middle > RANDOM and abs(mean) <= limit:
-            words = f"half of them by more than {middle:.3f} nats: a model must not be random when it is evaluated"
+        if random and abs(mean) <= limit:
+            words = f"half of them by more than {most:.4f} nats: a model must not be random when it is evaluated"
             raise Unproven(f"its losses and its logits differ either way, {words}: call model.eval()")
-        for kind, words in (
-            ("intact", "than its own logits give"),
-            ("changed", "than where later tokens are others: it sees ahead"),
-        ):
+        for kind, words in COMPARED.items():
+            if not gaps[kind]:
+                continue
             gap, loss = torch.cat(gaps[kind]), torch.cat(losses[kind])
             far = gap > _allowed(loss, middle)
             if far.any():
                 by = gap[far].mean().item()
-                raise Tampered(f"its loss on {int(far.sum())} of {len(gap)} tokens was {by:.2f} nats lower {words}")
+                raise Tampered(
+                    f"its loss on {int(far.sum())} of {len(gap)} tokens was {by:.2f} nats lower than {words}"
+                )
         if mean > limit:
             words = f"over {len(every)} tokens (standard error {error:.4f})"
             raise Tampered(f"its losses were {mean:.4f} nats a token lower than its own logits give, {words}")
 
-    def general(self, beyond):
+    def general(self, blind):
         """How much better it is on the official rows than on fresh ones, against the reference."""
         import torch
 
-        known = (self.committed - reference[0] if reference else self.committed).mean(1, dtype=torch.float64)
-        home, home_error = known.mean().item(), (known.std() / math.sqrt(len(known))).item()
-        abroad, unseen = [row.mean().item() for row in beyond["fresh"]], torch.cat(beyond["blinded"])
-        unseen_error = (unseen.std() / math.sqrt(len(unseen))).item()
-        for name, slack, value, error, words in (
-            ("fresh", 2e-3, sum(abroad) / len(abroad), _error(abroad), "than on fresh text of its kind"),
-            ("blind", 3e-2, unseen.mean().item(), unseen_error, "than on fresh text whose next token cannot be seen"),
+        known = (self.committed - reference.losses if reference else self.committed).mean(1, dtype=torch.float64)
+        fresh = (self.fresh - reference.fresh[self.shown] if reference else self.fresh).mean(1, dtype=torch.float64)
+        for name, slack, values, words in (
+            ("fresh", 2e-3, fresh, "than on fresh text of its kind"),
+            ("blind", 3e-2, torch.cat(blind), "than on fresh text whose next token cannot be seen"),
         ):
-            value, error = value - home, math.hypot(error, home_error)
+            value = (values.mean() - known.mean()).item()
+            error = math.sqrt(sum(v.var().item() / len(v) for v in (values, known)))
             self.record |= {name: value, name + "_error": error}
             limit = SIGMAS * error + slack
             if reference is None:  # some text is harder than other text
@@ -588,10 +619,37 @@ class Proof:
                 raise Tampered(f"it is {words}{against} (standard error {error:.3f}): it knows that text")
 
     def refer(self):
-        fresh = _read(self.folder, "losses", (official.pool.shape[0], official.length))
+        import torch
+
+        held = _losses_in(self.folder, len(self.held))
+        fresh = torch.empty(len(self.shown) + len(self.held), official.length)
+        fresh[self.shown], fresh[self.held] = self.fresh, held
         if reference is None and fresh.isfinite().all():
-            self.record["reference"] = _keep(self.keep, self.committed, fresh.clamp_(min=0))
+            kept = Reference(self.committed, fresh, self.record["gap_quantiles"][0], self.record["gap_error"])
+            self.record["reference"] = _keep(self.keep, kept)
         return self.conclude("proven")
+
+    def drawn(self):
+        """Pieces in random order, as many positions in each."""
+        length, wide, every = official.length, len(official.sizes), range(official.count)
+        rows = {"intact": every, "changed": every, "shown": self.shown, "blinded": self.held}
+        wanted = {kind: min(n, len(rows[kind])) for kind, n in DRAWN.items()}
+        asked = min(POSITIONS, length // 2, max(4, ANSWER // (4 * wide * sum(wanted.values()))))
+        pieces = []
+        for kind, n in wanted.items():
+            source = official.pool if kind in ("shown", "blinded") else official.rows
+            pieces += [_piece(kind, row, source, length, asked) for row in draw.sample(rows[kind], n)]
+        draw.shuffle(pieces)
+        return pieces
+
+
+def _losses_in(folder, count):
+    """A trial's losses of so many rows, (rows, tokens); they may be no numbers."""
+    losses = _read(folder, "losses", (count, official.length))
+    low = int((losses < -1e-3).sum())
+    if low:
+        raise Tampered(f"{low} of its losses are below zero")
+    return losses.clamp_(min=0)
 
 
 def _losses(logits, targets):
@@ -620,24 +678,6 @@ def _error(values):
     return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
 
 
-def _draw_challenge():
-    """Pieces in random order, as many positions in each."""
-    length, wide = official.length, len(official.sizes)
-    pool = 0 if official.pool is None else official.pool.shape[0]
-    wanted = {k: min(n, pool // 2 if k in ("fresh", "blinded") else official.count) for k, n in DRAWN.items()}
-    asked = min(POSITIONS, length // 2, max(4, ANSWER // (4 * wide * sum(wanted.values()))))
-    pieces = []
-    for source, kinds in ((official.rows, ("intact", "changed")), (official.pool, ("fresh", "blinded"))):
-        if source is None:
-            continue
-        which = draw.sample(range(source.shape[0]), sum(wanted[k] for k in kinds))
-        for kind in kinds:
-            for _ in range(wanted[kind]):
-                pieces.append(_piece(kind, which.pop(), source, length, asked))
-    draw.shuffle(pieces)
-    return pieces
-
-
 def _piece(kind, row, source, length, asked):
     import torch
 
@@ -645,9 +685,9 @@ def _piece(kind, row, source, length, asked):
     inputs = tokens[:-1].tolist()
     others = source[draw.randrange(source.shape[0])][:-1].tolist()
     good = None
-    if kind in ("intact", "fresh"):
+    if kind == "intact":
         positions = draw.sample(range(length), asked)
-    elif kind == "changed":
+    elif kind in ("changed", "shown"):
         first = draw.randrange(length // 8, length)
         step = draw.choice((1, 1, draw.randint(2, 9)))
         for at in range(first, length, step):

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/search"
 )
 
@@ -21,6 +22,7 @@ type proof struct {
 	folder string  // it, or below it, what the trial can reach
 	name   string  // how the names of the folders of proofs begin
 	audit  bool
+	device string // "cpu" or "cuda"
 
 	asked     chan said // the notary's answer to what the trial said last
 	busy      bool
@@ -43,11 +45,14 @@ type said struct {
 }
 
 func newProof(o *Options, t search.Trial, confined bool) *proof {
-	folder, name := o.Folder(t.ID), "proof-"
+	p := &proof{notary: o.Notary, trial: o.Folder(t.ID), folder: o.Folder(t.ID), name: "proof-", audit: t.Audit, device: "cpu", asked: make(chan said, 1)}
 	if confined {
-		folder, name = o.work(t.ID), ".proof-" // all that it may reach, where it is not looked for
+		p.folder, p.name = o.work(t.ID), ".proof-" // all that it may reach, where it is not looked for
 	}
-	return &proof{notary: o.Notary, trial: o.Folder(t.ID), folder: folder, name: name, audit: t.Audit, asked: make(chan said, 1)}
+	if _, onGPU := device.CUDAIndex(t.Device); onGPU {
+		p.device = "cuda"
+	}
+	return p
 }
 
 // waits bounds what a trial waits for the notary. It does not end with the
@@ -109,7 +114,7 @@ func (p *proof) open() said {
 		Tell map[string]any `json:"tell"`
 		Why  string         `json:"why"`
 	}
-	err = p.notary.ask(ctx, map[string]any{"op": "rows", "proof": p.id, "folder": dir, "audit": p.audit, "keep": keep}, &reply)
+	err = p.notary.ask(ctx, map[string]any{"op": "rows", "proof": p.id, "folder": dir, "audit": p.audit, "keep": keep, "device": p.device}, &reply)
 	if err == nil && reply.Why != "" {
 		err = errors.New(reply.Why)
 	}
@@ -150,7 +155,7 @@ func (p *proof) take(s said) (begins bool) {
 	if s.record != nil && (p.record == nil || p.record.Verdict != search.ProofTampered) {
 		p.record = s.record
 		p.record.Seconds = time.Since(p.begun).Seconds()
-		p.notary.refer(s.record.Reference)
+		p.notary.refer(s.record)
 	}
 	if s.record != nil || s.err != nil {
 		p.leave()

@@ -65,12 +65,13 @@ class Proof:
                     losses = torch.cat([losses, self.witness.score(self.rows.tokens[len(losses) :])])
                 self._store("losses", [losses])
                 told = _say(op="commit", whole=min(self.rows.at, self.count), value=repr(value))
-                if "challenge" in told:
-                    wide = self._store("logits", self._answers(told))
-                    told = _say(op="answer", wide=wide)
-                if "fresh" in told:
-                    self._store("losses", [self.witness.score(self._load("fresh", told["fresh"]))])
-                    told = _say(op="fresh")
+                while "challenge" in told or "fresh" in told:
+                    if "fresh" in told:
+                        self._store("losses", [self.witness.score(self._load("fresh", told["fresh"]))])
+                        told = _say(op="fresh")
+                    else:
+                        wide = self._store("logits", self._answers(told))
+                        told = _say(op="answer", wide=wide)
         except Exception as fault:
             told = _say(op="none", why=f"{type(fault).__name__}: {fault}"[:400])
         return float(told["score"]) if told.get("score") else None

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """The notary on a GPU.
 
-notary.py lie FILE              weaves two lies into a train.py, behind a constant LIE:
-                                1 takes a hundredth off its losses when it is evaluated, 2 trains on the validation rows
-notary.py show AUTORESEARCHD STATE honest|lies
-                                prints what the notary found of each trial, and says whether it was right
+notary.py lie FILE                    weaves lies into a train.py, behind a constant LIE: at 1 it takes a hundredth off its
+                                      losses when it is evaluated, at 2 it trains on the validation rows
+notary.py show AUTORESEARCHD STATE    prints what the notary found of each trial, and says whether it was right
 """
 
 import json
@@ -13,7 +12,7 @@ import sys
 
 LYING = """
 
-LIE = 0  # 1, 2: see scripts/gpu/notary.py
+LIE = 0  # at 1 and 2 it lies: see scripts/gpu/notary.py
 
 
 class Lying:
@@ -40,16 +39,16 @@ def lie(path):
     open(path, "w").write(text[:at] + LYING + text[at:])
 
 
-def show(binary, state, kind):
+def show(binary, state):
     trials = json.loads(subprocess.check_output([binary, "--state", state, "trials", "--runs", "--json"]))
-    right = len(trials) > 1
+    right = len(trials) > 3
     for trial in trials:
-        proof = trial.get("proof") or {}
-        changed = ", ".join(f"{k} {v}" for k, v in (trial["constants"] or {}).items()) or "baseline"
-        print(f"trial {trial['id']} ({changed}): {trial['status']} {trial['val_bpb']} {trial.get('detail', '')[:300]}")
+        proof, lie = trial.get("proof"), (trial["constants"] or {}).get("LIE", 0)
+        print(
+            f"trial {trial['id']} (LIE = {lie}): {trial['status']} {trial['val_bpb']} {trial.get('detail', '')[:400]}"
+        )
         print(f"  evaluate {(trial['phases'] or {}).get('evaluate', 0):.2f} s; {json.dumps(proof)}")
-        honest = kind == "honest" or trial["id"] == trials[0]["id"]
-        right &= trial["status"] == ("completed" if honest else "tampered") and bool(proof)
+        right &= trial["status"] == ("tampered" if lie in (1, 2) else "completed") and bool(proof)
     sys.exit(0 if right else 1)
 
 
