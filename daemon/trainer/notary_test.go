@@ -81,7 +81,7 @@ for _ in range(20):
     x, y, _ = next(batches)
     model(x, y).backward(); optimizer.step(); optimizer.zero_grad()
 model.eval()
-print("\nval_bpb:", evaluate_bpb(model, Tokenizer.from_directory(), BATCH))
+print("\n---\nval_bpb:         ", evaluate_bpb(model, Tokenizer.from_directory(), BATCH))
 `
 
 // TestProofs has the notary look at honest trials and at lies, on one real
