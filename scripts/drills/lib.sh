@@ -69,6 +69,9 @@ boot() {
     sleep 0.3
   done
   [[ $(inside systemctl is-system-running 2>&1) =~ running|degraded ]] || { cat "$work/boot.log" >&2; die "the system did not boot"; }
+  # nspawn covers parts of /proc, which a machine does not, and where none is whole no
+  # sandbox may have its own.
+  sh "mkdir -p /run/whole && mount -t proc proc /run/whole"
 }
 
 # reboot is an orderly one; power_cut ends everything in the system at once.

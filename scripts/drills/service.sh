@@ -59,6 +59,8 @@ ends 0 "systemctl enable --now" "systemctl enable --now autoresearchd"
 training
 becomes "the first trial has no score, and no number stands for one" "systemctl status autoresearchd --no-pager" "0 candidates in 0 runs"
 silent "0.000000"
+ends 0 "what trials are kept from" "journalctl -u autoresearchd --no-pager -o cat | grep -m 1 'trials run in a sandbox'"
+printf '    %s\n' "$said"
 ends 0 "/readyz" "curl -fsS http://127.0.0.1:9797/readyz"
 ends 0 "/metrics" "curl -fsS http://127.0.0.1:9797/metrics"
 says 'watchdog_kills_total{cause="stall",phase="train"} 0' 'trials_total{status="timed out",strategy="evolution"} 0' 'decisions_total{decision="keep"} 0' "process_open_fds"
