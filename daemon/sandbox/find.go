@@ -225,7 +225,7 @@ func (b *Box) Wrap(cmd *exec.Cmd, p Policy) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a sandbox: %w", err)
 	}
-	l := &Link{spec: data}
+	l := &Link{spec: data, words: s.Words}
 	ours, theirs := [2]*os.File{}, [2]*os.File{}
 	for i := range ours {
 		r, w, err := os.Pipe()
@@ -262,8 +262,7 @@ func (b *Box) Wrap(cmd *exec.Cmd, p Policy) (*Link, error) {
 		}
 		if !m.root || b.nested {
 			attr.Cloneflags |= unix.CLONE_NEWUSER
-			attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}}
-			attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
+			l.maps = cmd
 			// Whoever is not root in there would lose them by its first exec.
 			attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP}
 		}
@@ -276,6 +275,8 @@ type Link struct {
 	spec    []byte
 	in, out *os.File
 	theirs  []*os.File
+	words   bool      // the spec's
+	maps    *exec.Cmd // whose user namespace has no ids yet; nil: it needs none
 }
 
 // Go tells the leader what to start, or not to, once it is where its limits hold.
@@ -288,10 +289,27 @@ func (l *Link) Go(started bool) {
 		l.out.Close()
 		return
 	}
+	if l.maps != nil {
+		if err := mapSelf(l.maps.Process.Pid); err != nil {
+			l.spec, _ = json.Marshal(spec{Fault: "give its namespace a user: " + err.Error(), Words: l.words})
+		}
+	}
 	go func() { // more than a pipe may hold
 		_, _ = l.in.Write(l.spec)
 		l.in.Close()
 	}()
+}
+
+// mapSelf gives the user namespace of a process this process's own ids. It must
+// have begun its program: before that it is as hidden (hide.Self) as the daemon
+// that it was forked from, and its files of /proc are root's.
+func mapSelf(pid int) error {
+	for _, file := range [][2]string{{"setgroups", "deny"}, {"gid_map", fmt.Sprintf("%d %d 1", os.Getgid(), os.Getgid())}, {"uid_map", fmt.Sprintf("%d %d 1", os.Getuid(), os.Getuid())}} {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, file[0]), []byte(file[1]), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Fate returns the signal that the program died of; 0: it ended by itself, or

@@ -24,8 +24,9 @@ type spec struct {
 	PIDs    bool     `json:"pids"`   // that of pids among them
 	UID     int      `json:"uid"`    // to become; -1: it stays who it is
 	IDMap   bool     `json:"idmap"`
-	Watched bool     `json:"watched"` // the leader decides some of its calls
-	Words   bool     `json:"words"`   // what fails before the program is there goes to standard error
+	Watched bool     `json:"watched"`         // the leader decides some of its calls
+	Words   bool     `json:"words"`           // what fails before the program is there goes to standard error
+	Fault   string   `json:"fault,omitempty"` // why it cannot be started
 }
 
 // Descriptors of a leader, and of what is to become the program.
@@ -79,6 +80,9 @@ func (s *spec) read() (data []byte, err error) {
 	defer f.Close()
 	if data, err = io.ReadAll(f); err == nil {
 		err = json.Unmarshal(data, s)
+	}
+	if err == nil && s.Fault != "" {
+		return nil, errors.New(s.Fault)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read what to confine: %w", err)
