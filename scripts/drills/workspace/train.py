@@ -5,6 +5,7 @@ stands in its log.
 """
 
 import os
+import tempfile
 import time
 
 from prepare import evaluate_bpb, make_dataloader
@@ -65,8 +66,9 @@ if told("spy"):
     for line in spy(whole(os.path.join(DRILL, "spy")).strip()[::-1]):
         note("spied", line)
 note("cache", os.environ.get("TORCHINDUCTOR_CACHE_DIR", "none"))
-note("temporary", os.path.exists("/tmp/drill-mark"))
-open("/tmp/drill-mark", "w").close()
+mark = os.path.join(tempfile.gettempdir(), "drill-mark")
+note("temporary", os.path.exists(mark))
+open(mark, "w").close()
 cache = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
 if cache:
     os.makedirs(cache, exist_ok=True)
