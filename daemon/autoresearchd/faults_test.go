@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -366,4 +367,47 @@ func TestUnkillableOrphan(t *testing.T) {
 		s.ok("stop")
 		d.end()
 	})
+}
+
+// TestSuspended stops the daemon and its trial together for longer than the
+// deadline, as a machine is that sleeps on a clock that goes on. Awake, the daemon
+// kills the trial once and has one row of it; the next one begins.
+func TestSuspended(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	s.hold()
+	s.configure("\n[search]\nstrategy = \"evolution\"\n[watchdog]\nstall = \"3s\"\ngrace = \"100ms\"\n[http]\nlisten = \"\"\n")
+	d := s.start("--trials", "3")
+	s.training(1)
+	var asleep []int
+	s.poll("a trial", func() bool {
+		asleep = s.seatsOf(1)
+		return len(asleep) > 0
+	})
+	asleep = append(asleep, d.Process.Pid)
+	for _, pid := range asleep {
+		must(t, syscall.Kill(pid, syscall.SIGSTOP))
+	}
+	time.Sleep(4 * time.Second) // the night
+	s.open()
+	for _, pid := range slices.Backward(asleep) { // the daemon first
+		must(t, syscall.Kill(pid, syscall.SIGCONT))
+	}
+	if code := d.end(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	kills := 0
+	for line := range d.lines {
+		if strings.Contains(line, "the watchdog killed the trial") {
+			kills++
+		}
+	}
+	rows := s.trials()
+	if kills > 1 || kills == 0 && rows[0].Status == "timed out" {
+		t.Errorf("it was killed %d times", kills)
+	}
+	if len(rows) != 3 || rows[0].Status != "timed out" && rows[0].Status != "completed" || rows[1].Status != "completed" {
+		t.Errorf("recorded %+v", rows)
+	}
+	t.Logf("shown: the trial that slept is %s", rows[0].Status)
 }

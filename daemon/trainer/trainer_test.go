@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -627,7 +628,14 @@ func TestManyTrialsLeaveNothing(t *testing.T) {
 		}
 		return len(entries), runtime.NumGoroutine(), children
 	}
-	var fds, goroutines, children int
+	resident := func() int { // MiB, of what is in use
+		debug.FreeOSMemory()
+		status, _ := os.ReadFile("/proc/self/status")
+		_, rest, _ := strings.Cut(string(status), "VmRSS:")
+		kib, _ := strconv.Atoi(strings.Fields(rest)[0])
+		return kib >> 10
+	}
+	var fds, goroutines, children, memory int
 	for i := 1; i <= count; i++ {
 		folder(t, o, 1, script)
 		out, err := p.Run(context.Background(), Order{Trial: trial(1)}, nil)
@@ -636,6 +644,9 @@ func TestManyTrialsLeaveNothing(t *testing.T) {
 		}
 		if i == 3 {
 			fds, goroutines, children = usage()
+		}
+		if i == 3+count/10 { // buffers and pools have their size
+			memory = resident()
 		}
 	}
 	f, g, c := usage()
@@ -646,6 +657,11 @@ func TestManyTrialsLeaveNothing(t *testing.T) {
 	if f > fds || g > goroutines || c > children {
 		t.Errorf("after 3 trials %d descriptors, %d goroutines, %d children; after %d: %d, %d, %d", fds, goroutines, children, count, f, g, c)
 	}
+	m := resident()
+	if m > memory+8 {
+		t.Errorf("after %d trials %d MiB are resident, after %d %d", 3+count/10, memory, count, m)
+	}
+	t.Logf("shown: after 3 trials %d descriptors, after %d %d; %d MiB resident after %d, then %d", fds, count, f, memory, 3+count/10, m)
 }
 
 func TestSelfTest(t *testing.T) {

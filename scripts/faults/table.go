@@ -47,9 +47,9 @@ var faults = []fault{
 	{15, "a grandchild that holds stdout open → waits are bounded", []string{hang + "15 grandchild holds stdout", inARow}},
 	{16, "a process that cannot be killed → alert, no new trial there, after a restart too; the daemon answers", []string{autoresearchd + "TestUnkillable", autoresearchd + "TestUnkillableOrphan", played + "quarantine"}},
 	{17, "a call of NVML that hangs → GPU metrics go stale, nothing else stops", []string{"metrics/gpu.TestHang", "metrics.TestHungDriver"}},
-	{18, "the wall clock jumps an hour → deadlines unmoved", nil},
-	{19, "suspend and resume → killed once at most", nil},
-	{20, "the thread that starts trials ends → no trial dies of it", nil},
+	{18, "the wall clock jumps an hour → deadlines unmoved", []string{autoresearchd + "TestWallClockJumps"}},
+	{19, "suspend and resume → killed once at most", []string{autoresearchd + "TestSuspended"}},
+	{20, "the thread that asked for a trial ends → no trial dies of it", []string{trainer + "TestThreadThatAskedEnds"}},
 	{21, "a pid is used again → only our process is hit", []string{trainer + "TestNumberOfAnother", trainer + "TestGroupsAreNew"}},
 
 	// Embedding
@@ -65,14 +65,14 @@ var faults = []fault{
 	{31, "the host's memory is gone → only the trial dies", []string{trainer + "TestHostMemory", inARow, booted + "a trial that takes too much memory"}},
 	{32, "a wrong libpython or venv → refused at start", []string{trainer + "TestCheckVenv", autoresearchd + "TestMissingVenv", autoresearchd + "TestForeignVenv"}},
 	{33, "multiprocessing spawns → the venv's python", []string{trainer + "TestMultiprocessingStartsTheVenvsPython", inARow}},
-	{34, "a worker of Inductor is killed while it compiles → it fails or tries again, no hang", nil},
+	{34, "a worker of Inductor is killed while it compiles → it fails or tries again, no hang", []string{trainer + "TestInductorsWorkersAreKilled"}},
 	{35, "500 short trials → memory and descriptors flat", []string{trainer + "TestManyTrialsLeaveNothing"}},
 
 	// Daemon
 	{36, "SIGKILL of the daemon in mid-trial → orphans ended, one row", []string{autoresearchd + "TestKilledMidTrial", supervisor + "TestOrphansAreEnded", trainer + "TestSweepFindsOrphans", trainer + "TestSweepFindsStandbys", booted + "kill -9 in mid-trial"}},
 	{37, "SIGSTOP of the daemon → the service manager starts it again", []string{autoresearchd + "TestServiceManager", "daemon/notify.TestWatch", booted + "SIGSTOP"}},
 	{38, "`systemctl stop` in mid-trial → clean, in time", []string{autoresearchd + "TestStoppedMidTrial", booted + "stop in mid-trial"}},
-	{39, "20 crashes in a row → waits, alert, still trying", []string{played + "crashes"}},
+	{39, "20 crashes in a row → waits, alert, still trying", []string{played + "crashes", booted + "more crashes in a row than systemd's own limit on starts"}},
 	{40, "a second instance → refused by the lock", []string{autoresearchd + "TestSecondDaemon", supervisor + "TestSecondInstance"}},
 	{41, "a hang that cannot be killed at the self-test → no start", []string{trainer + "TestSelfTestFails", trainer + "TestSelfTest"}},
 	{42, "reboot in mid-trial → goes on, recorded as interrupted", []string{booted + "reboot in mid-trial", booted + "the machine ends at once in mid-trial"}},
