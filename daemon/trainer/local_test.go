@@ -86,3 +86,32 @@ func TestMemoryBesideANeighbour(t *testing.T) {
 		})
 	}
 }
+
+// 74: what a trial says of its GPU memory is not its peak, which NVML tells.
+func TestUnderstatedMemory(t *testing.T) {
+	const gib = 1 << 30
+	gpu := &fakeGPU{}
+	gpu.own.Store(5 * gib)
+	gpu.used.Store(1 * gib)
+	o := options(t)
+	o.GPU = gpu
+	folder(t, o, 1, training+`
+import torch
+torch.cuda.max_memory_allocated = torch.cuda.max_memory_reserved = lambda *_: 1
+while not os.path.exists("sampled"): train(1); time.sleep(0.01)
+print("---\npeak_vram_mb: 0.1")
+evaluate_bpb(1.25, None, 4)
+`)
+	order := Order{Trial: trial(1)}
+	order.Device = "cuda:0"
+	out, err := newProcess(t, o).Run(context.Background(), order, func(e Event) {
+		if e.Memory > 0 {
+			if err := os.WriteFile(filepath.Join(o.work(1), "sampled"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil || out.Status != search.Completed || out.PeakVRAM != 5*gib {
+		t.Errorf("%v, %s, a peak of %d bytes", err, out.Status, out.PeakVRAM)
+	}
+}

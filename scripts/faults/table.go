@@ -114,7 +114,7 @@ var faults = []fault{
 	{71, "another batch size → the same validation tokens", []string{tried + "batch_that_does_not_divide", tried + "small_batch"}},
 	{72, "the same code under 20 seeds → almost never kept", []string{"search.TestSameCodeUnderSeeds"}},
 	{73, "a score that is NaN, infinite, negative, absurd → rejected", []string{ending + "73 NaN", ending + "73 infinite", ending + "73 negative", ending + "73 absurd", inARow}},
-	{74, "understated GPU memory → NVML's figure", nil},
+	{74, "understated GPU memory → NVML's figure", []string{trainer + "TestUnderstatedMemory"}},
 
 	// Model server and metrics
 	{75, "a model server with 429, 500, hang, malformed, empty → bounded, the search goes on", []string{"search/llm/openai.TestFaults", supervisor + "TestModelFaults", "search/llm/openai.TestBreaker"}},
