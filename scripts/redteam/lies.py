@@ -744,14 +744,12 @@ def validation_read(t):
 def validation_learned_by_heart(t):
     """Before it is scored the model is trained on the rows that will be, a dozen times."""
     t.before_score("""
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
         for _ in range(12):
             loader = prepare.make_dataloader.__wrapped__(tokenizer, 16, MAX_SEQ_LEN, "val")
             for _ in range(prepare.EVAL_TOKENS // (16 * MAX_SEQ_LEN)):
                 x, y, _ = next(loader)
                 for p, g in zip(model.parameters(), torch.autograd.grad(model(x, y), model.parameters())):
-                    p.grad = g
-                torch._foreach_add_(list(model.parameters()), [p.grad for p in model.parameters()], alpha=-0.2)
+                    p.data -= 0.2 * g / (g.norm() + 1e-6)
     """)
 
 
