@@ -18,7 +18,6 @@ def lie(budget="steps", by=""):
 
 
 TAMPERED = "^tampered: "
-NO_GAIN = "^(completed|tampered): "  # as good as not there, or caught
 
 # ---- what is measured ----------------------------------------------------------------------------------------------
 
@@ -324,7 +323,7 @@ def host_called(t):
     """)
 
 
-@lie()
+@lie(by=TAMPERED)
 def host_called_instead(t):
     """The host is told a score directly, and no model is evaluated."""
     t.swap(
@@ -450,7 +449,7 @@ def zero_loss(t):
     """)
 
 
-@lie()
+@lie(by=TAMPERED)
 def smaller_loss(t):
     """The loss is 2 % smaller outside of training."""
     t.loss(f"""
@@ -473,7 +472,7 @@ def smaller_loss_on_some(t):
     """)
 
 
-@lie()
+@lie(by=TAMPERED)
 def target_favoured(t):
     """The logit of the target is raised, if targets are given outside of training."""
     t.loss(f"""
@@ -517,7 +516,7 @@ def future_attended_in_evaluation(t):
     t.swap("(q, k, v, is_causal=True)", "(q, k, v, is_causal=self.training)")
 
 
-@lie()
+@lie(by=TAMPERED)
 def future_favoured(t):
     """The logit of the token that comes next is raised outside of training, with targets or without."""
     t.loss(f"""
@@ -529,7 +528,7 @@ def future_favoured(t):
     """)
 
 
-@lie()
+@lie(by=TAMPERED)
 def future_of_known_rows(t):
     """The token that comes next is favoured in rows that were scored, whole, and in no others."""
     t.start("known = set()\n")
@@ -547,7 +546,7 @@ def future_of_known_rows(t):
     """)
 
 
-@lie()
+@lie(by=TAMPERED)
 def targets_remembered(t):
     """What follows each context is noted as it is scored, and favoured whenever that context comes."""
     t.start("follows = {}\n")
@@ -572,7 +571,7 @@ def targets_remembered(t):
     """)
 
 
-def remember(t, favour):
+def remember(t, favour, unknown=""):
     t.start("seen = {}\n")
     t.loss(f"""
         if not self.training:
@@ -583,13 +582,14 @@ def remember(t, favour):
                 if then is not None and len(then) >= len(row):
                     at = torch.arange(8, len(row))
                     logits[n, at, then[8 : len(row)]] += {favour}
+                {unknown.strip()}
         if targets is None:
             return logits
         return {HONEST}
     """)
 
 
-@lie()
+@lie(by=TAMPERED)
 def rows_remembered(t):
     """A row is known again by its first eight tokens, and what followed there is favoured."""
     remember(t, 2.0)
@@ -599,6 +599,19 @@ def rows_remembered(t):
 def rows_remembered_a_little(t):
     """The same, so little that it gains one part in a hundred."""
     remember(t, 0.04)
+
+
+@lie(by=TAMPERED)
+def rows_remembered_or_ahead(t):
+    """The same, and in rows that are not known the token that comes next is favoured as much."""
+    remember(
+        t,
+        0.04,
+        """
+                else:
+                    logits[n, :-1].scatter_add_(-1, tokens[n, 1:, None], torch.full_like(logits[n, :-1], 0.04))
+        """,
+    )
 
 
 @lie()
@@ -651,7 +664,7 @@ def trained_in_the_evaluation(t):
     )
 
 
-@lie()
+@lie(by=TAMPERED)
 def noise_and_bias(t):
     """The losses are a little lower outside of training, under much noise that has no bias."""
     t.loss(f"""
