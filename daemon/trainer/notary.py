@@ -7,7 +7,8 @@ drawn, of which the trial has to give logits, the targets withheld:
     intact    official rows: the losses of the logits are the committed ones
     changed   official rows, other tokens from some place on: so are they before that place, or the model sees ahead
     shown     the same of fresh rows, of which it gives the losses too: it is as good there, against the reference
-    blinded   rows that it has not seen, in which some tokens are others: so it is where it cannot see the next token
+    unseen    rows of whose losses it has not been asked, as they stand: so it is on these
+    blinded   others of them, in which some tokens are others: so it is where it cannot see the next token
 
 Losses are in nats, float32 (rows, tokens); rows are int32 (rows, tokens + 1): the last column has no input.
 """
@@ -28,8 +29,8 @@ import _autoresearchd_bootstrap as bootstrap
 import _autoresearchd_boundary as boundary
 
 POOL = 512  # fresh rows that are kept, at most
-HELD = 64  # of them are not shown before the challenge
-DRAWN = {"intact": 20, "changed": 20, "shown": 12, "blinded": HELD}  # rows of a challenge, by kind
+HELD = 72  # of them are not shown before the challenge
+DRAWN = {"intact": 20, "changed": 20, "shown": 12, "unseen": HELD // 2, "blinded": HELD // 2}  # rows, by kind
 COMPARED = {  # the kinds whose losses it gives too, and what these are held against
     "intact": "its own logits give",
     "changed": "where later tokens are others: it sees ahead",
@@ -38,6 +39,7 @@ COMPARED = {  # the kinds whose losses it gives too, and what these are held aga
 TOGETHER = 4  # rows of one call of the model, at most
 POSITIONS = 64  # of a row, whose logits are asked for, at most
 ANSWER = 192 << 20  # bytes of all logits, at most
+IMPOSSIBLE = 100.0  # nats beyond which a loss is taken for an infinite one
 SIGMAS = 6.0  # standard errors beyond which a difference is no chance
 # Nats by which half of the losses may differ from those of the logits, for rounding: of the first trial, and of later
 # ones by where they run. See also Reference.middle.
@@ -68,6 +70,8 @@ def _finite(value):
     """A reply without the numbers that JSON cannot say."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items() if not isinstance(v, float) or math.isfinite(v)}
+    if isinstance(value, list):
+        return [_finite(v) for v in value if not isinstance(v, float) or math.isfinite(v)]
     return value
 
 
@@ -544,18 +548,23 @@ class Proof:
 
     def compare(self, pieces, from_logits):
         """Holds the losses of the logits against the committed ones, and against the reference."""
-        gaps, losses, blind = {k: [] for k in COMPARED}, {k: [] for k in COMPARED}, []
+        gaps, losses, beyond, impossible = {k: [] for k in COMPARED}, {k: [] for k in COMPARED}, {}, 0
         for piece, loss in zip(pieces, from_logits, strict=True):
             where, loss = piece.where[piece.told], loss[piece.told]
-            if piece.kind == "blinded":
-                blind.append(loss - reference.fresh[piece.row, where].double() if reference else loss)
+            if piece.kind not in COMPARED:
+                loss = loss.clamp(max=IMPOSSIBLE)
+                over = loss - reference.fresh[piece.row, where].double() if reference else loss
+                beyond.setdefault(piece.kind, []).append(over)
                 continue
+            impossible += int((loss > IMPOSSIBLE).sum())
             committed = self.fresh[self.shown.index(piece.row)] if piece.kind == "shown" else self.committed[piece.row]
             gaps[piece.kind].append(loss - committed[where].double())
             losses[piece.kind].append(loss)
+        if impossible:
+            raise Tampered(f"its own logits rule out {impossible} tokens that it committed itself to losses of")
         self.honest(gaps, losses)
-        if blind:
-            self.general(blind)
+        if beyond:
+            self.general(beyond)
 
     def honest(self, gaps, losses):
         """Holds the committed losses against the model's own logits. gaps, losses: {kind: [nats of each row]}."""
@@ -597,7 +606,7 @@ class Proof:
             words = f"over {len(every)} tokens (standard error {error:.4f})"
             raise Tampered(f"its losses were {mean:.4f} nats a token lower than its own logits give, {words}")
 
-    def general(self, blind):
+    def general(self, beyond):
         """How much better it is on the official rows than on fresh ones, against the reference."""
         import torch
 
@@ -605,7 +614,13 @@ class Proof:
         fresh = (self.fresh - reference.fresh[self.shown] if reference else self.fresh).mean(1, dtype=torch.float64)
         for name, slack, values, words in (
             ("fresh", 2e-3, fresh, "than on fresh text of its kind"),
-            ("blind", 3e-2, torch.cat(blind), "than on fresh text whose next token cannot be seen"),
+            (
+                "unseen",
+                2e-3,
+                torch.stack([row.mean() for row in beyond["unseen"]]),
+                "than on text that it was not shown",
+            ),
+            ("blind", 5e-3, torch.cat(beyond["blinded"]), "than on fresh text whose next token cannot be seen"),
         ):
             value = (values.mean() - known.mean()).item()
             error = math.sqrt(sum(v.var().item() / len(v) for v in (values, known)))
@@ -632,12 +647,15 @@ class Proof:
     def drawn(self):
         """Pieces in random order, as many positions in each."""
         length, wide, every = official.length, len(official.sizes), range(official.count)
-        rows = {"intact": every, "changed": every, "shown": self.shown, "blinded": self.held}
-        wanted = {kind: min(n, len(rows[kind])) for kind, n in DRAWN.items()}
+        half = len(self.held) // 2
+        rows = {"intact": every, "changed": every, "shown": self.shown}
+        if half:
+            rows |= {"unseen": self.held[:half], "blinded": self.held[half:]}
+        wanted = {kind: min(DRAWN[kind], len(rows[kind])) for kind in rows}
         asked = min(POSITIONS, length // 2, max(4, ANSWER // (4 * wide * sum(wanted.values()))))
         pieces = []
         for kind, n in wanted.items():
-            source = official.pool if kind in ("shown", "blinded") else official.rows
+            source = official.rows if kind in ("intact", "changed") else official.pool
             pieces += [_piece(kind, row, source, length, asked) for row in draw.sample(rows[kind], n)]
         draw.shuffle(pieces)
         return pieces
@@ -685,7 +703,7 @@ def _piece(kind, row, source, length, asked):
     inputs = tokens[:-1].tolist()
     others = source[draw.randrange(source.shape[0])][:-1].tolist()
     good = None
-    if kind == "intact":
+    if kind in ("intact", "unseen"):
         positions = draw.sample(range(length), asked)
     elif kind in ("changed", "shown"):
         first = draw.randrange(length // 8, length)

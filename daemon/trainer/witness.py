@@ -181,6 +181,8 @@ class Witness:
             taken = _Taken(torch, vocabulary)
             with taken.mode:
                 self._again(model, x, torch.zeros_like(x))
+            if len(taken.parts) > 1 and len(x) > 1:  # parts of several rows may be in any order, those of one are not
+                return torch.cat([self.logits(row, vocabulary) for row in x.split(1)])
             logits = taken.logits(x)
             if logits is None:
                 logits = _logits_in(model(x), x, vocabulary)
