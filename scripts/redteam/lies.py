@@ -807,7 +807,7 @@ def optimizers_in_step_0(t):
 def steps_unseen(t):
     """torch's hooks are taken away and the loader is the boundary's real one, so that no step is seen."""
     t.start("""
-        torch.optim.optimizer._global_optimizer_post_hooks.clear()
+        sys.modules["torch.optim.optimizer"]._global_optimizer_post_hooks.clear()
         make_dataloader = make_dataloader.__wrapped__
         print = lambda *args, **kwargs: None
     """)
@@ -837,10 +837,11 @@ def clock_slowed(t):
 
 @lie(budget="seconds", by="^timed out: it trained for more than its budget")
 def time_patched(t):
-    """Every clock of module time stands still after the first step that counts."""
+    """Every clock of module time goes by a millionth of a second a look."""
     t.start("""
+        looks = []
         for name in ("time", "perf_counter", "monotonic", "process_time"):
-            setattr(time, name, lambda: 100.0)
+            setattr(time, name, lambda: looks.append(0) or 100 + 1e-6 * len(looks))
     """)
 
 
@@ -853,14 +854,17 @@ def budget_ignored(t):
 @lie(budget="seconds", by="^timed out: it trained for more than its budget")
 def hooks_taken_away(t):
     """torch's hooks are taken away, and the budget is four times what it is."""
-    t.start('torch.optim.optimizer._global_optimizer_post_hooks.clear()\nglobals()["TIME_BUDGET"] *= 4\n')
+    t.start("""
+        sys.modules["torch.optim.optimizer"]._global_optimizer_post_hooks.clear()
+        globals()["TIME_BUDGET"] *= 4
+    """)
 
 
 @lie(budget="seconds", by="^timed out: (it trained for more than its budget|no step was seen)")
 def nothing_seen(t):
     """No step and no batch is seen, and the budget is four times what it is."""
     t.start("""
-        torch.optim.optimizer._global_optimizer_post_hooks.clear()
+        sys.modules["torch.optim.optimizer"]._global_optimizer_post_hooks.clear()
         make_dataloader = make_dataloader.__wrapped__
         print = lambda *args, **kwargs: None
         globals()["TIME_BUDGET"] *= 4
