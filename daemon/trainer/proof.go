@@ -187,7 +187,8 @@ func (p *proof) conclude(o *search.Outcome) {
 		return
 	}
 	o.Proof = p.record
-	if o.Status != search.Completed {
+	lied := p.record != nil && p.record.Verdict == search.ProofTampered
+	if o.Status != search.Completed && !(lied && o.Status == search.Diverged) { // a score that is none may be a lie too
 		return
 	}
 	not := func(status search.Status, detail string) {
