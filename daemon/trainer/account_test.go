@@ -32,6 +32,7 @@ func TestWorkCannotHide(t *testing.T) {
 		"the same seconds, not counted": {search.Budget{Seconds: 0.5, Uncounted: 3}, "train(1)\ntime.sleep(4)\ntrain(20)", search.Completed, ""},
 		"on after so many steps":        {search.Budget{Steps: 5, Uncounted: 3}, "train(8)\ntime.sleep(8)", search.TimedOut, "it went on for "},
 		"evaluations after so many":     {search.Budget{Steps: 5, Uncounted: 3}, "train(8)\nfor _ in range(4):\n    evaluate_bpb(lambda _: time.sleep(2) or 1.5, None, 4)", search.Completed, ""},
+		"no second is seen":             {search.Budget{Seconds: 0.5, Uncounted: 3}, "time.sleep(4)", search.TimedOut, "no step was seen or printed in the "},
 		"no step is seen":               {search.Budget{Steps: 5, Uncounted: 3}, "", search.TimedOut, "no step was seen or printed before its evaluation"},
 	} {
 		t.Run(name, func(t *testing.T) {

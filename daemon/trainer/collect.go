@@ -45,6 +45,7 @@ type collector struct {
 	spoke   time.Time // when it printed the first
 	since   time.Time // when the steps that do not count were over, by what is printed alone
 	loss    float64
+	ordered time.Time // when its order was given; zero: not known
 	begun   time.Time // when the script was first heard of
 	over    string    // how it went on beyond its budget
 	wild    int       // progress lines in a row whose loss is none
@@ -58,6 +59,9 @@ func (c *collector) note(e event, now time.Time) {
 	e.Counted = min(max(e.Counted, 0), maxCounted)
 	if c.begun.IsZero() {
 		c.begun = now
+		if e.Kind == "phase" && e.Phase == search.Evaluate && !c.ordered.IsZero() { // nothing says that it has not trained till now
+			c.begun = c.ordered
+		}
 	}
 	if e.Kind == "phase" && e.Phase == search.Evaluate && c.last.Step == 0 && c.printed == 0 {
 		c.unseen(now.Sub(c.begun).Seconds())

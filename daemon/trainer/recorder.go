@@ -32,7 +32,7 @@ func newRecorder(o *Options, t search.Trial, observe func(Event)) *recorder {
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget, audit: t.Audit}}
+	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget, audit: t.Audit, ordered: time.Now()}}
 }
 
 // watch gives the trial's deadlines a recorder that moves them; nil takes them
