@@ -93,7 +93,7 @@ func (a *account) late(b search.Budget, last event, now time.Time) string {
 		}
 		return ""
 	}
-	flight := 2 * trained / time.Duration(steps)
+	flight := 2 * a.stepped / time.Duration(steps) // by steps that were seen, not by what came after them
 	if most := time.Duration(b.Seconds*float64(time.Second)) + Allowance(b) + closing(b.Seconds) + flight; trained <= most {
 		return ""
 	}
