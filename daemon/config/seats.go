@@ -54,7 +54,8 @@ func (c *Config) Remote() []RemoteSeat {
 // growsSeats reports whether new has all seats of old, and maybe more behind.
 func growsSeats(old, new *Config) bool {
 	a, b := old.Remote(), new.Remote()
-	return len(b) >= len(a) && reflect.DeepEqual(a, b[:len(a):len(a)])
+	same := func(x, y RemoteSeat) bool { return reflect.DeepEqual(x, y) }
+	return len(b) >= len(a) && slices.EqualFunc(a, b[:len(a)], same)
 }
 
 var (
