@@ -138,7 +138,7 @@ func TestProofs(t *testing.T) {
 		"prepare.math.log = lambda x: 1.0":                                                {search.Tampered, "evaluate_bpb returned"},
 		"_autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()": {search.Tampered, "it told the score 0.5, which it had not proven"},
 		"_autoresearchd.host('prove', b'{\"op\": \"rows\"}'); _autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()":                                                                                                                 {search.Tampered, "which it had not proven"},
-		"Model.forward = lambda self, x, y=None, reduction='mean': F.cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction=reduction) if reduction == 'mean' else F.nll_loss(-self.logits(x).flatten(0, 1), y.flatten(), reduction='none').abs()": {search.Crashed, "its model gives no logits"},
+		"Model.forward = lambda self, x, y=None, reduction='mean': F.cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction=reduction) if reduction == 'mean' else F.nll_loss(-self.logits(x).flatten(0, 1), y.flatten(), reduction='none').abs()": {search.Crashed, "its score is not proven, as those of this study are"},
 	} {
 		id++
 		out := run(id, lie)

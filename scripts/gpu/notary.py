@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The notary on a GPU.
 
-notary.py lie FILE                    weaves lies into a train.py, behind a constant LIE: at 1 it takes a hundredth off its
-                                      losses when it is evaluated, at 2 it trains on the validation rows
+notary.py lie FILE                    weaves lies into a train.py, behind a constant LIE: at 1 it takes a hundredth off
+                                      its losses when it is evaluated, at 2 it trains on the validation rows
 notary.py show AUTORESEARCHD STATE    prints what the notary found of each trial, and says whether it was right
 """
 
