@@ -133,10 +133,10 @@ func TestProofs(t *testing.T) {
 		status search.Status
 		words  string
 	}{
-		"real = F.cross_entropy\nF.cross_entropy = lambda *a, reduction='mean', **k: real(*a, reduction=reduction, **k) * (1 if reduction == 'mean' else 0.999)": {search.Tampered, "lower than"},
-		"Model.logits = lambda self, x: self.table(x) + 0.5 * F.one_hot(x.roll(-1, 1), VOCAB)":                                                                   {search.Tampered, "it sees ahead"},
-		"prepare.math.log = lambda x: 1.0":                                                {search.Tampered, "evaluate_bpb returned"},
-		"_autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()": {search.Tampered, "it told the score 0.5, which it had not proven"},
+		"real = F.cross_entropy\nF.cross_entropy = lambda *a, reduction='mean', **k: real(*a, reduction=reduction, **k) * (1 if reduction == 'mean' else 0.999)":                                                                                               {search.Tampered, "lower than"},
+		"Model.logits = lambda self, x: self.table(x) + 0.5 * F.one_hot(x.roll(-1, 1), VOCAB)":                                                                                                                                                                 {search.Tampered, "it sees ahead"},
+		"prepare.math = type('', (), {'log': staticmethod(lambda x: 1.0)})":                                                                                                                                                                                    {search.Tampered, "evaluate_bpb returned"},
+		"_autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()":                                                                                                                                                                      {search.Tampered, "it told the score 0.5, which it had not proven"},
 		"_autoresearchd.host('prove', b'{\"op\": \"rows\"}'); _autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()":                                                                                                                 {search.Tampered, "which it had not proven"},
 		"Model.forward = lambda self, x, y=None, reduction='mean': F.cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), reduction=reduction) if reduction == 'mean' else F.nll_loss(-self.logits(x).flatten(0, 1), y.flatten(), reduction='none').abs()": {search.Crashed, "its score is not proven, as those of this study are"},
 	} {
