@@ -63,6 +63,12 @@ func makeRoot(p Policy, ownProc bool, idmap int) error {
 	}
 	add(p.Read, false, true)
 	add(p.Write, true, true)
+	var denied []string
+	for _, path := range p.Deny {
+		if at, ok := resolve(path, map[string]string{}); ok {
+			denied = append(denied, at)
+		}
+	}
 	slices.SortStableFunc(points, func(a, b mountPoint) int { return strings.Compare(a.path, b.path) }) // folders before what lies in them
 
 	const base = "/tmp"
@@ -89,6 +95,9 @@ func makeRoot(p Policy, ownProc bool, idmap int) error {
 		return fmt.Errorf("make a private root: %w", err)
 	}
 	if err := makeDevices(p.Devices); err != nil {
+		return fmt.Errorf("make a private root: %w", err)
+	}
+	if err := cover(denied); err != nil {
 		return fmt.Errorf("make a private root: %w", err)
 	}
 	if err := makeProc(ownProc); err != nil {
@@ -159,6 +168,26 @@ func fill(points []mountPoint, links map[string]string, tmp string, idmap int) e
 			continue // its folder is mounted, and the link with it
 		}
 		_ = os.Symlink(target, newRoot+link)
+	}
+	return nil
+}
+
+// cover hides what must not be opened, behind a device where devices cannot be.
+// Landlock denies it too, but not below /tmp, all of which is the program's.
+func cover(denied []string) error {
+	for _, path := range denied {
+		info, err := os.Lstat(newRoot + path)
+		switch {
+		case err != nil:
+			continue // it is not there anyway
+		case info.IsDir():
+			err = unix.Mount("autoresearchd", newRoot+path, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "size=4k,mode=000")
+		default:
+			err = bind("/dev/null", path, false, false, -1)
+		}
+		if err != nil {
+			return fmt.Errorf("hide %s: %w", path, err)
+		}
 	}
 	return nil
 }
