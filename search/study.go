@@ -143,6 +143,7 @@ type Outcome struct {
 	Detail          string            `json:"detail,omitempty"`    // why it did not complete: the traceback's last lines, the deadline that fired
 	Void            string            `json:"void,omitempty"`      // why it was interrupted through no fault of its program, which runs once more; "": it was not
 	Condemned       *Condemned        `json:"condemned,omitempty"` // the pruning rule held it to be hopeless; it may have run on all the same
+	Sandbox         string            `json:"sandbox,omitempty"`   // what confined it, in words; "": it was not recorded
 	Flags           []string          `json:"flags,omitempty"`     // oddities that do not change the status
 	Summary         map[string]string `json:"summary,omitempty"`   // the script's own closing block, as printed
 }

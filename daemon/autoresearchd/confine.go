@@ -39,6 +39,46 @@ func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices [
 	return nil
 }
 
+// examineSandbox says of each layer whether it would be in force, and what to do
+// where it would not.
+func examineSandbox(c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
+	const part = "sandbox"
+	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
+		note(part, "trials can reach all that the daemon's user can", `use isolation = "process" and sandbox = "auto" or "require"`)
+		return
+	}
+	dir, err := os.MkdirTemp("", "autoresearchd-doctor-")
+	if err != nil {
+		fault(part, err, "")
+		return
+	}
+	defer os.RemoveAll(dir)
+	o, err := options(c, func(id int64) string { return filepath.Join(dir, fmt.Sprint(id)) })
+	if err == nil {
+		o.Shared, err = sharedWithTrials(c)
+	}
+	if err != nil {
+		fault(part, err, "")
+		return
+	}
+	box, err := trainer.FindSandbox(&o, c.Trial.Sandbox, device.CPU, leftOut())
+	if err != nil {
+		fault(part, err, "")
+		return
+	}
+	defer box.Close()
+	for _, l := range box.Layers {
+		switch {
+		case l.Why != "":
+			note(part, l.Name+": "+l.Why, l.Remedy)
+		case l.Detail != "":
+			ok(part, "%s, %s", l.Name, l.Detail)
+		default:
+			ok(part, "%s", l.Name)
+		}
+	}
+}
+
 // sharedWithTrials is what trials read of the cache: all but what they compile,
 // of which each gets a copy of its own.
 func sharedWithTrials(c *config.Config) ([]string, error) {

@@ -167,6 +167,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 	}
 	examineLimits(c, seats, ok, note)
 	examineSecrets(c, ok, note)
+	examineSandbox(c, ok, note, fault)
 	examineModels(ctx, c, ok, note, fault)
 	if c.Notify.Enabled() {
 		if to, err := webhook.Address(c.Notify); err != nil {

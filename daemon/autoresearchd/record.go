@@ -339,6 +339,9 @@ func (g *globals) showCommand() *cobra.Command {
 			if o.PeakVRAM > 0 || o.ScriptPeakVRAM > 0 {
 				line("peak VRAM", "%.1f GiB by NVML, %.1f GiB by the script's allocator", float64(o.PeakVRAM)/(1<<30), float64(o.ScriptPeakVRAM)/(1<<30))
 			}
+			if o.Sandbox != "" {
+				line("sandbox", "%s", o.Sandbox)
+			}
 			for _, flag := range o.Flags {
 				line("note", "%s", flag)
 			}

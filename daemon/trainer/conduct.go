@@ -163,6 +163,10 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	proof.conclude(&out)
 	out.WallSeconds = time.Since(begin).Seconds()
 	out.Phases = spent
+	out.Sandbox = "none"
+	if t.confined() {
+		out.Sandbox = o.Sandbox.Summary()
+	}
 	well = out.Status == search.Completed
 	return out, stuck
 }
