@@ -1,11 +1,13 @@
 package trainer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -388,4 +390,37 @@ func check(t *testing.T, text string, confined bool) {
 func traceable() bool {
 	data, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
 	return err != nil || strings.TrimSpace(string(data)) == "0"
+}
+
+// TestStandbyInASandbox has a trial run in a process that was confined before
+// there was a trial, in a folder that was another's.
+func TestStandbyInASandbox(t *testing.T) {
+	for name, without := range map[string]sandbox.Leave{"with a root of its own": {}, "without": {Spaces: true}} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t)
+			var said bytes.Buffer
+			o.Log = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			box(t, &o, without)
+			p := newProcess(t, o)
+			const source = "import json\nfrom prepare import evaluate_bpb\nopen('made', 'w').write('here')\nprint(open('beside').read())\nevaluate_bpb(1.0, None, 4)\n"
+			if warmed(t, p, source) == 0 {
+				t.Fatal("no standby was ready")
+			}
+			folder(t, p.options, 2, source)
+			work := o.work(2)
+			if err := os.WriteFile(filepath.Join(work, "beside"), []byte("found"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := p.Run(context.Background(), Order{Trial: trial(2)}, nil)
+			if err != nil || out.Status != search.Completed {
+				t.Fatalf("%v %+v\n%s", err, out, logOf(t, o, 2))
+			}
+			if text, err := os.ReadFile(filepath.Join(work, "made")); string(text) != "here" || !strings.Contains(logOf(t, o, 2), "found") {
+				t.Errorf("it made %q (%v) and printed %q", text, err, logOf(t, o, 2))
+			}
+			if !strings.Contains(said.String(), "a trainer was ready") {
+				t.Errorf("the standby was not used: %s", said.String())
+			}
+		})
+	}
 }
