@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/hide"
 	"autoresearchd/daemon/sandbox"
 	"autoresearchd/search"
 )
@@ -244,6 +245,11 @@ func (d *denial) run() (out search.Outcome, log, layers string, err error) {
 	}
 	if err != nil {
 		return
+	}
+	if d.Mode == sandbox.Require { // as the daemon, which a sandbox's processes begin as hidden as
+		if err = hide.Self(); err != nil {
+			return
+		}
 	}
 	if o.Sandbox, err = FindSandbox(&o, d.Mode, "cpu", d.Without); err != nil {
 		return
