@@ -95,7 +95,7 @@ func options(t *testing.T) Options {
 }
 
 // sandboxed has every trial of these tests run in a sandbox.
-var sandboxed = flag.String("sandbox", "", "run all trials in a sandbox: whole, noname, nopids, bare")
+var sandboxed = flag.String("sandbox", "", "run all trials in a sandbox: whole, same, nopids, bare")
 
 var sandboxModes = map[string]sandbox.Leave{"whole": {}, "same": {UID: true}, "nopids": {PIDs: true}, "bare": {Spaces: true}}
 
