@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -192,9 +193,9 @@ func (h *host) tell(e hostEvent) {
 type lineWriter struct{ io.Writer }
 
 func (w lineWriter) Write(frame []byte) (int, error) {
-	n := uint32(len(frame) - 4 + 1)
-	frame[0], frame[1], frame[2], frame[3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
-	return w.Writer.Write(append(frame, '\n'))
+	body := frame[4:]
+	longer := binary.BigEndian.AppendUint32(make([]byte, 0, len(frame)+1), uint32(len(body)+1))
+	return w.Writer.Write(append(append(longer, body...), '\n'))
 }
 
 func (h *host) serve(from io.Reader) error {
