@@ -22,10 +22,13 @@ const (
 	hang   = trainer + "TestHangsAreKilled/"
 	ending = trainer + "TestEndings/"
 	played = supervisor + "TestTranscripts/"
-	gpu    = "scripts/gpu.sh "
-	booted = "scripts/drills/service.sh "
-	told   = "scripts/redteam/lies.py "   // by scripts/test.sh lies
-	tried  = "scripts/redteam/honest.py " // the same
+	// trespass has one trial try all of it, in a sandbox and without one, as each
+	// user that a daemon may run as.
+	trespass = trainer + "TestTrespasses"
+	gpu      = "scripts/gpu.sh "
+	booted   = "scripts/drills/service.sh "
+	told     = "scripts/redteam/lies.py "   // by scripts/test.sh lies
+	tried    = "scripts/redteam/honest.py " // the same
 )
 
 var faults = []fault{
@@ -89,10 +92,10 @@ var faults = []fault{
 	{50, "a flood of checkpoints → the quota ends the trial", []string{trainer + "TestQuotaEndsATrial", inARow}},
 
 	// Security
-	{51, "SSH keys, the LLM key, the daemon's environment, /proc → denied", nil},
-	{52, "writing outside of the trial's scratch → denied", nil},
-	{53, "TCP, UDP, DNS, abstract sockets → denied", nil},
-	{54, "signalling or tracing the daemon → denied", nil},
+	{51, "SSH keys, the LLM key, the daemon's environment, /proc → denied", []string{trespass}},
+	{52, "writing outside of the trial's scratch → denied", []string{trespass}},
+	{53, "TCP, UDP, DNS, abstract sockets → denied", []string{trespass}},
+	{54, "signalling or tracing the daemon → denied", []string{trespass}},
 	{55, "a planted hook, fsmonitor, filter, submodule → never run", []string{lineage + "TestPlantedProgramsNeverRun"}},
 	{56, "a poisoned compile cache, sitecustomize.py, .pth → the next trial is unaffected", []string{"daemon/compiled.TestNothingOfOneTrialHarmsAnother", "daemon/compiled.TestContentsThatAreNotBelieved"}},
 	{57, "a malicious pickle as a result → never loaded", []string{inARow}},
@@ -100,7 +103,7 @@ var faults = []fault{
 	{59, "a log that gives orders → data", []string{"search/llm.TestPrompt", "search/agent.TestFolder"}},
 	{60, "a reply with path traversal, a huge diff, an edit of prepare.py → rejected", []string{"search/llm.TestParse", supervisor + "TestModelFaults"}},
 	{61, "tabs and new lines in a description → escaped", []string{lineage + "TestNewRow", lineage + "TestQuote"}},
-	{62, "a part of the sandbox is missing → refused, unless configured otherwise", nil},
+	{62, "a part of the sandbox is missing → refused, unless configured otherwise", []string{"daemon/sandbox.TestWhatIsMissing"}},
 
 	// Scores
 	{63, "the model returns a loss of zero → caught", []string{told + "zero_loss", told + "smaller_loss"}},
@@ -109,7 +112,7 @@ var faults = []fault{
 	{66, "a patched time module → the host's clock counts", []string{told + "clock_slowed", told + "time_patched"}},
 	{67, "work hidden in the uncounted steps → bounded", []string{trainer + "TestWorkCannotHide", told + "batches_in_step_0"}},
 	{68, "tokenizer or byte lengths rewritten → tampered", []string{told + "token_bytes_rewritten", told + "rows_rewritten", told + "easy_tokenizer"}},
-	{69, "training on the validation shard → out of reach", nil},
+	{69, "training on the validation shard → out of reach", []string{trespass, trainer + "TestValidationIsOutOfReach"}},
 	{70, "evaluate_bpb or prepare patched → caught", []string{told + "evaluation_replaced", told + "training_rows", told + "few_tokens"}},
 	{71, "another batch size → the same validation tokens", []string{tried + "batch_that_does_not_divide", tried + "small_batch"}},
 	{72, "the same code under 20 seeds → almost never kept", []string{"search.TestSameCodeUnderSeeds"}},
