@@ -64,6 +64,24 @@ func TestWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestRefused asks for a sandbox in which a program must run that never does, so
+// that this machine has none. Fault 62.
+func TestRefused(t *testing.T) {
+	w := Wish{Mode: Require, Owner: "x", Command: "trainer", Like: Policy{Read: Mapped(), Write: []string{t.TempDir()}}, Try: [][]string{{"false"}}}
+	if b, err := Find(w); b != nil || err == nil || !strings.Contains(err.Error(), `trial.sandbox = "require" is refused`) || !strings.Contains(err.Error(), `set trial.sandbox = "auto" to go without`) {
+		t.Errorf("required: %+v %v", b, err)
+	}
+	w.Mode = Auto
+	b, err := Find(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if !b.off {
+		t.Errorf("not required: %s", b.Summary())
+	}
+}
+
 func TestAttempts(t *testing.T) {
 	for _, root := range []bool{true, false} {
 		all := attempts(root, Leave{})

@@ -103,7 +103,7 @@ var faults = []fault{
 	{59, "a log that gives orders → data", []string{"search/llm.TestPrompt", "search/agent.TestFolder"}},
 	{60, "a reply with path traversal, a huge diff, an edit of prepare.py → rejected", []string{"search/llm.TestParse", supervisor + "TestModelFaults"}},
 	{61, "tabs and new lines in a description → escaped", []string{lineage + "TestNewRow", lineage + "TestQuote"}},
-	{62, "a part of the sandbox is missing → refused, unless configured otherwise", []string{"daemon/sandbox.TestWhatIsMissing"}},
+	{62, "a part of the sandbox is missing → refused, unless configured otherwise", []string{"daemon/sandbox.TestWhatIsMissing", "daemon/sandbox.TestRefused"}},
 
 	// Scores
 	{63, "the model returns a loss of zero → caught", []string{told + "zero_loss", told + "smaller_loss"}},
