@@ -39,6 +39,14 @@ func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices [
 	return nil
 }
 
+// confinement is what confines trials, in words; "" where nothing is asked to.
+func confinement(c *config.Config, o trainer.Options) string {
+	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
+		return ""
+	}
+	return o.Sandbox.Summary()
+}
+
 // examineSandbox says of each layer whether it would be in force, and what to do
 // where it would not.
 func examineSandbox(c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {

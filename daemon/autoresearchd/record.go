@@ -127,6 +127,9 @@ func printStatus(w io.Writer, now supervisor.Status) {
 	if now.Check != "" {
 		line("check", "%s", now.Check)
 	}
+	if now.Sandbox != "" {
+		line("sandbox", "%s", now.Sandbox)
+	}
 	for _, s := range now.Seats {
 		name := "running"
 		if len(now.Seats) > 1 {

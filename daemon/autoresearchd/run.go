@@ -222,7 +222,8 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
 		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Soon: soon(tr),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
-		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
+		Sandbox: confinement(c, o),
+		Stay:    notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,
 	})
 	if err != nil {

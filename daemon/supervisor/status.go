@@ -34,6 +34,7 @@ type Status struct {
 	Duty     *float64      `json:"duty,omitempty"`           // share of the seats' time that was counted training, while trials were to run
 	Refusal  string        `json:"reload_refused,omitempty"` // why the last reload was refused
 	Check    string        `json:"check_failed,omitempty"`   // why the check gave no answer when it was asked last
+	Sandbox  string        `json:"sandbox,omitempty"`        // what confines trials, in words
 	Card     record.Card   `json:"card"`
 }
 
@@ -421,6 +422,7 @@ func (s *Supervisor) Now() Status {
 	s.mu.Unlock()
 	st := s.board.picture(c, judge, flying)
 	st.Refusal = s.proposer.refused()
+	st.Sandbox = s.o.Sandbox
 	done := s.study.History().Done
 	s.mu.Lock()
 	defer s.mu.Unlock()

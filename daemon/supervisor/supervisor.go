@@ -45,6 +45,7 @@ type Options struct {
 	Progress func()                                                              // called as the loop moves on
 	Finished func(study.Ending)                                                  // called when a trial is recorded
 	Over     func(why string)                                                    // called once when trials are no longer to run; nil: nobody asks
+	Sandbox  string                                                              // what confines trials, in words; "": nothing is asked to
 	Model    func(c *config.Config) (search.Model, error)                        // the model server of a configuration; nil: none
 	Start    func(ctx context.Context, c search.Command) (search.Process, error) // starts programs for strategies; nil: none
 	Log      *slog.Logger
