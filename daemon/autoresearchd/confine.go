@@ -13,10 +13,9 @@ import (
 	"autoresearchd/daemon/trainer"
 )
 
-// confine finds the sandbox of trials and says what is in force.
-func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices []device.Device, log *slog.Logger) error {
-	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
-		log.Info("trials run without a sandbox", "sandbox", c.Trial.Sandbox, "isolation", c.Trial.Isolation)
+// confine finds the sandbox of trials.
+func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices []device.Device) error {
+	if bare(c) {
 		return nil
 	}
 	shared, err := sharedWithTrials(c)
@@ -28,21 +27,26 @@ func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices [
 	if len(devices) > 0 { // there may be seats of a cluster alone, and what reads a train.py is here all the same
 		on = devices[0].Name
 	}
-	if o.Sandbox, err = trainer.FindSandbox(o, c.Trial.Sandbox, on, leftOut()); err != nil {
-		return err
-	}
-	if !o.Sandbox.On() {
-		log.Warn("trials run without a sandbox", "without", o.Sandbox.Summary())
-		return nil
-	}
-	log.Info("trials run in a sandbox", "layers", o.Sandbox.Summary())
-	return nil
+	o.Sandbox, err = trainer.FindSandbox(o, c.Trial.Sandbox, on, leftOut())
+	return err
+}
+
+// bare reports whether trials are to run as the daemon does.
+func bare(c *config.Config) bool {
+	return c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off
 }
 
 // confinement is what confines trials, in words; "" where nothing is asked to.
-func confinement(c *config.Config, o trainer.Options) string {
-	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
+// The log has it at the start.
+func confinement(c *config.Config, o trainer.Options, log *slog.Logger) string {
+	switch {
+	case bare(c):
+		log.Info("trials run without a sandbox", "sandbox", c.Trial.Sandbox, "isolation", c.Trial.Isolation)
 		return ""
+	case !o.Sandbox.On():
+		log.Warn("trials run without a sandbox", "without", o.Sandbox.Summary())
+	default:
+		log.Info("trials run in a sandbox", "layers", o.Sandbox.Summary())
 	}
 	return o.Sandbox.Summary()
 }
@@ -51,7 +55,7 @@ func confinement(c *config.Config, o trainer.Options) string {
 // where it would not.
 func examineSandbox(c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
 	const part = "sandbox"
-	if c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off {
+	if bare(c) {
 		note(part, "trials can reach all that the daemon's user can", `use isolation = "process" and sandbox = "auto" or "require"`)
 		return
 	}

@@ -170,7 +170,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err := hideSecrets(c, &o, log); err != nil {
 		return err
 	}
-	if err := confine(c, &o, repo, devices, log); err != nil {
+	if err := confine(c, &o, repo, devices); err != nil {
 		return study.Refusal{Err: err}
 	}
 	defer o.Sandbox.Close()
@@ -222,7 +222,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
 		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Soon: soon(tr),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
-		Sandbox: confinement(c, o),
+		Sandbox: confinement(c, o, log),
 		Stay:    notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,
 	})

@@ -598,7 +598,8 @@ class Proof:
                 continue
             gap, loss = torch.cat(gaps[kind]), torch.cat(losses[kind])
             far = gap > _allowed(loss, middle)
-            ends = torch.stack([row[-1] for row in gaps[kind]])  # where the next token is the first that is another
+            # Where the next token is the first that is another; what is so of all tokens is said below.
+            ends = torch.stack([row[-1] for row in gaps[kind]]) - max(mean, 0.0)
             edge = ends.mean().item()
             if kind != "intact" and edge > SIGMAS * _error(ends.tolist()) + 2e-4 + 0.1 * middle:
                 raise Tampered(
