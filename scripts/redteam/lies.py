@@ -793,7 +793,7 @@ def batches_in_step_0(t):
     """)
 
 
-@lie(by="^tampered: its optimizers stepped")
+@lie(by="^(tampered: its optimizers stepped|timed out: it took more than)")
 def optimizers_in_step_0(t):
     """A hundred optimizers take one step each on the first batch."""
     t.before_step("""
