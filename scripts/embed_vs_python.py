@@ -24,7 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROTOCOL = 2  # of daemon/trainer
+PROTOCOL = 3  # of daemon/trainer
 PROGRESS = re.compile(r"step (\d+) .*?loss: ([0-9.naif]+).*?tok/sec: ([0-9,]+)")
 
 
