@@ -447,7 +447,7 @@ func TestNetwork(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_, _ = c.Read(make([]byte, 4096)) // as a server does, it answers what it was asked
+			_, _ = c.Read(make([]byte, 4096))                      // as a server does, it answers what it was asked
 			_, _ = c.Write([]byte("\x15\x03\x01\x00\x02\x02\x16")) // a TLS alert
 			_ = c.Close()
 		}
