@@ -168,8 +168,8 @@ def attention_by_hand(t):
 
 OPTIMIZER = "    optimizer = make_optimizer(model)\n"
 SCHEDULED = """
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+    for each in optimizer.param_groups:
+        each["initial_lr"] = each["lr"]
 """
 
 

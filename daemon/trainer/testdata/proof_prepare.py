@@ -30,7 +30,7 @@ def row(number, width, split):
     return torch.tensor(tokens)
 
 
-def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
+def make_dataloader(tokenizer, B: int, T: int, split: str, buffer_size: int = 1000):
     number = 0
     while True:
         rows = torch.stack([row((number + n) % 400, T + 1, split) for n in range(B)])
@@ -39,7 +39,7 @@ def make_dataloader(tokenizer, B, T, split, buffer_size=1000):
 
 
 @torch.no_grad()
-def evaluate_bpb(model, tokenizer, batch_size):
+def evaluate_bpb(model, tokenizer, batch_size: int):
     sizes = get_token_bytes()
     loader = make_dataloader(tokenizer, batch_size, MAX_SEQ_LEN, "val")
     nats, total = 0.0, 0

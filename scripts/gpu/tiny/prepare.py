@@ -8,5 +8,5 @@ def make_dataloader(tokenizer, B, T, split):
         yield None
 
 
-def evaluate_bpb(model, tokenizer, batch_size):
+def evaluate_bpb(model, tokenizer, batch_size: int):
     return 1.0 + float(model)
