@@ -4,7 +4,8 @@
 #   scripts/gpu.sh [part…]     parts: data hang illegal memory ten caches upstream starter causal speed scrape two
 #                                     overhead standby evaluation notary sandbox
 #
-#   data      prepares data out of the text of the installed Python packages
+#   data      prepares data out of CORPUS (400M) bytes of text of the installed Python packages,
+#             VAL_PERCENT (10) of them for validation
 #   hang      a trial that waits for a kernel that never ends is killed, and its
 #             40 GiB are back within a second
 #   illegal   a trial that writes where it may not; the next one runs
@@ -29,7 +30,8 @@
 #             and what overlap makes of the scores: TRIALS (6) each
 #   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
 #   notary    proofs of TRIALS (5) trials of WHOSE (starter upstream), of which the second and the
-#             third lie: differences, errors, seconds. It ends after LIMIT (360) seconds
+#             third lie: differences, errors, seconds. EVAL (4) * 524288 tokens are evaluated.
+#             It ends after LIMIT (360) seconds
 #   sandbox   training in the sandbox against without, PAIRS (3) by turns; a hang
 #             in a kernel in it, killed, and its memory back; with UPSTREAM=DIR,
 #             upstream's in it too. AUTORESEARCH_SANDBOX_WITHOUT=spaces, pids or
@@ -96,11 +98,14 @@ part_data() {
   local packages corpus=$WORK/corpus
   packages=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   mkdir -p "$corpus"
-  # Text only, each file once, 400 MB at the most.
+  # Text only, each file once.
   # cat is cut off by head, which is no fault.
   (cd "$packages" && find . \( -name '*.py' -o -name '*.h' -o -name '*.hpp' -o -name '*.cuh' -o -name '*.md' -o -name '*.txt' -o -name '*.rst' \) -size +1k -size -400k -print0 |
-    sort -z | xargs -0 cat -- 2>/dev/null || true) | head -c 400M | split -b 200k -d -a 5 --additional-suffix=.txt - "$corpus/part"
-  (cd configs/workspace && "$PYTHON" prepare.py --corpus "$corpus")
+    sort -z | xargs -0 cat -- 2>/dev/null || true) | head -c "${CORPUS:-400M}" | split -b 200k -d -a 5 --additional-suffix=.txt - "$corpus/part"
+  cp -r configs/workspace "$WORK/preparing"
+  sed -i "s/^VAL_PERCENT = .*/VAL_PERCENT = ${VAL_PERCENT:-10}/" "$WORK/preparing/prepare.py"
+  (cd "$WORK/preparing" && "$PYTHON" prepare.py --corpus "$corpus")
+  rm -rf "$WORK/preparing"
   rm -rf "$corpus"
 }
 
@@ -365,8 +370,8 @@ part_notary() {
     rm -rf "${WORK:?}/$name" && mkdir -p "$WORK/$name"
     cp -r "$([ "$whose" = upstream ] && echo "$UPSTREAM" || echo "${STARTER:-configs/workspace}")" "$WORK/$name/workspace"
     rm -rf "$WORK/$name/workspace/.git"
-    # Part data's validation text is short: it must leave fresh rows.
-    sed -i 's/^EVAL_TOKENS = .*/EVAL_TOKENS = 4 * 524288/' "$WORK/$name/workspace/prepare.py"
+    # Part data's validation text must leave fresh rows: all 21 M tokens need VAL_PERCENT=45.
+    sed -i "s/^EVAL_TOKENS = .*/EVAL_TOKENS = ${EVAL:-4} * 524288/" "$WORK/$name/workspace/prepare.py"
     "$PYTHON" scripts/gpu/notary.py lie "$WORK/$name/workspace/train.py"
     STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning LIE 0 1)"$'\n[search.space]\nLIE = { low = 0, high = 9 }'
     commit "$WORK/$name/workspace"
