@@ -382,6 +382,35 @@ part_notary() {
   done
 }
 
+part_sandbox() {
+  local name turn
+  rm -rf "$WORK/ours" && cp -r "${STARTER:-configs/workspace}" "$WORK/ours" && commit "$WORK/ours"
+  for name in off require; do
+    rm -rf "$WORK/workspace-$name" && git clone -q "$WORK/ours" "$WORK/workspace-$name"
+    STRATEGY="exec" configure "sandbox-$name" "$WORK/workspace-$name" "$BUDGET" "$(turning EMBEDDING_LR 0.89 -0.005)"
+    : >"$WORK/sandbox-$name/log"
+  done
+  # Without comes first: it leaves bytecode and packed rows, which a trial in the sandbox only reads.
+  for ((turn = 0; turn < ${PAIRS:-3}; turn++)); do
+    for name in off require; do
+      daemon "sandbox-$name" run --trials 1 --set "trial.sandbox=\"$name\"" >>"$WORK/sandbox-$name/log" 2>&1 || tail -n 20 "$WORK/sandbox-$name/log"
+    done
+  done
+  grep -h 'sandbox' "$WORK/sandbox-require/log" | sort -u | head -n 5
+  "$PYTHON" scripts/gpu/overhead.py compare 0.99 "$WORK/sandbox-off/state" "$WORK/sandbox-require/state" &&
+    verdict sandbox 1 "in the sandbox at 0.99 of without or better, compiled alike" || verdict sandbox 0 "see above, and $WORK/sandbox-require/log"
+  tiny hang hang.py
+  configure hang "$WORK/hang/workspace" 30s $'[watchdog]\nstall = "5s"'
+  sed -i 's/^\[trial\]$/[trial]\nsandbox = "require"/' "$WORK/hang/autoresearch.toml"
+  hung sandbox-hang
+  [ -n "$UPSTREAM" ] || return 0
+  rm -rf "$WORK/clone" && cp -r "$UPSTREAM" "$WORK/clone"
+  configure sandbox-upstream "$WORK/clone" "$BUDGET" ""
+  PYTHONPATH=${SITE:-} daemon sandbox-upstream run --trials 1 --set 'trial.sandbox="require"'
+  daemon sandbox-upstream show 1
+  verdict sandbox-upstream "$(daemon sandbox-upstream trials --runs --json | grep -c '"status": "completed"')" "upstream's train.py scored in the sandbox"
+}
+
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 "$bin" --version
 for part in "${@:-data}"; do

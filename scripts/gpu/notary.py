@@ -48,7 +48,9 @@ def show(binary, state):
             f"trial {trial['id']} (LIE = {lie}): {trial['status']} {trial['val_bpb']} {trial.get('detail', '')[:400]}"
         )
         print(f"  evaluate {(trial['phases'] or {}).get('evaluate', 0):.2f} s; {json.dumps(proof)}")
-        right &= trial["status"] == ("tampered" if lie in (1, 2) else "completed") and bool(proof)
+        # A sandbox that shuts the validation text away denies the second lie at its first look.
+        right &= trial["status"] in {1: ["tampered"], 2: ["tampered", "crashed"]}.get(lie, ["completed"])
+        right &= bool(proof) or trial["status"] == "crashed"
     sys.exit(0 if right else 1)
 
 
