@@ -3,6 +3,7 @@
 # ports of their own, munge with a socket of its own; everything in one folder,
 # on loopback, ended by process id. Root only, since slurmd is.
 #   scripts/slurm.sh up DIR [NODES]      starts it (4 nodes n1, n2, …); DIR/slurm.conf is its SLURM_CONF
+#     partitions: main, short (a minute at most), urgent (takes the nodes of the others' jobs)
 #   scripts/slurm.sh node DIR N          starts slurmd nN again
 #   scripts/slurm.sh controller DIR      starts slurmctld again
 #   scripts/slurm.sh down DIR            ends all of it; DIR stays
@@ -62,7 +63,7 @@ while True:
 PY
 }
 
-all_idle() { [ "$(sinfo -h -N -o %t | grep -c '^idle')" = "$1" ]; }
+all_idle() { [ "$(sinfo -h -p main -N -o %t | grep -c '^idle')" = "$1" ]; }
 
 up() {
   local nodes=$1 ports host i
@@ -97,6 +98,8 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,sched_min_interval=100000,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 MpiDefault=none
 SwitchType=switch/none
 ReturnToService=1
@@ -111,7 +114,11 @@ CONF
   for ((i = 1; i <= nodes; i++)); do
     echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((ports + i)) CPUs=1 RealMemory=512 State=UNKNOWN"
   done >>"$SLURM_CONF"
-  echo "PartitionName=main Nodes=n[1-$nodes] Default=YES MaxTime=INFINITE State=UP" >>"$SLURM_CONF"
+  cat >>"$SLURM_CONF" <<CONF
+PartitionName=main Nodes=n[1-$nodes] Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=n[1-$nodes] MaxTime=INFINITE State=UP PriorityTier=2
+PartitionName=short Nodes=n[1-$nodes] MaxTime=1 State=UP PriorityTier=1
+CONF
   begin munged munged --foreground --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" \
     --log-file="$dir/log/munged" --pid-file="$dir/pid/munged.own" --seed-file="$dir/munge/seed"
   eventually "munged did not start" test -S "$dir/munge/socket"

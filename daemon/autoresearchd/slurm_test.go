@@ -196,6 +196,52 @@ func TestSlurm(t *testing.T) {
 	c.tool("scancel", c.job("slurm:0"))
 	on = s.train(4, taken)
 
+	// One whose time is over, one that is preempted, and one that is queued again:
+	// each seat loses its trial, and no other notices.
+	lose := func(seat, why string, take func(job string), give func()) int64 {
+		lost := on[seat]
+		take(c.job(seat))
+		s.until(why, func(now supervisor.Status) bool {
+			i := slices.IndexFunc(now.Seats, func(s supervisor.SeatStatus) bool { return s.Name == seat })
+			return now.Seats[i].Trial == nil || now.Seats[i].Trial.ID != lost
+		})
+		if give != nil {
+			give()
+		}
+		after := s.train(4, lost)
+		for other, id := range on {
+			if other != seat && after[other] != id {
+				t.Errorf("as %s was lost (%s), %s went from trial %d to %d", seat, why, other, id, after[other])
+			}
+		}
+		on = after
+		return lost
+	}
+	expired := lose("slurm:1", "its time to be over", func(job string) { c.tool("scontrol", "update", "jobid="+job, "timelimit=1") }, nil)
+	urgent := ""
+	preempted := lose("slurm:2", "it to be preempted", func(job string) {
+		urgent = c.tool("sbatch", "--parsable", "--partition=urgent", "--nodelist="+c.tool("squeue", "-h", "-j", job, "-o", "%N"), "--output=/dev/null", "--wrap=exec sleep 1000")
+	}, func() {
+		s.until("the seat to wait in the queue", func(now supervisor.Status) bool {
+			i := slices.IndexFunc(now.Seats, func(s supervisor.SeatStatus) bool { return s.Name == "slurm:2" })
+			return now.Seats[i].State == supervisor.SeatWaiting && strings.Contains(now.Seats[i].Why, "its allocation waits in the queue")
+		})
+		c.tool("scancel", urgent)
+	})
+	again := ""
+	requeued := lose("slurm:3", "it to be queued again", func(job string) {
+		again = job
+		c.tool("scontrol", "update", "jobid="+job, "requeue=1")
+		c.tool("scontrol", "requeue", job)
+	}, func() { // Slurm would have it wait for two minutes
+		s.poll("the job to be in the queue again", func() bool {
+			return exec.Command("scontrol", "update", "jobid="+again, "starttime=now").Run() == nil && c.tool("squeue", "-h", "-j", again, "-o", "%T") != "COMPLETING"
+		})
+	})
+	if job := c.job("slurm:3"); job != again {
+		t.Errorf("job %s was queued again, and the seat has job %s", again, job)
+	}
+
 	// The daemon is killed in the midst: what ran is interrupted, no step is left,
 	// and the allocations are used again.
 	before := c.jobs()
@@ -229,7 +275,7 @@ func TestSlurm(t *testing.T) {
 	if left := s.seats(); len(left) > 0 {
 		t.Errorf("processes %v are left", left)
 	}
-	interrupted := append(killed, cancelled, lost, taken)
+	interrupted := append(killed, cancelled, lost, taken, expired, preempted, requeued)
 	s.once(interrupted)
 }
 
@@ -295,7 +341,7 @@ func (c *slurmCluster) saved() {
 func (c *slurmCluster) ready() {
 	c.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if out, err := exec.Command("sinfo", "-h", "-N", "-o", "%T").CombinedOutput(); err == nil && !bytes.Contains(out, []byte("unk")) {
+		if out, err := exec.Command("sinfo", "-h", "-p", "main", "-N", "-o", "%T").CombinedOutput(); err == nil && !bytes.Contains(out, []byte("unk")) {
 			return
 		}
 	}
@@ -307,7 +353,7 @@ func (c *slurmCluster) resume(node string) {
 	c.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		_ = exec.Command("scontrol", "update", "nodename="+node, "state=resume").Run() // refused while what ran there still ends
-		if state := c.tool("sinfo", "-h", "-n", node, "-o", "%T"); !strings.HasPrefix(state, "d") {
+		if state := c.tool("sinfo", "-h", "-p", "main", "-n", node, "-o", "%T"); !strings.HasPrefix(state, "d") {
 			return
 		}
 	}
