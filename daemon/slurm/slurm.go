@@ -24,6 +24,7 @@ type Request struct {
 	Account   string
 	Time      time.Duration // 0: the partition's
 	Args      []string      // more options of sbatch
+	Avoid     []string      // nodes that it is not to have
 }
 
 // Job is an allocation as the controller knows it.
@@ -47,6 +48,33 @@ func (j Job) Waits() bool {
 
 // Runs reports whether steps can be started in it.
 func (j Job) Runs() bool { return j.State == "RUNNING" }
+
+// reasons are why a job does not run by itself, as squeue abbreviates them, and
+// what to do. The first whose words are in a reason counts.
+var reasons = []struct{ words, remedy string }{
+	{"PartitionTimeLimit", "lower seats.time: `sinfo -o '%P %l'` shows each partition's limit"},
+	{"PartitionNodeLimit", "name another in seats.partition: `scontrol show partition` shows each one's limits"},
+	{"PartitionDown", "`sinfo` shows which partitions are up: wait, or name another in seats.partition"},
+	{"PartitionInactive", "`sinfo` shows which partitions are up: wait, or name another in seats.partition"},
+	{"BadConstraints", "no node has what seats.gres and seats.args ask for: `sinfo -N -l` lists them"},
+	{"DOWN", "`sinfo -R` says why nodes are away"},
+	{"ReqNodeNotAvail", "`sinfo -R` says why nodes are away"},
+	{"InvalidAccount", "name one that `sacctmgr show associations user=$USER` lists in seats.account"},
+	{"InvalidQOS", "correct the --qos of seats.args: `sacctmgr show qos` lists them"},
+	{"JobHeld", "`scontrol release` lets it run"},
+	{"Assoc", "the account has all that it may have now: lower seats.count, or wait"},
+	{"QOS", "the account has all that it may have now: lower seats.count, or wait"},
+}
+
+// Remedy is what helps a job that waits; empty: time does.
+func (j Job) Remedy() string {
+	for _, r := range reasons {
+		if strings.Contains(j.Reason, r.words) {
+			return r.remedy
+		}
+	}
+	return ""
+}
 
 // Error is what a command of Slurm says of its failure.
 type Error struct {
@@ -74,7 +102,7 @@ var remedies = []struct{ words, remedy string }{
 	{"node configuration is not available", "no node has what seats.gres and seats.args ask for: `sinfo -N -l` lists them"},
 	{"ob violates accounting/QOS policy", "the queue takes no more of this user's jobs now: lower seats.count, or wait"},
 	{"SubmitJob", "the queue takes no more of this user's jobs now: lower seats.count, or wait"},
-	{"queue is full", "wait, or ask for the controller's MaxJobCount"},
+	{"unable to accept job", "the controller has as many jobs as it takes (MaxJobCount): wait, or lower seats.count"},
 	{"unrecognized option", "correct seats.args: `man sbatch` lists its options"},
 	{"invalid option", "correct seats.args: `man sbatch` lists its options"},
 	{"munge", "start munge on this host with the cluster's key (`systemctl start munge`, and `munge -n | unmunge` shows whether it works)"},
@@ -169,7 +197,7 @@ func (c Cluster) Submit(ctx context.Context, r Request) (id string, err error) {
 	if r.Time > 0 {
 		args = append(args, "--time="+format(r.Time))
 	}
-	out, err := c.run(ctx, holder, "sbatch", append(args, r.Args...)...)
+	out, err := c.run(ctx, holder, "sbatch", append(args, avoiding(r.Args, r.Avoid)...)...)
 	if err != nil {
 		return "", err
 	}
@@ -178,6 +206,24 @@ func (c Cluster) Submit(ctx context.Context, r Request) (id string, err error) {
 		return "", &Error{Command: "sbatch", Words: fmt.Sprintf("it answered %q where a job's number was expected", out)}
 	}
 	return id, nil
+}
+
+// avoiding adds nodes to those that the options exclude already.
+func avoiding(options, nodes []string) []string {
+	if len(nodes) == 0 {
+		return options
+	}
+	rest, all := []string{}, []string{}
+	for _, o := range options {
+		if list, ok := strings.CutPrefix(o, "--exclude="); ok {
+			all = append(all, list)
+		} else if list, ok := strings.CutPrefix(o, "-x"); ok {
+			all = append(all, strings.TrimPrefix(list, "="))
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return append(rest, "--exclude="+strings.Join(append(all, nodes...), ","))
 }
 
 // format writes a time as Slurm does, in whole minutes upwards.

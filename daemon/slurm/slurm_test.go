@@ -45,6 +45,7 @@ func TestFaults(t *testing.T) {
 		{"sbatch", "sbatch: error: Invalid generic resource (gres) specification\n", "Invalid generic resource (gres) specification", "seats.gres"},
 		{"squeue", "squeue: error: If munged is up, restart with --num-threads=10\nsqueue: error: Munge encode failed: Failed to access \"/run/munge\": No such file or directory\nslurm_load_jobs error: Protocol authentication error\n", "slurm_load_jobs error: Protocol authentication error", "munge"},
 		{"sbatch", "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n", "Batch job submission failed: Unable to contact slurm controller (connect failure)", "scontrol ping"},
+		{"sbatch", "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n", "Slurm temporarily unable to accept job, sleeping and retrying", "MaxJobCount"},
 		{"sbatch", "", "exec: \"sbatch\": executable file not found in $PATH", "slurm-client"},
 		{"sbatch", "sbatch: something new\n", "something new", ""},
 	} {
@@ -69,5 +70,30 @@ func TestEnvironment(t *testing.T) {
 	step := c.Step("7", "seat", "/x/autoresearchd", "trainer", "host")
 	if !slices.Contains(step.Args, "--export=NONE") || !slices.Contains(step.Args, "--jobid=7") {
 		t.Errorf("got %q", step.Args)
+	}
+}
+
+// TestReasons has why jobs wait: for their turn, or for somebody to do something.
+func TestReasons(t *testing.T) {
+	for reason, remedy := range map[string]string{
+		"Resources": "", "Priority": "", "BeginTime": "", "None": "",
+		"PartitionTimeLimit": "seats.time", "PartitionDown": "seats.partition", "AssocMaxJobsLimit": "seats.count", "QOSMaxJobsPerUserLimit": "seats.count",
+		"InvalidQOS": "--qos", "ReqNodeNotAvail, UnavailableNodes:n1": "sinfo -R", "JobHeldUser": "scontrol release", "BadConstraints": "seats.gres",
+	} {
+		if got := (Job{Reason: reason}).Remedy(); !strings.Contains(got, remedy) || (got == "") != (remedy == "") {
+			t.Errorf("%s: %q", reason, got)
+		}
+	}
+}
+
+// TestAvoiding keeps what the user excludes.
+func TestAvoiding(t *testing.T) {
+	for _, c := range []struct{ options, nodes, want string }{
+		{"--mem=1G", "", "--mem=1G"}, {"--mem=1G", "n1 n2", "--mem=1G --exclude=n1,n2"},
+		{"--exclude=n[3-4] --mem=1G", "n1", "--mem=1G --exclude=n[3-4],n1"}, {"-xn3", "n1", "--exclude=n3,n1"}, {"-xn3", "", "-xn3"},
+	} {
+		if got := strings.Join(avoiding(strings.Fields(c.options), strings.Fields(c.nodes)), " "); got != c.want {
+			t.Errorf("%q without %q: %q, want %q", c.options, c.nodes, got, c.want)
+		}
 	}
 }

@@ -78,7 +78,15 @@ func (s *seat) spared(o search.Outcome) search.Outcome {
 		return o
 	}
 	if u := s.unfit(); u != nil && u.Lost {
-		o.Status, o.Detail = search.Interrupted, u.Why
+		return without(o, u.Why)
+	}
+	return o
+}
+
+// without is an outcome of a trial whose device was lost: no failure of its own.
+func without(o search.Outcome, why string) search.Outcome {
+	if o.Status == search.Crashed || o.Status == search.TimedOut {
+		o.Status, o.Detail = search.Interrupted, why
 	}
 	return o
 }

@@ -87,6 +87,11 @@ func (s *seat) land(f *flight, o search.Outcome, err error) {
 	if o.Status == search.Crashed {
 		o.Detail += s.s.study.Uncommitted(o.Detail)
 	}
+	var away *trainer.Lost
+	if errors.As(err, &away) && o.Status != "" {
+		f.log.Error("a node's device was lost", "device", f.trial.Device, "err", away)
+		o, err = without(o, away.Why), nil
+	}
 	o = s.excused(f, s.spared(o))
 	var quarantine *trainer.Quarantine
 	if errors.As(err, &quarantine) {

@@ -445,6 +445,8 @@ func (p *play) run(rest string) error {
 		seconds = 0
 	case "quarantine": // the trial ends as the rest says, its device does not
 		a = act{outcome: parseOutcome(text), err: &trainer.Quarantine{}}
+	case "lost": // so it does, and its device was lost on another machine
+		a = act{outcome: parseOutcome(text), err: &trainer.Lost{Why: "cuda:0 cannot be used: it has fallen off the bus"}}
 	case "restart":
 		a = act{outcome: parseOutcome(text), err: fmt.Errorf("a thread is stuck: %w", trainer.ErrRestart)}
 	}

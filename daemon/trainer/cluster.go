@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -31,8 +32,14 @@ type cluster struct {
 	prefix  string // of the names of this study's allocations
 	start   func(job string) (*step, error)
 
-	mu     sync.Mutex
-	berths map[string]*berth
+	mu      sync.Mutex
+	berths  map[string]*berth
+	avoided map[string]time.Time // until when no allocation is asked for there, by node
+
+	listing sync.Mutex
+	listed  []slurm.Job // of this study
+	fault   error       // that there was instead
+	asked   time.Time   // when the controller was last asked for them
 }
 
 // Berth is what a seat on a cluster asks for.
@@ -46,13 +53,17 @@ const (
 	unwanted = 2 * time.Minute
 	// stepPatience bounds the wait for the end of a step, after which the allocation goes too.
 	stepPatience = 45 * time.Second
+	// avoidance is how long a study keeps away from a node that is no good.
+	avoidance = 10 * time.Minute
+	// lookEvery is how often the end of an allocation is looked up.
+	lookEvery = time.Minute
 	// greeting bounds the wait for a host's hello: a node may read the venv from afar.
 	greeting = 2 * time.Minute
 )
 
 func newCluster(o *Options, cgroups *Cgroups) *cluster {
 	sum := sha256.Sum256([]byte(o.Owner))
-	c := &cluster{options: o, slurm: slurm.Cluster{Env: Environment(o.Secrets)}, prefix: fmt.Sprintf("autoresearchd/%x/", sum[:4]), berths: map[string]*berth{}}
+	c := &cluster{options: o, slurm: slurm.Cluster{Env: Environment(o.Secrets)}, prefix: fmt.Sprintf("autoresearchd/%x/", sum[:4]), berths: map[string]*berth{}, avoided: map[string]time.Time{}}
 	c.start = func(job string) (*step, error) { return startStep(cgroups, c, job) }
 	return c
 }
@@ -112,7 +123,7 @@ func (p *Process) Probe(ctx context.Context, b Berth) (Site, error) {
 		defer cancel()
 		_ = c.slurm.Cancel(late, id)
 	}()
-	state := "asked for"
+	state := "job " + id + " is asked for"
 	for {
 		jobs, err := c.slurm.Jobs(ctx, b.Request.Name)
 		i := slices.IndexFunc(jobs, func(j slurm.Job) bool { return j.ID == id })
@@ -132,11 +143,11 @@ func (p *Process) Probe(ctx context.Context, b Berth) (Site, error) {
 		case !jobs[i].Waits():
 			return Site{}, fmt.Errorf("its allocation, job %s, is %s (%s)", id, strings.ToLower(jobs[i].State), jobs[i].Reason)
 		default:
-			state = fmt.Sprintf("%s (%s)", strings.ToLower(jobs[i].State), jobs[i].Reason)
+			state = queued(jobs[i])
 		}
 		select {
 		case <-ctx.Done():
-			return Site{}, fmt.Errorf("%w: job %s is %s", ErrQueued, id, state)
+			return Site{}, fmt.Errorf("%w: %s", ErrQueued, state)
 		case <-time.After(time.Second):
 		}
 	}
@@ -180,6 +191,49 @@ func (c *cluster) berth(seat string) *berth {
 	return c.berths[seat]
 }
 
+// jobs are this study's allocations as they were at the given time or later. All
+// seats share the answer, so that the controller is asked no more often for many.
+func (c *cluster) jobs(ctx context.Context, since time.Time) ([]slurm.Job, error) {
+	c.listing.Lock()
+	defer c.listing.Unlock()
+	if c.asked.Before(since) {
+		now := time.Now()
+		all, err := c.slurm.Jobs(ctx, c.prefix)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		c.listed, c.fault, c.asked = all, err, now
+	}
+	return c.listed, c.fault
+}
+
+// badNode is a fault of a node, and not of the study or of Slurm.
+type badNode struct{ error }
+
+func (b badNode) Unwrap() error { return b.error }
+
+// avoid keeps the study's next allocations away from a node for a while.
+func (c *cluster) avoid(node string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.avoided[node] = time.Now().Add(avoidance)
+}
+
+// submit asks for an allocation, away from nodes that are no good as long as
+// there are others.
+func (c *cluster) submit(ctx context.Context, r slurm.Request) (string, error) {
+	c.mu.Lock()
+	maps.DeleteFunc(c.avoided, func(_ string, until time.Time) bool { return time.Now().After(until) })
+	r.Avoid = slices.Sorted(maps.Keys(c.avoided))
+	c.mu.Unlock()
+	id, err := c.slurm.Submit(ctx, r)
+	if err == nil || len(r.Avoid) == 0 || ctx.Err() != nil {
+		return id, err
+	}
+	r.Avoid = nil
+	return c.slurm.Submit(ctx, r)
+}
+
 // close gives every allocation back.
 func (c *cluster) close() {
 	c.mu.Lock()
@@ -213,12 +267,15 @@ type berth struct {
 	last time.Time // when a trial was last to run here
 }
 
+var digits = regexp.MustCompile(`[0-9]+`)
+
 func (b *berth) say(why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.why = why
 	// How long it waits changes, and the number of a job; the reason is news.
-	if kind, _, _ := strings.Cut(why, ": "); kind != b.said {
+	kind, _, _ := strings.Cut(why, "; it is tried again")
+	if kind = digits.ReplaceAllString(kind, ""); kind != b.said {
 		b.said = kind
 		b.log.Info("waiting for the cluster", "why", why)
 	}
@@ -282,6 +339,8 @@ func (b *berth) start(j job) (trainee, error) {
 // surrender is why an allocation is given back, and not only its step ended.
 type surrender struct{ error }
 
+func (s *surrender) Unwrap() error { return s.error }
+
 // errUnwanted says that nobody needs an allocation any more.
 var errUnwanted = errors.New("no trial is to run")
 
@@ -338,6 +397,10 @@ func (b *berth) hold(ctx context.Context) error {
 		}
 	}
 	over := b.attend(ctx, job)
+	if bad := new(badNode); errors.As(over, bad) && ctx.Err() == nil {
+		b.log.Warn("a node is avoided", "node", job.Node, "for", avoidance, "why", over)
+		b.cluster.avoid(job.Node)
+	}
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepPatience)
 	defer cancel()
 	err = b.cluster.slurm.End(late, job.ID)
@@ -356,9 +419,10 @@ func (b *berth) hold(ctx context.Context) error {
 // can run in it.
 func (b *berth) allocate(ctx context.Context) (slurm.Job, error) {
 	c := b.cluster.slurm
-	asked, silent := "", 0
+	asked, silent, since := "", 0, time.Now()
 	for pause := time.Second; ; pause = min(pause*3/2, 15*time.Second) {
-		jobs, err := c.Jobs(ctx, b.known)
+		jobs, err := b.cluster.jobs(ctx, since)
+		jobs = slices.DeleteFunc(slices.Clone(jobs), func(j slurm.Job) bool { return !strings.HasPrefix(j.Name, b.known) })
 		var mine slurm.Job
 		for _, j := range jobs {
 			switch {
@@ -379,22 +443,17 @@ func (b *berth) allocate(ctx context.Context) (slurm.Job, error) {
 			}
 			b.say(fmt.Sprintf("its allocation ends in %v, before a trial could: another is asked for", mine.Left.Round(time.Second)))
 		case mine.Runs():
-			b.mu.Lock()
-			b.end = time.Time{}
-			if mine.Left >= 0 {
-				b.end = time.Now().Add(mine.Left)
-			}
-			b.mu.Unlock()
+			b.lasts(mine)
 			return mine, nil
 		case mine.ID != "":
 			asked, silent = mine.ID, 0
-			b.say(fmt.Sprintf("its allocation waits in the queue: job %s is %s (%s)", mine.ID, strings.ToLower(mine.State), mine.Reason))
+			b.say("its allocation waits in the queue: " + queued(mine))
 		case asked != "" && silent > 2:
 			return mine, fmt.Errorf("its allocation, job %s, ended before it could be used", asked)
 		case asked != "":
 			silent++ // the controller may need a moment
 		default:
-			if asked, err = c.Submit(ctx, b.request); err != nil {
+			if asked, err = b.cluster.submit(ctx, b.request); err != nil {
 				return mine, err
 			}
 			b.say(fmt.Sprintf("its allocation is asked for: job %s", asked))
@@ -415,6 +474,42 @@ func (b *berth) allocate(ctx context.Context) (slurm.Job, error) {
 			}
 			return mine, ctx.Err()
 		case <-time.After(pause):
+		}
+		since = time.Now()
+	}
+}
+
+// queued says how a job waits.
+func queued(j slurm.Job) string {
+	text := fmt.Sprintf("job %s is %s (%s)", j.ID, strings.ToLower(j.State), j.Reason)
+	if remedy := j.Remedy(); remedy != "" {
+		text += ": " + remedy
+	}
+	return text
+}
+
+// lasts notes when an allocation ends.
+func (b *berth) lasts(j slurm.Job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end = time.Time{}
+	if j.Left >= 0 {
+		b.end = time.Now().Add(j.Left)
+	}
+}
+
+// follow looks up when an allocation ends again and again: its time may be
+// changed while it runs.
+func (b *berth) follow(ctx context.Context, job string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookEvery):
+		}
+		jobs, err := b.cluster.jobs(ctx, time.Now().Add(-lookEvery/2))
+		if i := slices.IndexFunc(jobs, func(j slurm.Job) bool { return j.ID == job && j.Runs() }); err == nil && i >= 0 {
+			b.lasts(jobs[i])
 		}
 	}
 }
@@ -459,12 +554,12 @@ func (c *cluster) enter(ctx context.Context, job slurm.Job, seat string) (s *ste
 		select {
 		case found = <-hello:
 			if len(found.Faults) > 0 {
-				err = fmt.Errorf("no trial can run on %s: %s", found.Host, strings.Join(found.Faults, "; "))
+				err = badNode{fmt.Errorf("no trial can run on %s: %s", found.Host, strings.Join(found.Faults, "; "))}
 			}
 		case err = <-ended:
 			err = fmt.Errorf("the step on %s did not begin: %w", job.Node, s.fault(err))
 		case <-patience.C:
-			err = fmt.Errorf("the step on %s has not begun within %v: %w", job.Node, greeting, s.fault(errors.New("it said nothing")))
+			err = badNode{fmt.Errorf("the step on %s has not begun within %v: %w", job.Node, greeting, s.fault(errors.New("it said nothing")))}
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -503,6 +598,9 @@ func (b *berth) attend(ctx context.Context, job slurm.Job) error {
 	b.node, b.said = n, ""
 	b.last = time.Now()
 	b.mu.Unlock()
+	followed, leave := context.WithCancel(ctx)
+	defer leave()
+	go b.follow(followed, job.ID)
 	b.log.Info("a node is there", "host", found.Host, "device", found.Device, "kind", found.Kind, "job", found.Job)
 	b.woken()
 
@@ -616,9 +714,9 @@ func (s *step) fault(err error) error {
 	words := Inert(strings.Join(lines[max(0, len(lines)-3):], "; "))
 	switch {
 	case strings.Contains(text, "execve") || strings.Contains(text, "No such file") || strings.Contains(text, "shared libraries"):
-		words += ": install the same autoresearchd, with the CPython that it embeds, at the same path on the nodes, or on a file system that they share"
+		return badNode{errors.New(words + ": install the same autoresearchd, with the CPython that it embeds, at the same path on the nodes, or on a file system that they share")}
 	case strings.Contains(text, "unknown command"):
-		words += ": it is another version of autoresearchd: install this one there"
+		return badNode{errors.New(words + ": it is another version of autoresearchd: install this one there")}
 	}
 	return errors.New(words)
 }

@@ -26,7 +26,7 @@ var fakeCommands = map[string]string{
 	"sbatch": `cat >/dev/null
 if [ -f $D/refuse ]; then cat $D/refuse >&2; exit 1; fi
 n=$(($(ls $D/all | wc -l) + 1))
-for a; do case $a in --job-name=*) name=${a#*=} ;; esac; done
+for a; do case $a in --job-name=*) name=${a#*=} ;; --exclude=*) echo "$a" >>$D/excluded ;; esac; done
 echo "$name" >$D/all/$n; cp $D/all/$n $D/jobs/$n
 echo $n`,
 	"squeue": `case " $* " in *" --steps "*)
@@ -119,15 +119,17 @@ func TestClusterFaults(t *testing.T) {
 		files  map[string]string
 		change func(*Options)
 		spoil  func(*Process)
+		bad    bool // it is the node's fault
 		why    string
 	}{
-		"in the queue":    {map[string]string{"state": "PENDING|Resources||UNLIMITED"}, nil, nil, "its allocation waits in the queue: job 1 is pending (Resources)"},
-		"no partition":    {map[string]string{"refuse": "sbatch: error: Batch job submission failed: Invalid partition name specified"}, nil, nil, "name one that `sinfo` lists in seats.partition"},
-		"no munge":        {map[string]string{"bin/squeue": "#!/bin/sh\necho 'slurm_load_jobs error: Protocol authentication error' >&2; exit 1\n"}, nil, nil, "munge key"},
-		"too short":       {map[string]string{"state": "RUNNING|None|n1|0:30"}, nil, nil, "its allocation lasts 30s, and a trial up to"},
-		"no data":         {nil, func(o *Options) { o.Needs = []string{"/nowhere/data"} }, nil, "no trial can run on n1: /nowhere/data is not there"},
-		"another Python":  {nil, func(o *Options) { o.Python = "/nowhere/bin/python" }, nil, "no trial can run on n1: there is no interpreter at /nowhere/bin/python"},
-		"no binary there": {nil, nil, func(p *Process) { p.cluster.binary = "/nowhere/autoresearchd" }, "install the same autoresearchd"},
+		"in the queue":    {map[string]string{"state": "PENDING|Resources||UNLIMITED"}, nil, nil, false, "its allocation waits in the queue: job 1 is pending (Resources)"},
+		"never its turn":  {map[string]string{"state": "PENDING|PartitionTimeLimit||UNLIMITED"}, nil, nil, false, "(PartitionTimeLimit): lower seats.time"},
+		"no partition":    {map[string]string{"refuse": "sbatch: error: Batch job submission failed: Invalid partition name specified"}, nil, nil, false, "name one that `sinfo` lists in seats.partition"},
+		"no munge":        {map[string]string{"bin/squeue": "#!/bin/sh\necho 'slurm_load_jobs error: Protocol authentication error' >&2; exit 1\n"}, nil, nil, false, "munge key"},
+		"too short":       {map[string]string{"state": "RUNNING|None|n1|0:30"}, nil, nil, false, "its allocation lasts 30s, and a trial up to"},
+		"no data":         {nil, func(o *Options) { o.Needs = []string{"/nowhere/data"} }, nil, true, "no trial can run on n1: /nowhere/data is not there"},
+		"another Python":  {nil, func(o *Options) { o.Python = "/nowhere/bin/python" }, nil, true, "no trial can run on n1: there is no interpreter at /nowhere/bin/python"},
+		"no binary there": {nil, nil, func(p *Process) { p.cluster.binary = "/nowhere/autoresearchd" }, true, "install the same autoresearchd"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeSlurm(t)
@@ -147,6 +149,9 @@ func TestClusterFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			fit(t, p, c.why)
+			if c.bad != avoids(p, "n1") {
+				t.Errorf("the node is avoided: %v", !c.bad)
+			}
 			if _, err := p.at("slurm:0").start(job{name: "trial-1"}); err == nil {
 				t.Error("a trainer starts there")
 			}
@@ -155,6 +160,68 @@ func TestClusterFaults(t *testing.T) {
 				t.Errorf("jobs %v are left", left)
 			}
 		})
+	}
+}
+
+// avoids reports whether the study asks for a node no more.
+func avoids(p *Process, node string) bool {
+	p.cluster.mu.Lock()
+	defer p.cluster.mu.Unlock()
+	return !p.cluster.avoided[node].IsZero()
+}
+
+// TestAvoidance gives a node back that is no good, and asks for others, but for
+// any where there is no other.
+func TestAvoidance(t *testing.T) {
+	f := newFakeSlurm(t)
+	o := options(t)
+	o.Needs = []string{"/nowhere/data"}
+	p := onCluster(t, o)
+	fit(t, p, "/nowhere/data is not there")
+	asked := func(text string) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			p.Look(device.Device{Name: "slurm:0"})
+			if data, _ := os.ReadFile(filepath.Join(f.dir, "excluded")); strings.Contains(string(data), text) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("no allocation is asked for with %q", text)
+			}
+		}
+	}
+	f.write("state", "RUNNING|None|n2|1:00:00")
+	asked("--exclude=n1\n")
+	asked("--exclude=n1,n2\n")
+	f.write("bin/sbatch", "#!/bin/sh\nD="+f.dir+"\ncase \"$*\" in *--exclude*) echo none is left >&2; exit 1 ;; esac\n"+fakeCommands["sbatch"]+"\n")
+	f.write("state", "PENDING|Resources||1:00:00")
+	fit(t, p, "is pending (Resources)")
+}
+
+// TestLostDevice has a node's GPU lost under its trial: the trial's end says so,
+// and the node is given back and avoided.
+func TestLostDevice(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n := newNode(w, 0)
+	started, err := n.start(job{name: "trial-1", id: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := started.(*hosted)
+	h.occupy()
+	h.take(hostEvent{Kind: "gone", Gone: &hostGone{Unfit: "cuda:0 cannot be used", Lost: true}})
+	h.end(0, true)
+	var lost *Lost
+	if _, err := h.freed(); !errors.As(err, &lost) || lost.Why != "cuda:0 cannot be used" {
+		t.Errorf("freed: %v", err)
+	}
+	var given *surrender
+	if why := n.why(nil); !errors.As(why, &given) || !errors.As(why, new(badNode)) {
+		t.Errorf("the node is over for %v", why)
 	}
 }
 

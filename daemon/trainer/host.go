@@ -135,6 +135,7 @@ type hostGone struct {
 	OutOfMemory bool    `json:"out_of_memory"`
 	Freed       float64 `json:"freed"` // seconds until the device's memory was back
 	Unfit       string  `json:"unfit"` // why the device is no good any more; "": it is
+	Lost        bool    `json:"lost"`  // it was lost, maybe under the trial
 }
 
 // host is one, from inside.
@@ -142,6 +143,7 @@ type host struct {
 	options Options
 	place   *local
 	device  string
+	gpus    device.GPU
 	scratch string
 	heard   atomic.Int64 // when the daemon last spoke, in nanoseconds
 
@@ -303,6 +305,7 @@ func (h *host) begin(s *setup) gpu.GPUs {
 	Sweep(s.Owner, "") // what an earlier host of this seat has left here
 	h.scratch = scratchFolder(s.Owner)
 	gpus := gpu.Open(context.Background())
+	h.gpus = gpus
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	h.options = Options{
 		Python: s.Python, Cache: s.Cache, LogLimit: s.LogLimit, Processes: s.Processes, Memory: s.Memory, Room: s.Room,
@@ -513,6 +516,9 @@ func (h *host) end(id int64, g *guest, grace time.Duration, forced bool) {
 		said := &hostGone{Left: gone.left, Took: gone.took.Seconds(), Code: gone.code, Signal: gone.signal, OutOfMemory: gone.outOfMemory, Freed: freed.Seconds()}
 		if err != nil {
 			said.Unfit = err.Error()
+		}
+		if u := device.Fit(device.Device{Name: h.device}, h.gpus, -1); u != nil && u.Lost {
+			said.Unfit, said.Lost = u.Why, true
 		}
 		h.tell(hostEvent{Kind: "gone", ID: id, Gone: said})
 	})

@@ -161,7 +161,7 @@ func (h *hosted) take(e hostEvent) {
 		h.mu.Unlock()
 		h.finish()
 		if e.Gone.Unfit != "" {
-			h.node.fail(errors.New(e.Gone.Unfit))
+			h.node.fail(&surrender{badNode{errors.New(e.Gone.Unfit)}})
 		}
 	}
 }
@@ -336,12 +336,21 @@ func (h *hosted) settle(hear func(event)) {
 	}
 }
 
-// freed says when the host has seen its device's memory back. One that did not
-// is given up by its seat, which needs no quarantine.
-func (h *hosted) freed() (time.Duration, error) {
+// Lost says that the device of a trial on another machine was lost under it. No
+// seat waits for that device: its node is given back, and avoided.
+type Lost struct{ Why string }
+
+func (l *Lost) Error() string { return l.Why }
+
+// freed says when the host has seen its device's memory back. Where it has not,
+// the seat gives up the node, which needs no quarantine.
+func (h *hosted) freed() (back time.Duration, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return time.Duration(h.killed.Freed * float64(time.Second)), nil
+	if h.killed.Lost {
+		err = &Lost{h.killed.Unfit}
+	}
+	return time.Duration(h.killed.Freed * float64(time.Second)), err
 }
 
 func (h *hosted) release(well bool) {
