@@ -1,6 +1,7 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -99,4 +100,40 @@ func Again(h History) (Proposal, bool) {
 		}
 	}
 	return Proposal{}, false
+}
+
+// The errors of Anew.
+var (
+	ErrRunsAnew = errors.New("it runs again, and others wait for it")
+	ErrNotAnew  = errors.New("its runs come to nothing")
+)
+
+const (
+	anewRuns = 2               // in a row of one program, before it is given up
+	anewMemo = `{"anew":true}` // marks them
+)
+
+// Anew proposes to run a trial's program again with its seed, for what was lost
+// of it. It is asked until that is there again.
+func Anew(h History, id int64) (Proposal, error) {
+	of := func(t Trial) bool { return IsRerun(t) && t.Proposal.Parent == id }
+	if slices.ContainsFunc(h.Pending, of) {
+		return Proposal{}, fmt.Errorf("trial %d: %w", id, ErrRunsAnew)
+	}
+	failed := 0
+	for _, r := range slices.Backward(h.Done) {
+		if !of(r.Trial) || string(r.Trial.Proposal.Memo) != anewMemo {
+			break
+		}
+		failed++
+	}
+	if failed >= anewRuns {
+		return Proposal{}, fmt.Errorf("trial %d: %w", id, ErrNotAnew)
+	}
+	for _, r := range h.Done {
+		if t := r.Trial; t.ID == id {
+			return Proposal{Strategy: Confirm, Description: t.Proposal.Description, Why: "what others are held against was lost", Parent: id, Seed: t.Seed, Memo: []byte(anewMemo)}, nil
+		}
+	}
+	return Proposal{}, fmt.Errorf("trial %d: %w", id, ErrNotAnew)
 }

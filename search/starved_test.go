@@ -1,6 +1,7 @@
 package search_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -102,5 +103,35 @@ func TestVoid(t *testing.T) {
 	claim := func(h search.History) float64 { return judge.(search.Claimer).Claim(h).Noise }
 	if a, b := claim(quiet), claim(loud); a != b {
 		t.Errorf("the noise is %g with a void run, %g without", b, a)
+	}
+}
+
+// TestAnew has a trial's program run again for what was lost of it, while others
+// wait, and gives it up when nothing comes of that.
+func TestAnew(t *testing.T) {
+	first := ran(1, 100)
+	h := search.History{Champion: first.Trial, Done: []search.Result{first, ran(2, 100)}, Kind: "cpu"}
+	p, err := search.Anew(h, 1)
+	if err != nil || p.Parent != 1 || p.Seed != 42 || !search.IsRerun(search.Trial{Proposal: p}) {
+		t.Fatalf("%+v %v", p, err)
+	}
+	again := ran(3, 100)
+	again.Trial.Proposal = p
+	h.Pending = []search.Trial{again.Trial}
+	if p, err := search.Anew(h, 1); !errors.Is(err, search.ErrRunsAnew) {
+		t.Errorf("while it runs: %+v %v", p, err)
+	}
+	h.Pending, h.Done = nil, append(h.Done, again)
+	if _, err := search.Anew(h, 1); err != nil {
+		t.Errorf("after one that came to nothing: %v", err)
+	}
+	if p, err := search.Anew(search.History{Done: append(h.Done, again)}, 1); !errors.Is(err, search.ErrNotAnew) {
+		t.Errorf("after two: %+v %v", p, err)
+	}
+	if _, err := search.Anew(search.History{Done: append(h.Done, again, ran(4, 100))}, 1); err != nil {
+		t.Errorf("lost again later: %v", err)
+	}
+	if p, err := search.Anew(h, 9); !errors.Is(err, search.ErrNotAnew) {
+		t.Errorf("a trial that is not there: %+v %v", p, err)
 	}
 }

@@ -37,6 +37,7 @@ func TestBackupAndRestore(t *testing.T) {
 	s.ok("run", "--trials", "2")
 	must(t, os.Link(s.path("key"), s.path("state/trials/1/linked")))
 	must(t, os.Symlink(s.path("key"), s.path("state/trials/1/points")))
+	s.write("state/notary/reference", "losses")
 	s.write("gate", "")
 	d := s.start("--trials", "1")
 	d.until("trial begins")
@@ -75,6 +76,9 @@ func TestBackupAndRestore(t *testing.T) {
 	golden(t, "restore.txt", regexp.MustCompile(`at \d+ \w+ \d+ \d\d:\d\d`).ReplaceAllString(there.hashless(string(said)), "at TIME")+"\n")
 	if text := there.read("autoresearch.toml"); !strings.Contains(text, "webhook = \"\"") || !strings.Contains(text, "workspace = \"workspace\"") {
 		t.Errorf("the configuration is\n%s", text)
+	}
+	if got := there.read("state/notary/reference"); got != "losses" {
+		t.Errorf("the notary's reference is %q", got)
 	}
 	if got := there.read("state/results.tsv"); got != before {
 		t.Errorf("results.tsv is\n%s\nwant\n%s", got, before)

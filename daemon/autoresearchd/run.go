@@ -222,8 +222,8 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
 		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Soon: soon(tr),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
-		Sandbox: confinement(c, o, log),
-		Stay:    notifier.Enabled(), Progress: notifier.Progress, Log: log,
+		Anew: o.Notary.Lost, Sandbox: confinement(c, o, log),
+		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,
 	})
 	if err != nil {
@@ -427,12 +427,13 @@ func newTrainer(ctx context.Context, c *config.Config, o trainer.Options) (train
 // newNotary makes what proves the scores, and keeps what it knows of the study.
 func newNotary(c *config.Config, o trainer.Options, past []journal.Record) (*trainer.Notary, error) {
 	var known *search.Proof
+	var first int64
 	for _, r := range past {
 		if p := r.Outcome.Proof; p != nil && p.Reference != "" {
-			known = p
+			known, first = p, r.Trial.ID
 		}
 	}
-	return trainer.NewNotary(o, filepath.Join(c.Study.State, "notary"), known, c.Judge.Audit)
+	return trainer.NewNotary(o, filepath.Join(c.Study.State, study.Notary), known, first, c.Judge.Audit)
 }
 
 func setLevel(v *slog.LevelVar, name string, s *screen) {

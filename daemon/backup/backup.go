@@ -2,7 +2,8 @@
 // another place.
 //
 // The file is a gzipped tar: journal.db, git/objects.pack and git/repository.json,
-// results.tsv, llm.json, trials/<id>/…, autoresearch.toml, and last manifest.json
+// results.tsv, llm.json, notary/reference (losses that trials are held against),
+// trials/<id>/…, autoresearch.toml, and last manifest.json
 // with the size and SHA-256 of each of them. The journal is that of one moment;
 // what else there is of the record follows from it, so a daemon may go on
 // meanwhile. Nothing is taken that is not named here: no key, no socket, nothing
@@ -35,6 +36,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/study"
+	"autoresearchd/daemon/trainer"
 	"autoresearchd/daemon/writable"
 	"autoresearchd/search"
 )
@@ -52,6 +54,7 @@ const (
 	repositoryName = "git/repository.json"
 	resultsName    = "results.tsv"
 	trialsName     = "trials"
+	referenceName  = study.Notary + "/" + trainer.ReferenceFile
 	configName     = "autoresearch.toml"
 )
 
@@ -189,6 +192,9 @@ func (w *writer) fill(ctx context.Context, o Options) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := w.reference(filepath.Join(o.State, study.Notary)); err != nil {
+		return err
+	}
 	for _, rec := range parts.Trials {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -262,17 +268,38 @@ func (w *writer) trial(dir string, rec journal.Record) error {
 		case !d.Type().IsRegular(), !rec.Stage.Reached(search.StageEnded) && strings.HasPrefix(name, "run.log"):
 			return nil
 		}
-		f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil || !info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Nlink != 1 {
-			return err
-		}
-		return w.opened(path.Join(trialsName, strconv.FormatInt(rec.Trial.ID, 10), name), f, info)
+		return w.own(root, name, path.Join(trialsName, strconv.FormatInt(rec.Trial.ID, 10), name))
 	})
+}
+
+// reference takes the losses that trials are held against, if there are any yet.
+func (w *writer) reference(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err == nil {
+		defer root.Close()
+		err = w.own(root, trainer.ReferenceFile, referenceName)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// own takes a file under a name, if it is a regular one that has no other name.
+func (w *writer) own(root *os.Root, file, name string) error {
+	f, err := root.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Nlink != 1 {
+		return err
+	}
+	return w.opened(name, f, info)
 }
 
 func (w *writer) file(name, path string) error {

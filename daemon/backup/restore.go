@@ -136,7 +136,7 @@ func each(file string, do func(name string, size int64, content io.Reader) error
 
 func ours(name string) bool {
 	switch name {
-	case manifestName, journalName, packName, repositoryName, resultsName, modelserver.File, configName:
+	case manifestName, journalName, packName, repositoryName, resultsName, modelserver.File, referenceName, configName:
 		return true
 	}
 	return strings.HasPrefix(name, trialsName+"/")

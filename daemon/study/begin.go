@@ -33,6 +33,9 @@ func Folder(state string, id int64) string {
 	return filepath.Join(state, "trials", strconv.FormatInt(id, 10))
 }
 
+// Notary is the folder of the notary in a state directory.
+const Notary = "notary"
+
 // next is where the bundle of the next trial is made, before the trial begins
 // and has an id: whatever can go wrong there leaves no trial behind.
 func (s *Study) next() string {

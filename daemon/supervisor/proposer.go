@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -94,6 +95,7 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 		World:    p.world(),
 		Strategy: asked{p.strategy, p, say}, Name: p.config.Search.Strategy, Known: p.known, Judge: p.judge, Suggested: suggested,
 		Limits: constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()}, Seed: p.study.About().Seed, Kind: d.Kind,
+		Anew: p.anew(),
 		Listener: turn.Listener{
 			Asking: func() error {
 				p.o.Progress()
@@ -107,6 +109,12 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 			},
 		},
 	}.Next(ctx, p.history())
+	switch {
+	case errors.Is(err, search.ErrRunsAnew):
+		err = errNotNow
+	case errors.Is(err, search.ErrNotAnew):
+		err = fmt.Errorf("no score can be proven, since the losses that trials are held against are gone from notary/reference in the state directory, and %w: bring that file back from a backup and start again, or begin another study", err)
+	}
 	if err != nil {
 		return search.Trial{}, err
 	}
@@ -115,6 +123,14 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 		p.prepare(ctx, t)
 	}
 	return t, err
+}
+
+// anew is the trial whose program must run again first; 0: none.
+func (p *proposer) anew() int64 {
+	if p.o.Anew == nil {
+		return 0
+	}
+	return p.o.Anew()
 }
 
 // start begins a trial durably. turn is held.

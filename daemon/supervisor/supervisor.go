@@ -7,7 +7,9 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +47,7 @@ type Options struct {
 	Progress func()                                                              // called as the loop moves on
 	Finished func(study.Ending)                                                  // called when a trial is recorded
 	Over     func(why string)                                                    // called once when trials are no longer to run; nil: nobody asks
+	Anew     func() int64                                                        // the trial whose program must run again before others do, for a notary; 0 or nil: none
 	Sandbox  string                                                              // what confines trials, in words; "": nothing is asked to
 	Model    func(c *config.Config) (search.Model, error)                        // the model server of a configuration; nil: none
 	Start    func(ctx context.Context, c search.Command) (search.Process, error) // starts programs for strategies; nil: none
@@ -206,6 +209,9 @@ func (s *Supervisor) may() (state string, rests, over bool, err error) {
 		return "paused", true, false, errNotNow
 	case h.Champion.ID == 0 && pending > 0:
 		return "waiting for the baseline", false, false, errNotNow
+	}
+	if id := s.proposer.anew(); id != 0 && slices.ContainsFunc(h.Pending, func(t search.Trial) bool { return search.IsRerun(t) && t.Proposal.Parent == id }) {
+		return fmt.Sprintf("waiting for trial %d, which runs again", id), false, false, errNotNow
 	}
 	return "", false, false, nil
 }

@@ -3,9 +3,12 @@ package trainer
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -54,6 +57,8 @@ type Notary struct {
 	wanted  chan struct{} // closed once a trial waits for it
 	hurried sync.Once
 	known   *search.Proof // the one that made the reference; nil: no trial is proven yet
+	first   int64         // its trial
+	lost    bool          // the reference is gone: nothing is proven until there is another
 	found   Found
 	serial  int
 }
@@ -69,19 +74,25 @@ type Found struct {
 	Alone    []string          `json:"alone"` // files that the validation split alone reads
 }
 
+// ReferenceFile is where a notary keeps the losses of its reference, in its folder.
+const ReferenceFile = "reference"
+
 // NewNotary makes a notary that keeps its files in a folder. known is the proof
-// of the record that made the reference, nil where no trial is proven yet; audit
-// says whether trials may be audited.
-func NewNotary(o Options, dir string, known *search.Proof, audit bool) (*Notary, error) {
+// of the record that made the reference, nil where no trial is proven yet, and
+// first is its trial; audit says whether trials may be audited.
+func NewNotary(o Options, dir string, known *search.Proof, first int64, audit bool) (*Notary, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Notary{options: o, work: filepath.Join(dir, "work"), keep: filepath.Join(dir, "reference"), audit: audit, known: known,
+	n := &Notary{options: o, work: filepath.Join(dir, "work"), keep: filepath.Join(dir, ReferenceFile), audit: audit, known: known, first: first,
 		turn: make(chan struct{}, 1), learned: make(chan struct{}), wanted: make(chan struct{}), cancel: func() {}}
 	n.options.Sandbox = nil // it runs nothing of a trial's, and has folders of its own
 	n.place = &local{options: &n.options, binary: "/proc/self/exe", cgroups: FindCgroups(), devices: map[int]*tenancy{}, patience: memoryPatience}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the notary's folder: %w", err)
+	}
+	if known != nil && sum(n.keep) != known.Reference {
+		n.lose()
 	}
 	return n, nil
 }
@@ -254,7 +265,7 @@ func (n *Notary) ready(ctx context.Context) error {
 		}
 	}
 	if f.Why == "" && known != nil && !f.Referred {
-		n.options.Log.Warn("the losses of the study's first proven trial are gone: later ones are not held against them", "file", n.keep)
+		n.lose()
 	}
 	n.calm.over()
 	n.taught = true
@@ -322,11 +333,64 @@ func (n *Notary) next() int {
 	return n.serial
 }
 
-// refer notes the proof that made the reference.
-func (n *Notary) refer(p *search.Proof) {
+// refer notes the proof that made the reference, and its trial.
+func (n *Notary) refer(p *search.Proof, trial int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if p.Reference != "" {
-		n.known = p
+		n.known, n.first, n.lost = p, trial, false
 	}
+}
+
+// lose notes that the reference is gone, or is not the one of the record. No
+// trial is held against less: its program runs again, for another.
+func (n *Notary) lose() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.lost {
+		n.options.Log.Warn("the losses that trials are held against are gone, or are others: the trial that gave them runs again", "trial", n.first, "file", n.keep)
+	}
+	n.lost = true
+}
+
+// Lost returns the trial whose program must run again, so that there are losses
+// again to hold others against; 0: none.
+func (n *Notary) Lost() int64 {
+	if n == nil {
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.lost {
+		return 0
+	}
+	return n.first
+}
+
+// keeps returns the file into which the losses of a trial go, if it becomes the
+// reference; "": it does not. Its error says why it cannot be proven now.
+func (n *Notary) keeps(t search.Trial) (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.known == nil, n.lost && search.IsRerun(t) && t.Proposal.Parent == n.first:
+		return n.keep, nil
+	case n.lost:
+		return "", fmt.Errorf("the losses of trial %d, against which it is held, are gone from %s: that trial runs again", n.first, n.keep)
+	}
+	return "", nil
+}
+
+// sum returns the sha256 of a file, in hexadecimal; "": it cannot be read.
+func sum(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }

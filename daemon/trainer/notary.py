@@ -107,6 +107,16 @@ class Reference:
 
     def __init__(self, losses, fresh, middle, error):
         self.losses, self.fresh, self.middle, self.error = losses, fresh, middle, error
+        self.path, self.about = "", None  # the file in which it is kept, and what that was then
+
+    def mend(self):
+        """Writes its file again where that is another than was written. Returns whether it did."""
+        if not self.path or self.about == _about(self.path):
+            return False
+        with contextlib.suppress(OSError):  # it is here all the same
+            _store(self)
+            return True
+        return False
 
 
 official = None  # Official, once it is learned
@@ -424,6 +434,16 @@ def _recall(request):
             reference = Reference(
                 losses[: official.count], losses[official.count :], request["middle"], request["error"]
             )
+            reference.path, reference.about = path, _about(path)
+
+
+def _about(path):
+    """What tells a file from another; None where there is none."""
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _read_kept(path, shape):
@@ -439,16 +459,22 @@ def _read_kept(path, shape):
 def _keep(path, kept):
     """Makes a trial the reference, and keeps its losses. Returns their hash."""
     global reference
+    reference, kept.path = kept, path
+    return _store(kept)
+
+
+def _store(kept):
+    """Writes a reference to its file. Returns the hash."""
     import torch
 
-    reference = kept
     data = _bytes(torch.cat([kept.losses, kept.fresh]))
-    part = f"{path}.part"
+    part = f"{kept.path}.part"
     with open(part, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, path)
+    os.replace(part, kept.path)
+    kept.about = _about(kept.path)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -759,13 +785,14 @@ def _rows(request):
     """A trial is to be evaluated: it gets the official rows. request: {"proof": id, "folder", "keep": path or ""}."""
     if official is None:
         return {"why": "nothing is learned yet"}
+    mended = reference is not None and reference.mend()
     proof = proofs[request["proof"]] = Proof(request)
     tell = {"rows": official.count, "length": official.length}
     _write(proof.folder, "rows", _bytes(official.rows))
     if request.get("audit") and official.audit is not None:
         tell["audit"] = official.audit.shape[0]
         _write(proof.folder, "audit", _bytes(official.audit))
-    return {"tell": tell}
+    return {"tell": tell, "mended": mended}
 
 
 def _say(request):

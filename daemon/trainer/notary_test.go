@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 // notary starts one for a prepare.py.
 func notary(t *testing.T, o Options, prepare string, known *search.Proof) *Notary {
 	t.Helper()
-	n, err := NewNotary(o, filepath.Join(filepath.Dir(o.Folder(1)), "notary"), known, false)
+	n, err := NewNotary(o, filepath.Join(filepath.Dir(o.Folder(1)), "notary"), known, 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +98,9 @@ func TestProofs(t *testing.T) {
 	prepare := read(t, "testdata/proof_prepare.py")
 	o.Notary = notary(t, o, prepare, nil)
 	p := newProcess(t, o)
-	run := func(id int64, lie string) search.Outcome {
+	rerun := func(of search.Trial, lie string) search.Outcome {
 		t.Helper()
+		id := of.ID
 		work := o.work(id)
 		if err := os.MkdirAll(work, 0o750); err != nil {
 			t.Fatal(err)
@@ -108,7 +110,7 @@ func TestProofs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		out, err := p.Run(context.Background(), Order{Trial: trial(id)}, nil)
+		out, err := p.Run(context.Background(), Order{Trial: of}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,6 +119,7 @@ func TestProofs(t *testing.T) {
 		}
 		return out
 	}
+	run := func(id int64, lie string) search.Outcome { return rerun(trial(id), lie) }
 	first := run(1, "")
 	if first.Status != search.Completed || first.Proof == nil || first.Proof.Verdict != search.Proven || first.Proof.Reference == "" || first.Proof.Tokens != 64*32 {
 		t.Fatalf("the first trial: %+v\n%+v\n%s", first, first.Proof, logOf(t, o, 1))
@@ -155,8 +158,38 @@ func TestProofs(t *testing.T) {
 	if out := run(id+1, ""); out.Status != search.Completed || out.Proof.Verdict != search.Proven || out.Proof.FreshError > 1e-3 {
 		t.Errorf("after its notary was ended: %+v\n%+v", out, out.Proof)
 	}
+	// What it keeps of the first trial is written again where somebody took it away,
+	// while it knows it.
+	if err := os.WriteFile(o.Notary.keep, []byte("lower"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(id+2, ""); out.Status != search.Completed || out.Proof.FreshError > 1e-3 || sum(o.Notary.keep) != first.Proof.Reference {
+		t.Errorf("with another reference in the file: %+v\n%+v", out, out.Proof)
+	}
+	// Once nobody knows it, nothing is proven until the first program has run again.
+	if err := errors.Join(o.Notary.mine(context.Background()), os.Remove(o.Notary.keep)); err != nil {
+		t.Fatal(err)
+	}
+	o.Notary.drop()
+	<-o.Notary.turn
+	if out := run(id+3, ""); out.Status != search.Interrupted || !strings.Contains(out.Void, "are gone from") || o.Notary.Lost() != 1 {
+		t.Errorf("without a reference: %+v, lost %d", out, o.Notary.Lost())
+	}
+	again := trial(id + 4)
+	again.Proposal = search.Proposal{Strategy: search.Confirm, Parent: 1}
+	if out := rerun(again, ""); out.Status != search.Completed || out.Proof.Reference == "" || o.Notary.Lost() != 0 || sum(o.Notary.keep) != out.Proof.Reference {
+		t.Errorf("the first program, again: %+v\n%+v, lost %d", out, out.Proof, o.Notary.Lost())
+	}
+	if out := run(id+5, ""); out.Status != search.Completed || out.Proof.FreshError > 1e-3 {
+		t.Errorf("against the new reference: %+v\n%+v", out, out.Proof)
+	}
 	// So does that of the next daemon; other data than then is not proven against.
 	n := notary(t, o, strings.Replace(prepare, "11 * step", "13 * step", 1), first.Proof)
+	other := *first.Proof
+	other.Reference = "that of other losses"
+	if n := notary(t, o, prepare, &other); n.Lost() != 1 || o.Notary.Lost() != 0 {
+		t.Errorf("lost %d where the file is not of the record, %d where it is", n.Lost(), o.Notary.Lost())
+	}
 	if err := n.prepare(context.Background()); err == nil || !strings.Contains(err.Error(), "what decides a score has changed since the study's first trial was proven (prepare.py)") {
 		t.Errorf("with another prepare.py: %v", err)
 	}

@@ -18,9 +18,10 @@ import (
 // proven says nothing about it itself: what the notary computes is its score.
 type proof struct {
 	notary *Notary // nil: scores are not proven
-	trial  string  // its folder
-	folder string  // it, or below it, what the trial can reach
-	name   string  // how the names of the folders of proofs begin
+	of     search.Trial
+	trial  string // its folder
+	folder string // it, or below it, what the trial can reach
+	name   string // how the names of the folders of proofs begin
 	audit  bool
 	device string // "cpu" or "cuda"
 
@@ -45,7 +46,7 @@ type said struct {
 }
 
 func newProof(o *Options, t search.Trial, confined bool) *proof {
-	p := &proof{notary: o.Notary, trial: o.Folder(t.ID), folder: o.Folder(t.ID), name: "proof-", audit: t.Audit, device: "cpu", asked: make(chan said, 1)}
+	p := &proof{notary: o.Notary, of: t, trial: o.Folder(t.ID), folder: o.Folder(t.ID), name: "proof-", audit: t.Audit, device: "cpu", asked: make(chan said, 1)}
 	if confined {
 		p.folder, p.name = o.work(t.ID), ".proof-" // all that it may reach, where it is not looked for
 	}
@@ -101,18 +102,22 @@ func (p *proof) open() said {
 	if found.Why != "" {
 		return said{tell: none}
 	}
+	if err := p.notary.learn(ctx); err != nil { // it may have ended since, and its reference be gone
+		return said{tell: none, on: true, err: err}
+	}
+	keep, err := p.notary.keeps(p.of)
+	if err != nil {
+		return said{tell: none, on: true, err: err}
+	}
 	dir, err := os.MkdirTemp(p.folder, p.name)
 	if err != nil {
 		return said{tell: none, on: true, err: fmt.Errorf("make a folder for the proof: %w", err)}
 	}
 	p.dir = dir
-	keep := p.notary.keep
-	if p.notary.strict() {
-		keep = ""
-	}
 	var reply struct {
-		Tell map[string]any `json:"tell"`
-		Why  string         `json:"why"`
+		Tell   map[string]any `json:"tell"`
+		Why    string         `json:"why"`
+		Mended bool           `json:"mended"`
 	}
 	err = p.notary.ask(ctx, map[string]any{"op": "rows", "proof": p.id, "folder": dir, "audit": p.audit, "keep": keep, "device": p.device}, &reply)
 	if err == nil && reply.Why != "" {
@@ -120,6 +125,9 @@ func (p *proof) open() said {
 	}
 	if err != nil {
 		return said{tell: none, on: true, err: err}
+	}
+	if reply.Mended {
+		p.notary.options.Log.Warn("the losses that trials are held against were gone, or were others, and are written again", "file", p.notary.keep)
 	}
 	if reply.Tell["folder"], err = filepath.Rel(p.trial, dir); err != nil {
 		return said{tell: none, on: true, err: err}
@@ -155,7 +163,7 @@ func (p *proof) take(s said) (begins bool) {
 	if s.record != nil && (p.record == nil || p.record.Verdict != search.ProofTampered) {
 		p.record = s.record
 		p.record.Seconds = time.Since(p.begun).Seconds()
-		p.notary.refer(s.record)
+		p.notary.refer(s.record, p.of.ID)
 	}
 	if s.record != nil || s.err != nil {
 		p.leave()

@@ -2,7 +2,7 @@
 // (Next), and what a finished one means (Conclude). The daemon and a simulated
 // study both call them, so what is measured in simulation is what runs.
 //
-//	baseline | a person's suggestion | the judge's re-run | the strategy's proposal
+//	baseline | what must run again | a person's suggestion | the judge's re-run | the strategy's proposal
 //	              │
 //	    Parent, Patch, Examine ─► Trial ─► worth it? ─► it begins
 //	              ▲                           │
@@ -68,6 +68,7 @@ type Turn struct {
 	Name      string                 // of Strategy
 	Known     func(name string) bool // other names that its proposals may carry: a portfolio names who it asked; nil: any
 	Judge     search.Judge
+	Anew      int64              // a trial whose program must run again before anything else does; 0: none
 	Suggested []Suggested        // that wait, the oldest first
 	Limits    constraint.Options // of the device that it is for
 	Kind      string             // of that device, across which scores compare
@@ -146,6 +147,10 @@ func (t Turn) propose(ctx context.Context, h search.History, vetoed []search.Tri
 			return proposed{}, ErrWait
 		}
 		return proposed{Proposal: search.Proposal{Strategy: Baseline, Description: Baseline}}, nil
+	}
+	if t.Anew != 0 {
+		p, err := search.Anew(h, t.Anew)
+		return proposed{Proposal: p}, err
 	}
 	if passed < len(t.Suggested) {
 		s := t.Suggested[passed]
