@@ -97,6 +97,10 @@ type Command struct {
 	Env      []string          // names of variables that it sees although they may hold secrets
 	Files    map[string][]byte // written into its working directory, which is new
 	Deadline time.Duration     // after which it is killed; 0: it may live as long as the daemon
+	Network  bool              // in the sandbox: it may use it, and name look-ups
+	Read     []string          // in the sandbox: files and folders that it reads beside its own; ~/ is the user's home
+	Write    []string          // in the sandbox: those that it writes too
+	Folders  []string          // in the sandbox: folders of the study that it reads
 	Output   int               // bytes of its standard output to keep, half of them the last; 0: Stdout is read instead
 }
 

@@ -13,50 +13,68 @@ import (
 	"autoresearchd/daemon/trainer"
 )
 
-// confine finds the sandbox of trials.
-func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices []device.Device) error {
-	if bare(c) {
-		return nil
+// confine finds the sandbox of programs and, unless they run in the daemon, of
+// trials.
+func confine(c *config.Config, o *trainer.Options, repo *lineage.Repo, devices []device.Device) (*sandbox.Box, error) {
+	if c.Trial.Sandbox == sandbox.Off {
+		return nil, nil
 	}
 	shared, err := sharedWithTrials(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.Shared = append(shared, repo.Objects()) // a trial's work tree has its history there
 	on := device.CPU
-	if len(devices) > 0 { // there may be seats of a cluster alone, and what reads a train.py is here all the same
+	if len(devices) > 0 && !inprocess(c) { // there may be seats of a cluster alone, and what reads a train.py is here all the same
 		on = devices[0].Name
 	}
-	o.Sandbox, err = trainer.FindSandbox(o, c.Trial.Sandbox, on, leftOut())
-	return err
-}
-
-// bare reports whether trials are to run as the daemon does.
-func bare(c *config.Config) bool {
-	return c.Trial.Isolation == "inprocess" || c.Trial.Sandbox == sandbox.Off
-}
-
-// confinement is what confines trials, in words; "" where nothing is asked to.
-// The log has it at the start.
-func confinement(c *config.Config, o trainer.Options, log *slog.Logger) string {
-	switch {
-	case bare(c):
-		log.Info("trials run without a sandbox", "sandbox", c.Trial.Sandbox, "isolation", c.Trial.Isolation)
-		return ""
-	case !o.Sandbox.On():
-		log.Warn("trials run without a sandbox", "without", o.Sandbox.Summary())
-	default:
-		log.Info("trials run in a sandbox", "layers", o.Sandbox.Summary())
+	box, err := trainer.FindSandbox(o, c.Trial.Sandbox, on, leftOut())
+	if !inprocess(c) {
+		o.Sandbox = box
 	}
-	return o.Sandbox.Summary()
+	return box, err
+}
+
+func inprocess(c *config.Config) bool { return c.Trial.Isolation == "inprocess" }
+
+// private is what no program may reach in the sandbox by being installed beside
+// it: the study and the daemon's configuration and secrets.
+func private(c *config.Config) []string {
+	all := []string{c.Study.State, c.File()}
+	for _, s := range secretPaths(c) {
+		all = append(all, s[1])
+	}
+	return all
+}
+
+// confinement is what confines trials and programs, in words; "" where nothing
+// is asked to. The log has it at the start.
+func confinement(c *config.Config, box *sandbox.Box, log *slog.Logger) string {
+	switch words := box.Summary(); {
+	case c.Trial.Sandbox == sandbox.Off:
+		log.Info("trials and programs run without a sandbox", "sandbox", c.Trial.Sandbox)
+		return ""
+	case !box.On():
+		log.Warn("trials and programs run without a sandbox", "without", words)
+		return words
+	case inprocess(c):
+		log.Info("trials run without a sandbox, programs in one", "isolation", c.Trial.Isolation, "layers", words)
+		return "around programs alone: " + words
+	default:
+		log.Info("trials run in a sandbox, and so do programs", "layers", words)
+		return words
+	}
 }
 
 // examineSandbox says of each layer whether it would be in force, and what to do
 // where it would not.
 func examineSandbox(c *config.Config, ok func(string, string, ...any), note func(string, string, string), fault func(string, error, string)) {
 	const part = "sandbox"
-	if bare(c) {
+	if c.Trial.Sandbox == sandbox.Off || inprocess(c) {
 		note(part, "trials can reach all that the daemon's user can", `use isolation = "process" and sandbox = "auto" or "require"`)
+	}
+	if c.Trial.Sandbox == sandbox.Off {
+		note(part, "programs of strategies and checks can reach it too", `use sandbox = "auto" or "require"`)
 		return
 	}
 	dir, err := os.MkdirTemp("", "autoresearchd-doctor-")
@@ -88,6 +106,9 @@ func examineSandbox(c *config.Config, ok func(string, string, ...any), note func
 		default:
 			ok(part, "%s", l.Name)
 		}
+	}
+	if box.On() {
+		ok(part, "programs of strategies and checks run in it too, agents with the network")
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/modelserver"
 	"autoresearchd/daemon/notify"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/daemon/trainer"
@@ -170,10 +171,11 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	if err := hideSecrets(c, &o, log); err != nil {
 		return err
 	}
-	if err := confine(c, &o, repo, devices); err != nil {
+	box, err := confine(c, &o, repo, devices)
+	if err != nil {
 		return study.Refusal{Err: err}
 	}
-	defer o.Sandbox.Close()
+	defer box.Close()
 	o.Seat = func(id int64, handle string) {
 		if err := j.SetSeat(id, handle); err != nil {
 			log.Error("the trial's place could not be recorded", "trial", id, "err", err)
@@ -192,7 +194,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		return err
 	}
 	defer tr.Close()
-	programs, err := newPrograms(c, o, tr)
+	programs, err := newPrograms(c, o, box, tr)
 	if err != nil {
 		return err
 	}
@@ -222,7 +224,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
 		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Soon: soon(tr),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
-		Anew: o.Notary.Lost, Sandbox: confinement(c, o, log),
+		Anew: o.Notary.Lost, Sandbox: confinement(c, box, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,
 		Finished: func(e study.Ending) { screen.finished(e); notices.finished(e) }, Over: notices.over,
 	})
@@ -395,10 +397,10 @@ func statusLine(now supervisor.Status) string {
 
 // newPrograms starts what strategies work with, with the secrets and the
 // control groups of trials.
-func newPrograms(c *config.Config, o trainer.Options, tr trainer.Trainer) (*external.Programs, error) {
+func newPrograms(c *config.Config, o trainer.Options, box *sandbox.Box, tr trainer.Trainer) (*external.Programs, error) {
 	p := external.Options{
 		Dir: filepath.Join(c.Study.State, "programs"), Base: filepath.Dir(c.File()), Owner: o.Owner + ":programs",
-		Secrets: o.Secrets, Processes: o.Processes, Memory: o.Memory, Log: o.Log,
+		Secrets: o.Secrets, Processes: o.Processes, Memory: o.Memory, Sandbox: box, Closed: private(c), Log: o.Log,
 	}
 	if own, ok := tr.(*trainer.Process); ok {
 		p.Cgroups = own.Cgroups()

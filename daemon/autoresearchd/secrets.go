@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"autoresearchd/daemon/config"
@@ -45,12 +46,7 @@ func hideSecrets(c *config.Config, o *trainer.Options, log *slog.Logger) error {
 // that a trial can be kept from, and why the others cannot.
 func secretFiles(c *config.Config) (closed, open []string) {
 	cache, _ := c.CacheDir()
-	for _, s := range [][2]string{
-		{"the unit's credentials in", os.Getenv("CREDENTIALS_DIRECTORY")}, {"llm.key_file", c.LLM.KeyFile}, {"notify.webhook_file", c.Notify.WebhookFile},
-	} {
-		if s[1] == "" {
-			continue
-		}
+	for _, s := range secretPaths(c) {
 		made := hide.Exposed(s[1], os.Getenv("HOME"), os.TempDir(), c.Study.State, c.Study.Workspace, cache)
 		if made == "" {
 			closed = append(closed, s[1])
@@ -59,6 +55,14 @@ func secretFiles(c *config.Config) (closed, open []string) {
 		}
 	}
 	return closed, open
+}
+
+// secretPaths are the files and folders that hold the daemon's secrets, each
+// behind what names it.
+func secretPaths(c *config.Config) [][2]string {
+	return slices.DeleteFunc([][2]string{
+		{"the unit's credentials in", os.Getenv("CREDENTIALS_DIRECTORY")}, {"llm.key_file", c.LLM.KeyFile}, {"notify.webhook_file", c.Notify.WebhookFile},
+	}, func(s [2]string) bool { return s[1] == "" })
 }
 
 // examineSecrets says what trials can read of what only the daemon is to know.

@@ -98,9 +98,10 @@ type Axis struct {
 
 // Judge names the rule that decides between keep and discard.
 type Judge struct {
-	Rule  string   `toml:"rule"`
-	Audit bool     `toml:"audit"`
-	Check []string `toml:"check"` // a program and its arguments, asked before a candidate is kept; empty: nobody is
+	Rule         string   `toml:"rule"`
+	Audit        bool     `toml:"audit"`
+	CheckNetwork bool     `toml:"check_network"` // in the sandbox, Check may use the network
+	Check        []string `toml:"check"`         // a program and its arguments, asked before a candidate is kept; empty: nobody is
 }
 
 // Pruning names the rule that ends hopeless trials early.

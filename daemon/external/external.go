@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
 )
@@ -44,13 +45,16 @@ type Options struct {
 	Cgroups   *trainer.Cgroups // nil: none
 	Processes int              // process limit of a program; 0: none
 	Memory    int64            // host memory limit of a program in bytes; 0: none
+	Sandbox   *sandbox.Box     // around programs; nil: none
+	Closed    []string         // files and folders that are opened to none in it: the daemon's own
 	Log       *slog.Logger
 }
 
 // Programs starts programs and ends them. Its methods may be called from any
 // goroutine.
 type Programs struct {
-	o Options
+	o       Options
+	private []string // Options.Closed without links
 
 	mu      sync.Mutex
 	closed  bool
@@ -87,7 +91,13 @@ func New(o Options) (*Programs, error) {
 	if err := removeAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("empty the folder of programs: %w", err)
 	}
-	return &Programs{o: o, running: map[*program]bool{}}, nil
+	p := &Programs{o: o, running: map[*program]bool{}}
+	for _, path := range o.Closed {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			p.private = append(p.private, real)
+		}
+	}
+	return p, nil
 }
 
 // Close ends every program, and starts no other.
@@ -176,7 +186,18 @@ func (p *Programs) start(c search.Command, number int, folder string) (*program,
 	pipes.ours[0], pipes.theirs[0] = pipes.theirs[0], pipes.ours[0]
 	cmd := &exec.Cmd{Path: path, Args: argv, Dir: work, Env: append(env, "PWD="+work, marker),
 		Stdin: pipes.theirs[0], Stdout: pipes.theirs[1], Stderr: pipes.theirs[2]}
+	var link *sandbox.Link
+	if p.o.Sandbox.On() {
+		if link, err = p.confine(cmd, c, folder); err != nil {
+			pipes.close()
+			root.Close()
+			return nil, err
+		}
+	}
 	leash, err := p.o.Cgroups.Start(cmd, fmt.Sprintf("program-%d", number), marker, trainer.Share{Processes: p.o.Processes, Memory: p.o.Memory})
+	if link != nil {
+		link.Go(err == nil)
+	}
 	if err != nil {
 		pipes.close()
 		root.Close()
@@ -188,7 +209,7 @@ func (p *Programs) start(c search.Command, number int, folder string) (*program,
 	if cgroup := leash.Cgroup(); cgroup != "" { // so that it is found after a SIGKILL of the daemon
 		_ = os.WriteFile(filepath.Join(folder, "cgroup"), []byte(cgroup), 0o600)
 	}
-	r := &program{programs: p, name: c.Argv[0], leash: leash, folder: folder, root: root, secrets: hidden,
+	r := &program{programs: p, name: c.Argv[0], leash: leash, link: link, folder: folder, root: root, secrets: hidden,
 		in: pipes.ours[0], out: pipes.ours[1], err: pipes.ours[2], kill: make(chan struct{}), done: make(chan struct{}), errors: keep{limit: tailLimit}, output: keep{limit: c.Output}}
 	go r.watch(c.Deadline)
 	return r, nil

@@ -2,6 +2,7 @@ package external
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/trainer"
 )
 
@@ -19,7 +21,8 @@ type program struct {
 	programs *Programs
 	name     string
 	leash    *trainer.Leash
-	folder   string // holds work/ and its control group's name
+	link     *sandbox.Link // nil: it is not confined
+	folder   string        // holds work/ and its control group's name
 	root     *os.Root
 	secrets  map[string]string // values that it sees and nobody else shall, by name
 	in       *os.File
@@ -76,6 +79,17 @@ func (r *program) watch(deadline time.Duration) {
 		r.fault = fmt.Errorf("%s", why)
 	default:
 		r.fault = r.leash.Err()
+	}
+	if r.link == nil {
+		return
+	}
+	// Of a program that is confined, the leader's end tells too little.
+	switch died, born := r.link.Fate(); {
+	case len(left) > 0 || why != "":
+	case !born:
+		r.fault = errors.New("it could not be started in its sandbox")
+	case died != 0:
+		r.fault = fmt.Errorf("signal: %v", died)
 	}
 }
 

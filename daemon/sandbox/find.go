@@ -313,13 +313,17 @@ func mapSelf(pid int) error {
 }
 
 // Fate returns the signal that the program died of; 0: it ended by itself, or
-// with its leader. It is for a leader that has ended.
-func (l *Link) Fate() syscall.Signal {
+// with its leader. born says that there was a program at all: why not, its
+// standard error says. It is for a leader that has ended.
+func (l *Link) Fate() (died syscall.Signal, born bool) {
 	_ = l.out.SetReadDeadline(time.Now().Add(time.Second))
 	data, _ := io.ReadAll(io.LimitReader(l.out, 16))
 	l.out.Close()
+	if string(data) == unborn {
+		return 0, false
+	}
 	n, _ := strconv.Atoi(string(data))
-	return syscall.Signal(n)
+	return syscall.Signal(n), true
 }
 
 // try starts a program that opens what it was promised, and what else must succeed.
@@ -415,23 +419,4 @@ func denies(p Policy, path string) bool {
 		}
 	}
 	return false
-}
-
-// Mapped returns the files that this process is made of: its binary and the
-// libraries that it has loaded, which a program of the same binary needs.
-func Mapped() []string {
-	data, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return nil
-	}
-	seen := map[string]bool{}
-	var all []string
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) == 6 && filepath.IsAbs(fields[5]) && !seen[fields[5]] {
-			seen[fields[5]] = true
-			all = append(all, fields[5])
-		}
-	}
-	return all
 }

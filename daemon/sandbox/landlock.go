@@ -138,6 +138,9 @@ func (r *ruleset) policy(p Policy) error {
 	for _, path := range p.Read {
 		faults = append(faults, r.allowBut(real(path), denied))
 	}
+	for _, path := range p.List {
+		faults = append(faults, r.list(path))
+	}
 	for _, path := range p.Write {
 		faults = append(faults, r.allow(path, r.handled))
 	}

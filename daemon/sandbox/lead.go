@@ -37,6 +37,9 @@ const (
 	fdListener = 4 // program: to send the filter's listener through
 )
 
+// unborn is what is reported of a program that never began.
+const unborn = "unborn"
+
 // The words that tell this binary, behind the command that calls Stage, what it
 // was started for.
 const (
@@ -57,9 +60,12 @@ func Stage(args []string, tell func(error)) (status int, ok bool) {
 	var err error
 	switch args[0] {
 	case wordLead:
-		status, err = s.lead()
+		if status, err = s.lead(); err != nil {
+			_, _ = unix.Write(fdReport, []byte(unborn))
+		}
 	case wordEnter:
 		status, err = 1, s.enter() // it returns only if it could not
+		_, _ = unix.Write(fdListener, []byte(unborn))
 	case wordTry:
 		return try(os.Stdin, os.Stdout), true
 	default:
@@ -98,7 +104,6 @@ func (s *spec) lead() (int, error) {
 		return 1, err
 	}
 	unix.CloseOnExec(fdReport)
-	report := os.NewFile(fdReport, "report")
 	idmap := -1
 	if s.IDMap {
 		unix.CloseOnExec(fdIDMap)
@@ -137,7 +142,6 @@ func (s *spec) lead() (int, error) {
 		}
 		go newWatcher(s.Policy).watch(listener)
 	}
-	unix.Close(watch)
 	// Streams end when the program does, not with its leader.
 	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
 		for fd := range 3 {
@@ -153,10 +157,13 @@ func (s *spec) lead() (int, error) {
 			return 1, fmt.Errorf("wait for the program: %w", err)
 		case child != pid:
 		case status.Signaled():
-			_, err := io.WriteString(report, strconv.Itoa(int(status.Signal())))
+			_, err := unix.Write(fdReport, []byte(strconv.Itoa(int(status.Signal()))))
 			return 128 + int(status.Signal()), err
 		default:
-			return status.ExitStatus(), nil
+			if n, _, _ := unix.Recvfrom(watch, make([]byte, len(unborn)), unix.MSG_DONTWAIT); n > 0 {
+				_, err = unix.Write(fdReport, []byte(unborn))
+			}
+			return status.ExitStatus(), err
 		}
 	}
 }

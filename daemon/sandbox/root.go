@@ -63,6 +63,9 @@ func makeRoot(p Policy, ownProc bool, idmap int) error {
 	}
 	add(p.Read, false, true)
 	add(p.Write, true, true)
+	for _, path := range p.List { // what lies there makes it
+		resolve(path, links)
+	}
 	var denied []string
 	for _, path := range p.Deny {
 		if at, ok := resolve(path, map[string]string{}); ok {

@@ -17,7 +17,8 @@ import (
 // Policy is what a program needs. All paths are absolute.
 type Policy struct {
 	Read    []string `json:"read"`    // files and folders, with all below: to read and to execute
-	Write   []string `json:"write"`   // folders, with all below: to do anything with
+	List    []string `json:"list"`    // folders whose names may be read, and no more
+	Write   []string `json:"write"`   // the same to do anything with
 	Devices []string `json:"devices"` // device nodes to open, beside null, zero, full, random and urandom
 	Deny    []string `json:"deny"`    // files of Read that must not be opened all the same
 	Tmp     string   `json:"tmp"`     // folder of Write, without links, that is /tmp where the program has a root of its own

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"autoresearchd/daemon/config"
 	"autoresearchd/daemon/study"
 	"autoresearchd/search"
 	"autoresearchd/search/fallback"
@@ -36,17 +37,17 @@ func (s *seat) rules() study.Rules {
 		s.s.mu.Unlock()
 		s.say(fmt.Sprintf("asking the check %s about candidate %d", c.Judge.Check[0], q.Candidate))
 		defer s.say(before)
-		return s.s.check(ctx, c.Judge.Check, q)
+		return s.s.check(ctx, c.Judge, q)
 	}}
 }
 
 // check runs the command and reads its answer. What is no answer, since it
 // cannot start, hangs or dies of a signal, is one too, and said loudly. The error
 // is ctx's, once nobody waits any more.
-func (s *Supervisor) check(ctx context.Context, command []string, q search.Question) (search.Answer, error) {
+func (s *Supervisor) check(ctx context.Context, rules config.Judge, q search.Question) (search.Answer, error) {
 	var a search.Answer
-	log := s.o.Log.With("command", command[0], "candidate", q.Candidate)
-	p, err := s.ask(ctx, command, q)
+	log := s.o.Log.With("command", rules.Check[0], "candidate", q.Candidate)
+	p, err := s.ask(ctx, rules, q)
 	if p != nil {
 		defer p.Close()
 		a.Words = lastLine(p)
@@ -72,7 +73,7 @@ func (s *Supervisor) check(ctx context.Context, command []string, q search.Quest
 }
 
 // ask starts the command, and returns when it has ended, with how.
-func (s *Supervisor) ask(ctx context.Context, command []string, q search.Question) (search.Process, error) {
+func (s *Supervisor) ask(ctx context.Context, rules config.Judge, q search.Question) (search.Process, error) {
 	question, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (s *Supervisor) ask(ctx context.Context, command []string, q search.Questio
 	if s.o.Start == nil {
 		return nil, errors.New("programs cannot be started here")
 	}
-	p, err := s.o.Start(ctx, search.Command{Argv: command, Deadline: checkDeadline, Output: checkOutput})
+	p, err := s.o.Start(ctx, search.Command{Argv: rules.Check, Network: rules.CheckNetwork, Folders: []string{q.Folder}, Deadline: checkDeadline, Output: checkOutput})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
 	"autoresearchd/daemon/powerloss"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/search"
@@ -37,6 +39,11 @@ const (
 
 // TestMain also runs the children that are killed.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "trainer" {
+		if status, ok := sandbox.Stage(os.Args[2:], func(err error) { fmt.Fprintln(os.Stderr, err) }); ok {
+			os.Exit(status)
+		}
+	}
 	dir := os.Getenv(childVariable)
 	if dir == "" {
 		os.Exit(m.Run())
@@ -46,6 +53,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "trainer" {
+		runtime.LockOSThread() // as the daemon's main does
+	}
 }
 
 // childStudy starts or goes on with a study of four trials that passes every

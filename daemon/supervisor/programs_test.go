@@ -25,6 +25,12 @@ import (
 // table of [search] names, and returns the record.
 func programStudy(t *testing.T, dir string, trials int, table string) ([]journal.Record, string) {
 	t.Helper()
+	return programStudyIn(t, dir, trials, table, func(*external.Options) {})
+}
+
+// programStudyIn has options changed once the study's state is there.
+func programStudyIn(t *testing.T, dir string, trials int, table string, change func(*external.Options)) ([]journal.Record, string) {
+	t.Helper()
 	path := filepath.Join(dir, "autoresearch.toml")
 	must(t, os.WriteFile(path, fmt.Appendf(nil, "[study]\ntag = %q\nworkspace = \"workspace\"\nstate = \"state\"\n[judge]\nrule = \"greedy\"\n%s", tag, table), 0o644))
 	c, err := config.Open(path, nil, config.Known{Strategies: search.Default.Names(), Judges: search.JudgeNames()})
@@ -37,7 +43,9 @@ func programStudy(t *testing.T, dir string, trials int, table string) ([]journal
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	scratch := filepath.Join(c.Study.State, "programs")
-	programs, err := external.New(external.Options{Dir: scratch, Base: dir, Owner: study.Owner(c.Study.State) + ":programs", Log: logger})
+	options := external.Options{Dir: scratch, Base: dir, Owner: study.Owner(c.Study.State) + ":programs", Log: logger}
+	change(&options)
+	programs, err := external.New(options)
 	must(t, err)
 	defer programs.Close()
 	s, err := begin(t.Context(), j, repo, Options{Config: c, Registry: search.Default, Devices: []device.Device{{Name: "cpu"}}, Trials: trials, Start: programs.Start,

@@ -68,7 +68,7 @@ func (o *Options) confinement(j job, scratch string) (sandbox.Policy, []string, 
 	if resolved, err := filepath.EvalSymlinks(tmp); err == nil {
 		tmp = resolved
 	}
-	policy := sandbox.Policy{Read: slices.Concat(sandbox.Mapped(), interpreter(o.Python), o.Shared), Write: []string{scratch}, Deny: slices.Concat(o.Deny, o.Closed), Tmp: tmp}
+	policy := sandbox.Policy{Read: slices.Concat(sandbox.Mapped(), sandbox.Installed(o.Python), o.Shared), Write: []string{scratch}, Deny: slices.Concat(o.Deny, o.Closed), Tmp: tmp}
 	if f, known := o.Notary.validation(); known {
 		policy.Deny = append(policy.Deny, f...)
 	}
@@ -104,52 +104,8 @@ func (o *Options) confinement(j job, scratch string) (sandbox.Policy, []string, 
 			env = append(env, "TORCHINDUCTOR_COMPILE_THREADS=1")
 		}
 	}
-	for _, entry := range os.Environ() {
-		name, value, _ := strings.Cut(entry, "=")
-		switch name {
-		case "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "PYTHONPYCACHEPREFIX":
-			policy.Read = append(policy.Read, slices.DeleteFunc(filepath.SplitList(value), func(dir string) bool {
-				return !filepath.IsAbs(dir) || filepath.Clean(dir) == "/"
-			})...)
-		}
-	}
+	policy.Read = append(policy.Read, sandbox.OnPaths("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "PYTHONPYCACHEPREFIX")...)
 	return policy, env, nil
-}
-
-// interpreter returns the folders that a venv's python reads: its own, the one
-// of the interpreter that it was made from, and what path files name.
-func interpreter(python string) []string {
-	venv := filepath.Dir(filepath.Dir(python))
-	folders := []string{venv}
-	at := python
-	for range 8 { // a link may lead to a link, in another installation
-		target, err := os.Readlink(at)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(at), target)
-		}
-		at = target
-		folders = append(folders, filepath.Dir(filepath.Dir(at)))
-	}
-	if data, err := os.ReadFile(filepath.Join(venv, "pyvenv.cfg")); err == nil {
-		for line := range strings.Lines(string(data)) {
-			if key, value, _ := strings.Cut(line, "="); strings.TrimSpace(key) == "home" {
-				folders = append(folders, filepath.Dir(strings.TrimSpace(value)))
-			}
-		}
-	}
-	paths, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", "*.pth"))
-	for _, path := range paths {
-		data, _ := os.ReadFile(path)
-		for line := range strings.Lines(string(data)) {
-			if line = strings.TrimSpace(line); filepath.IsAbs(line) {
-				folders = append(folders, line)
-			}
-		}
-	}
-	return slices.DeleteFunc(folders, func(dir string) bool { return dir == "/" || dir == "." })
 }
 
 // kept are the variables that training is steered by; no other of the daemon's

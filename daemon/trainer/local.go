@@ -297,7 +297,7 @@ func (p *process) end(grace time.Duration, _ bool) gone {
 		if status.Signaled() {
 			g.signal = signalName(status.Signal())
 		} else if p.link != nil {
-			if sig := p.link.Fate(); sig != 0 {
+			if sig, _ := p.link.Fate(); sig != 0 {
 				g.code, g.signal = -1, signalName(sig)
 			}
 		}

@@ -22,6 +22,7 @@ import (
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/sandbox"
+	"autoresearchd/daemon/sandbox/trespass"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 	if root := os.Getenv(lonelyName); root != "" {
 		lonely(root)
 	}
-	if told := os.Getenv(denialsName); told != "" {
+	if told := trespass.Daemon(); told != nil {
 		os.Exit(runDenials(told))
 	}
 	dir, err := os.MkdirTemp("", "trainer")

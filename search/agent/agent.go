@@ -31,6 +31,8 @@ const Name = "agent"
 type Options struct {
 	Command  []string      `toml:"command" doc:"the agent and its arguments, such as [\"claude\", \"-p\"]; TASK.md is also its standard input"`
 	Env      []string      `toml:"env" doc:"environment variables to pass on although they may hold secrets"`
+	Read     []string      `toml:"read" doc:"files and folders that it may read in the sandbox, beside what it is installed with"`
+	Write    []string      `toml:"write" doc:"those that it may write too, such as [\"~/.claude\", \"~/.claude.json\"] for its login"`
 	Deadline time.Duration `toml:"deadline" doc:"per proposal; train.py is taken as it is then"`
 	Wait     time.Duration `toml:"wait" doc:"how long a free GPU waits for an agent at work"`
 	Output   int           `toml:"output" doc:"bytes of its output to keep with the trial"`
@@ -230,7 +232,7 @@ func (s *strategy) begin(ctx context.Context, h search.History) (*job, error) {
 		ideas = s.tools.Ideas()
 	}
 	files := s.files(h, parent.Source, ideas)
-	p, err := s.tools.Start(ctx, search.Command{Argv: s.o.Command, Env: s.o.Env, Files: files, Deadline: s.o.Deadline, Output: s.o.Output})
+	p, err := s.tools.Start(ctx, search.Command{Argv: s.o.Command, Env: s.o.Env, Network: true, Read: s.o.Read, Write: s.o.Write, Files: files, Deadline: s.o.Deadline, Output: s.o.Output})
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,9 @@ type Options struct {
 	Command  []string       `toml:"command" doc:"the program and its arguments; ./ is relative to this file"`
 	Options  map[string]any `toml:"options" doc:"passed to the program in hello, verbatim"`
 	Env      []string       `toml:"env" doc:"environment variables to pass on although they may hold secrets"`
+	Read     []string       `toml:"read" doc:"files and folders that it may read in the sandbox, beside its own folder and what it is installed with"`
+	Write    []string       `toml:"write" doc:"those that it may write too"`
+	Network  bool           `toml:"network" doc:"it may use the network in the sandbox"`
 	Deadline time.Duration  `toml:"deadline" doc:"per proposal, including the program's start"`
 	Faults   int            `toml:"faults" doc:"crashes, hangs and malformed answers in a row before it is set aside"`
 	Fallback string         `toml:"fallback" doc:"strategy that proposes while the program does not"`
@@ -180,7 +183,7 @@ func (s *strategy) converse(ctx context.Context, h search.History) (search.Propo
 		if s.tools.Start == nil {
 			return search.Proposal{}, errors.New("programs cannot be started here")
 		}
-		p, err := s.tools.Start(ctx, search.Command{Argv: s.o.Command, Env: s.o.Env})
+		p, err := s.tools.Start(ctx, search.Command{Argv: s.o.Command, Env: s.o.Env, Network: s.o.Network, Read: s.o.Read, Write: s.o.Write})
 		if err != nil {
 			return search.Proposal{}, err
 		}
