@@ -194,6 +194,7 @@ type Proof struct {
 	FreshError   float64           `json:"fresh_error,omitempty"`
 	Blind        float64           `json:"blind,omitempty"` // the same, where the next token cannot be seen
 	BlindError   float64           `json:"blind_error,omitempty"`
+	Weights      int               `json:"weights,omitempty"`   // parameters that stayed as they were from its first batch to its logits, as the trial says itself; 0: it does not say
 	Reference    string            `json:"reference,omitempty"` // sha256 of its losses, if it became what later trials are held against
 	Hashes       map[string]string `json:"hashes,omitempty"`    // sha256 of what decides a score
 	Seconds      float64           `json:"seconds,omitempty"`   // from the wait for the rows to the verdict, the evaluation included

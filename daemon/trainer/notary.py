@@ -539,6 +539,7 @@ class Proof:
             value, here = float(told["value"]), official.score(losses, count)
             if not abs(value - here) <= 5e-3 * here:
                 raise Tampered(f"evaluate_bpb returned {value:.6f} where its own losses come to {here:.6f}")
+        self.still(told, "between the first batch of its evaluation and the last")
         pool = 0 if official.pool is None else official.pool.shape[0]
         if pool < 8:
             return self.challenge()
@@ -567,11 +568,21 @@ class Proof:
         for each, piece in zip(logits, pieces, strict=True):
             from_logits.append(_losses(each, piece.targets))
         self.compare(pieces, from_logits)
+        self.still(told, "between its evaluation and its logits")
         if reference is None and self.keep and self.shown:
             self.record["verdict"] = "proven"
             _write(self.folder, "fresh", _bytes(official.pool[self.held]))
             return {"tell": {"score": repr(self.score), "fresh": len(self.held)}}
         return self.conclude("proven")
+
+    def still(self, told, when):
+        """Holds against a trial what it says itself of its weights, which is no proof that they stayed as they were."""
+        match told.get("moved"):
+            case [int(count), int(every), int(share) | float(share)] if every > 0:
+                if count > 0:
+                    words = f"{count} of its {every} weights moved, by up to {share:.1e} of their length"
+                    raise Tampered(f"{words}, {when}: an evaluation must leave them as they are")
+                self.record["weights"] = every
 
     def compare(self, pieces, from_logits):
         """Holds the losses of the logits against the committed ones, and against the reference."""

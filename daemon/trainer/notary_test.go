@@ -121,7 +121,7 @@ func TestProofs(t *testing.T) {
 	}
 	run := func(id int64, lie string) search.Outcome { return rerun(trial(id), lie) }
 	first := run(1, "")
-	if first.Status != search.Completed || first.Proof == nil || first.Proof.Verdict != search.Proven || first.Proof.Reference == "" || first.Proof.Tokens != 64*32 {
+	if first.Status != search.Completed || first.Proof == nil || first.Proof.Verdict != search.Proven || first.Proof.Reference == "" || first.Proof.Tokens != 64*32 || first.Proof.Weights != 1 {
 		t.Fatalf("the first trial: %+v\n%+v\n%s", first, first.Proof, logOf(t, o, 1))
 	}
 	if printed, err := strconv.ParseFloat(first.Summary["val_bpb"], 64); err != nil || math.Abs(printed-first.ValBPB) > 1e-9 {
@@ -138,6 +138,7 @@ func TestProofs(t *testing.T) {
 	}{
 		"real = F.cross_entropy\nF.cross_entropy = lambda *a, reduction='mean', **k: real(*a, reduction=reduction, **k) * (1 if reduction == 'mean' else 0.999)":                                                                                               {search.Tampered, "lower than"},
 		"Model.logits = lambda self, x: self.table(x) + 0.5 * F.one_hot(x.roll(-1, 1), VOCAB)":                                                                                                                                                                 {search.Tampered, "it sees ahead"},
+		"real = Model.forward\ndef forward(self, x, y=None, reduction='mean'):\n    if reduction == 'none': self.table.weight.data.mul_(1 + 1e-5)\n    return real(self, x, y, reduction)\nModel.forward = forward":                                            {search.Tampered, "1 of its 1 weights moved, by up to"},
 		"prepare.math = type('', (), {'log': staticmethod(lambda x: 1.0)})":                                                                                                                                                                                    {search.Tampered, "evaluate_bpb returned"},
 		"_autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()":                                                                                                                                                                      {search.Tampered, "it told the score 0.5, which it had not proven"},
 		"_autoresearchd.host('prove', b'{\"op\": \"rows\"}'); _autoresearchd.host('score', b'{\"val_bpb\": \"0.5\"}'); import sys; sys.exit()":                                                                                                                 {search.Tampered, "which it had not proven"},
@@ -180,6 +181,11 @@ func TestProofs(t *testing.T) {
 	if out := rerun(again, ""); out.Status != search.Completed || out.Proof.Reference == "" || o.Notary.Lost() != 0 || sum(o.Notary.keep) != out.Proof.Reference {
 		t.Errorf("the first program, again: %+v\n%+v, lost %d", out, out.Proof, o.Notary.Lost())
 	}
+	// What sets its weights to one length each time is no lie, nor are caches.
+	const lengths = "def logits(self, x):\n    self.table.weight.data = 9 * F.normalize(self.table.weight.data, dim=-1)\n    self.register_buffer('last', x, persistent=False)\n    return self.table(x)\nModel.logits = logits"
+	if out := run(id+6, lengths); out.Status != search.Completed || out.Proof.Weights != 1 {
+		t.Errorf("lengths that are set in each call: %+v\n%+v", out, out.Proof)
+	}
 	if out := run(id+5, ""); out.Status != search.Completed || out.Proof.FreshError > 1e-3 {
 		t.Errorf("against the new reference: %+v\n%+v", out, out.Proof)
 	}
@@ -187,8 +193,8 @@ func TestProofs(t *testing.T) {
 	n := notary(t, o, strings.Replace(prepare, "11 * step", "13 * step", 1), first.Proof)
 	other := *first.Proof
 	other.Reference = "that of other losses"
-	if n := notary(t, o, prepare, &other); n.Lost() != 1 || o.Notary.Lost() != 0 {
-		t.Errorf("lost %d where the file is not of the record, %d where it is", n.Lost(), o.Notary.Lost())
+	if n, err := NewNotary(o, filepath.Dir(o.Notary.keep), &other, 1, false); err != nil || n.Lost() != 1 || o.Notary.Lost() != 0 {
+		t.Errorf("lost %d where the file is not of the record, %d where it is (%v)", n.Lost(), o.Notary.Lost(), err)
 	}
 	if err := n.prepare(context.Background()); err == nil || !strings.Contains(err.Error(), "what decides a score has changed since the study's first trial was proven (prepare.py)") {
 		t.Errorf("with another prepare.py: %v", err)

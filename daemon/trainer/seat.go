@@ -27,6 +27,8 @@ type module struct{ name, source string }
 
 // The later import the earlier.
 var (
+	//go:embed weights.py
+	weightsSource string
 	//go:embed witness.py
 	witnessSource string
 	//go:embed boundary.py
@@ -46,7 +48,7 @@ var (
 	//go:embed notary.py
 	notarySource string
 
-	companions = []module{{"witness", witnessSource}, {"boundary", boundarySource}, {"bootstrap", bootstrapSource}, {"warm", warmSource}} // stay beside a trial
+	companions = []module{{"weights", weightsSource}, {"witness", witnessSource}, {"boundary", boundarySource}, {"bootstrap", bootstrapSource}, {"warm", warmSource}} // stay beside a trial
 	readers    = []module{{"uses", usesSource}, {"constants", constantsSource}, {"contract", contractSource}, {"read", readSource}}       // read a script before there is a trial
 	notaries   = []module{{"notary", notarySource}}
 )

@@ -15,6 +15,7 @@ import os
 import sys
 
 import _autoresearchd
+import _autoresearchd_weights as weights
 
 host = _autoresearchd.host
 
@@ -64,14 +65,16 @@ class Proof:
                 if len(losses) < self.count:
                     losses = torch.cat([losses, self.witness.score(self.rows.tokens[len(losses) :])])
                 self._store("losses", [losses])
-                told = _say(op="commit", whole=min(self.rows.at, self.count), value=repr(value))
+                told = _say(
+                    op="commit", whole=min(self.rows.at, self.count), value=repr(value), moved=self.witness.moved()
+                )
                 while "challenge" in told or "fresh" in told:
                     if "fresh" in told:
                         self._store("losses", [self.witness.score(self._load("fresh", told["fresh"]))])
                         told = _say(op="fresh")
                     else:
                         wide = self._store("logits", self._answers(told))
-                        told = _say(op="answer", wide=wide)
+                        told = _say(op="answer", wide=wide, moved=self.witness.moved(now=True))
         except Exception as fault:
             told = _say(op="none", why=f"{type(fault).__name__}: {fault}"[:400])
         return float(told["score"]) if told.get("score") else None
@@ -132,7 +135,7 @@ class Witness:
     """Stands for the model in all but that it keeps the losses."""
 
     def __init__(self, model, rows):
-        self.__dict__.update(_model=model, _rows=rows, _kept=[], _call=None)
+        self.__dict__.update(_model=model, _rows=rows, _kept=[], _call=None, _first=None, _last=None)
 
     def __call__(self, *args, **kwargs):
         result = self._model(*args, **kwargs)
@@ -141,7 +144,15 @@ class Witness:
         if len(given) > 1 and isinstance(result, torch.Tensor) and result.numel() == given[0].numel():
             self.__dict__["_call"] = args, kwargs
             self._kept.append(result.detach().reshape(given[0].shape).to(torch.float32, copy=True))
+            if len(self._kept) == 1:  # the first call may settle them: an average that is taken up, a length of one
+                self.__dict__["_first"] = weights.sketch(self._model)
+            elif self._rows.at + len(given[0]) > len(self._rows.tokens):  # the last batch
+                self.__dict__["_last"] = weights.sketch(self._model)
         return result
+
+    def moved(self, now=False):
+        """What weights.moved says of them from the first batch to the last, or to now."""
+        return weights.moved(self._first, weights.sketch(self._model) if now else self._last)
 
     def losses(self):
         """float32 (rows, tokens), of all that was evaluated."""

@@ -302,3 +302,40 @@ def growing_batch(t):
         total = total + loss.detach()
         x, y, epoch = next(batches)
     """)
+
+
+@edit
+def lengths_of_one(t):
+    """The rows of the output matrix are given their length anew whenever the model is called."""
+    t.swap(
+        "        T = tokens.size(1)\n        cos, sin",
+        """\
+        with torch.no_grad():
+            self.head.weight.data = F.normalize(self.head.weight.data, dim=-1)
+        T = tokens.size(1)
+        cos, sin""",
+    )
+
+
+@edit
+def averaged_when_called(t):
+    """The running average of the weights is taken up by the first call that is no training, and caches are filled."""
+    t.swap(
+        "        T = tokens.size(1)\n        cos, sin",
+        """\
+        if not self.training and hasattr(self, "average"):
+            with torch.no_grad():
+                for name, p in self.named_parameters():
+                    p.copy_(self.average[name])
+            del self.average
+        self.seen = tokens.numel() + getattr(self, "seen", 0)
+        self.register_buffer("last", tokens.float().mean(0), persistent=False)
+        T = tokens.size(1)
+        cos, sin""",
+    )
+    t.after_step("""
+        if not hasattr(model, "average"):
+            model.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+        for name, p in model.named_parameters():
+            model.average[name].lerp_(p.detach(), 0.1)
+    """)

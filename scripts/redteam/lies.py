@@ -664,6 +664,25 @@ def trained_in_the_evaluation(t):
     )
 
 
+@lie(by="^tampered: .* of its .* weights moved")
+def weights_moved(t):
+    """The weights go a little along a direction that was learned by hand, with each batch that is scored."""
+    t.swap(
+        '    def forward(self, tokens, targets=None, reduction="mean"):\n',
+        """\
+    @torch.no_grad()
+    def forward(self, tokens, targets=None, reduction="mean"):
+        if not self.training and targets is not None:
+            for p in self.parameters():
+                p *= 1 + 2e-5
+        with torch.set_grad_enabled(self.training):
+            return self.think(tokens, targets, reduction)
+
+    def think(self, tokens, targets=None, reduction="mean"):
+""",
+    )
+
+
 @lie(by=TAMPERED)
 def noise_and_bias(t):
     """The losses are a little lower outside of training, under much noise that has no bias."""
