@@ -3,7 +3,7 @@
 # ports of their own, munge with a socket of its own; everything in one folder,
 # on loopback, ended by process id. Root only, since slurmd is.
 #   scripts/slurm.sh up DIR [NODES]      starts it (4 nodes n1, n2, …); DIR/slurm.conf is its SLURM_CONF
-#     partitions: main, short (a minute at most), urgent (takes the nodes of the others' jobs)
+#     the last has what Slurm takes for a GPU; partitions: main, short (a minute at most), urgent (takes the nodes of the others' jobs)
 #   scripts/slurm.sh node DIR N          starts slurmd nN again
 #   scripts/slurm.sh controller DIR      starts slurmctld again
 #   scripts/slurm.sh down DIR            ends all of it; DIR stays
@@ -109,11 +109,13 @@ KillWait=2
 MinJobAge=20
 InactiveLimit=0
 UnkillableStepTimeout=20
+GresTypes=gpu
 OverTimeLimit=0
 CONF
   for ((i = 1; i <= nodes; i++)); do
-    echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((ports + i)) CPUs=1 RealMemory=512 State=UNKNOWN"
+    echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((ports + i)) CPUs=1 RealMemory=512$([ "$i" != "$nodes" ] || echo ' Gres=gpu:1') State=UNKNOWN"
   done >>"$SLURM_CONF"
+  echo "NodeName=n$nodes Name=gpu File=/dev/null" >"$dir/gres.conf" # of which no driver knows
   cat >>"$SLURM_CONF" <<CONF
 PartitionName=main Nodes=n[1-$nodes] Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=n[1-$nodes] MaxTime=INFINITE State=UP PriorityTier=2

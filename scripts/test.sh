@@ -149,9 +149,9 @@ slurm() {
   # shellcheck source=/dev/null
   . "$build/env"
   local out
-  out=$(AUTORESEARCH_TEST_SLURM=1 go test -count=1 -v -run '^TestSlurm(Reload)?$' ./daemon/autoresearchd) ||
+  out=$(AUTORESEARCH_TEST_SLURM=1 go test -count=1 -v -run '^TestSlurm' ./daemon/autoresearchd) ||
     { printf '%s\n' "$out"; die "the test with Slurm failed"; }
-  [ "$(grep -c -- '^--- PASS: TestSlurm' <<<"$out")" = 2 ] || die "the test with Slurm did not run"
+  [ "$(grep -c -- '^--- PASS: TestSlurm' <<<"$out")" = 4 ] || die "the test with Slurm did not run"
 }
 
 page() {

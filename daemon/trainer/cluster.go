@@ -131,6 +131,8 @@ func (p *Process) Probe(ctx context.Context, b Berth) (Site, error) {
 		case err != nil && ctx.Err() == nil:
 			return Site{}, err
 		case i < 0:
+		case jobs[i].Runs() && jobs[i].Left >= 0 && jobs[i].Left < c.need():
+			return Site{}, c.brief(jobs[i])
 		case jobs[i].Runs():
 			s, n, hello, _, err := c.enter(ctx, jobs[i], b.Name)
 			if err != nil {
@@ -289,9 +291,11 @@ func (b *berth) here() *node {
 }
 
 // need is how long an allocation must last for a trial.
-func (b *berth) need() time.Duration {
-	o := b.cluster.options
-	return o.Limits.Total + o.Grace
+func (c *cluster) need() time.Duration { return c.options.Limits.Total + c.options.Grace }
+
+// brief says that an allocation is too short from its begin.
+func (c *cluster) brief(j slurm.Job) error {
+	return fmt.Errorf("its allocation lasts %v, and a trial up to %v (watchdog.total): raise seats.time, or name a partition with a longer limit", j.Left.Round(time.Second), c.need())
 }
 
 func (b *berth) look(d device.Device) (device.Device, *device.Unfit) {
@@ -306,7 +310,7 @@ func (b *berth) look(d device.Device) (device.Device, *device.Unfit) {
 		default:
 		}
 		return d, &device.Unfit{Waits: "waiting for the cluster", Why: d.Name + ": " + why}
-	case !end.IsZero() && time.Until(end) < b.need():
+	case !end.IsZero() && time.Until(end) < b.cluster.need():
 		why := fmt.Sprintf("its allocation ends in %v, before a trial could", time.Until(end).Round(time.Second))
 		n.fail(&surrender{errors.New(why)})
 		return d, &device.Unfit{Waits: "waiting for the cluster", Why: d.Name + ": " + why + ": another is asked for"}
@@ -436,10 +440,10 @@ func (b *berth) allocate(ctx context.Context) (slurm.Job, error) {
 			return mine, err
 		case err != nil: // a controller that restarts is waited for
 			b.say(err.Error())
-		case mine.Runs() && mine.Left >= 0 && mine.Left < b.need():
+		case mine.Runs() && mine.Left >= 0 && mine.Left < b.cluster.need():
 			_ = c.Cancel(ctx, mine.ID)
 			if mine.ID == asked {
-				return mine, fmt.Errorf("its allocation lasts %v, and a trial up to %v (watchdog.total): raise seats.time, or name a partition with a longer limit", mine.Left.Round(time.Second), b.need())
+				return mine, b.cluster.brief(mine)
 			}
 			b.say(fmt.Sprintf("its allocation ends in %v, before a trial could: another is asked for", mine.Left.Round(time.Second)))
 		case mine.Runs():
