@@ -18,6 +18,7 @@ os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 import gc
 import sys
 import time
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -167,7 +168,7 @@ class Attention(nn.Module):
         q, k, v = (t.to(v.dtype).transpose(1, 2) for t in (q, k, v))
         if self.window >= T:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        elif self.window in masks and T == MAX_SEQ_LEN:
+        elif self.window in masks and T == MAX_SEQ_LEN and torch.compiler.is_compiling():
             y = flex_attention(q, k, v, block_mask=masks[self.window])
         else:
             back = torch.arange(T, device=x.device).view(T, 1) - torch.arange(T, device=x.device)
@@ -269,12 +270,17 @@ class GPT(nn.Module):
     def forward(self, tokens, targets=None, reduction="mean"):
         T = tokens.size(1)
         cos, sin = self.cos[:T], self.sin[:T]
-        x = x0 = embed(tokens, self.wte)
-        added = torch.zeros_like(x)
-        scales, shares = self.residual_scale.unbind(), self.x0_scale.unbind()
-        for i, block in enumerate(self.blocks):
-            table = self.value_embeds[str(i)] if has_value_embedding(i) else None
-            x, added = block(x, added, x0, scales[i], shares[i], tokens, table, cos, sin, self.masks)
+        # An evaluation runs the blocks that training has compiled: without gradients they would be traced anew.
+        alone = on_gpu and not torch.is_grad_enabled()
+        with torch.enable_grad() if alone else nullcontext():
+            x = x0 = embed(tokens, self.wte)
+            added = torch.zeros_like(x)
+            scales, shares = self.residual_scale.unbind(), self.x0_scale.unbind()
+            for i, block in enumerate(self.blocks):
+                table = self.value_embeds[str(i)] if has_value_embedding(i) else None
+                x, added = block(x, added, x0, scales[i], shares[i], tokens, table, cos, sin, self.masks)
+                if alone:  # what backward would need of the block is freed
+                    x, added = x.detach().requires_grad_(), added.detach().requires_grad_()
         return finish(x, added, self.head.weight, targets, reduction)
 
     def flops_per_token(self):

@@ -46,8 +46,6 @@ SIGMAS = 6.0  # standard errors beyond which a difference is no chance
 RANDOM = {"first": 0.1, "cpu": 2e-3, "cuda": 0.01}
 COARSE = 1e-4  # nats by which half of them differ only if the logits are coarser than float32
 
-draw = random.SystemRandom()
-
 
 class Unprovable(Exception):
     """Why the scores of this workspace cannot be proven."""
@@ -88,18 +86,25 @@ class Official:
         self.pool = pool  # rows that no trial has seen; None: there are none
         self.audit = audit  # rows for a second evaluation
         self.count, self.length = rows.shape[0], rows.shape[1] - 1
+        self.counted, self.bytes = self.targets(rows)
         self.hashes = {}
         self.alone = []  # files that nothing but the validation split reads
 
-    def score(self, losses, count=None, rows=None):
-        """Bits per byte of the losses of the first `count` rows; of all where it is None."""
-        rows, nats, total = self.rows if rows is None else rows, 0.0, 0
-        for at in range(0, len(losses[:count]), 256):
-            some = losses[:count][at : at + 256]
-            size = self.sizes[rows[at : at + len(some), 1:].long()]
-            nats += (some.double() * (size > 0)).sum().item()
-            total += size.sum().item()
-        return nats / (math.log(2) * total)
+    def targets(self, rows):
+        """Of the targets of rows: whether each has bytes, bool (rows, tokens), and the bytes of each row."""
+        import torch
+
+        sizes = [self.sizes[some[:, 1:].long()] for some in rows.split(256)]
+        return torch.cat([some > 0 for some in sizes]), torch.cat([some.sum(1) for some in sizes])
+
+    def score(self, losses, rows=None):
+        """Bits per byte of the losses of the official rows, or the first of them; of `rows` where these are given."""
+        import torch
+
+        counted, sizes = (self.counted, self.bytes) if rows is None else self.targets(rows)
+        parts = zip(losses.split(256), counted[: len(losses)].split(256), strict=True)
+        nats = sum((some * told).sum(dtype=torch.float64).item() for some, told in parts)
+        return nats / (math.log(2) * sizes[: len(losses)].sum().item())
 
 
 class Reference:
@@ -107,6 +112,7 @@ class Reference:
 
     def __init__(self, losses, fresh, middle, error):
         self.losses, self.fresh, self.middle, self.error = losses, fresh, middle, error
+        self.means = losses.double().mean(1)  # (rows,)
         self.path, self.about = "", None  # the file in which it is kept, and what that was then
 
     def mend(self):
@@ -161,7 +167,7 @@ def _study(request):
         raise Unprovable("there is no torch here") from None
     if not hasattr(torch, "overrides"):
         raise Unprovable("there is no torch here")
-    torch.set_num_threads(1)
+    torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)) // 4)))  # trials need the others
     real_load = torch.load
     torch.load = lambda *args, **kwargs: real_load(*args, **kwargs | {"map_location": "cpu"})
     with _on_cpu(torch):
@@ -407,15 +413,15 @@ def _read(folder, name, shape):
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode) or about.st_size != size:
                 raise Unproven(f"it gave {about.st_size} bytes where {size} were asked for")
-            data = bytearray(size)
-            if file.readinto(data) != size:
+            found = torch.empty(shape, dtype=torch.float32)
+            if file.readinto((ctypes.c_char * size).from_address(found.data_ptr())) != size:
                 raise Unproven("what it gave became shorter")
     except OSError as fault:
         raise Unproven(f"what it was to give cannot be read: {fault.strerror}") from None
     finally:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, name))
-    return torch.frombuffer(data, dtype=torch.float32).view(shape)
+    return found
 
 
 # ---- the reference -------------------------------------------------------------------------------------------------
@@ -499,6 +505,9 @@ class Proof:
         self.folder, self.keep, self.device = request["folder"], request.get("keep", ""), request["device"]
         self.committed = self.fresh = self.pieces = self.score = None
         self.shown = self.held = []  # rows of the pool
+        self.draw = random.Random(
+            secrets.randbits(256)
+        )  # of this proof alone: what one shows tells nothing of the next
         self.record = {"verdict": "", "hashes": official.hashes}
 
     def say(self, told):
@@ -536,14 +545,15 @@ class Proof:
         self.record |= {"val_bpb": self.score, "tokens": losses.numel()}
         count = min(max(int(told["whole"]), 0), official.count)
         if count:
-            value, here = float(told["value"]), official.score(losses, count)
+            value = float(told["value"])
+            here = self.score if count == official.count else official.score(losses[:count])
             if not abs(value - here) <= 5e-3 * here:
                 raise Tampered(f"evaluate_bpb returned {value:.6f} where its own losses come to {here:.6f}")
         self.still(told, "between the first batch of its evaluation and the last")
         pool = 0 if official.pool is None else official.pool.shape[0]
         if pool < 8:
             return self.challenge()
-        order = draw.sample(range(pool), pool)
+        order = self.draw.sample(range(pool), pool)
         self.held, self.shown = order[: min(HELD, pool // 2)], order[min(HELD, pool // 2) :]
         _write(self.folder, "fresh", _bytes(official.pool[self.shown]))
         return {"tell": {"fresh": len(self.shown)}}
@@ -552,7 +562,7 @@ class Proof:
         self.pieces = self.drawn()
         batches, rest = [], list(self.pieces)
         while rest:
-            size = draw.randint(1, TOGETHER)
+            size = self.draw.randint(1, TOGETHER)
             batch, rest = rest[:size], rest[size:]
             batches.append({"rows": [p.inputs for p in batch], "positions": [p.positions for p in batch]})
         return {"tell": {"challenge": batches, "vocabulary": len(official.sizes)}}
@@ -655,7 +665,7 @@ class Proof:
         """How much better it is on the official rows than on fresh ones, against the reference."""
         import torch
 
-        known = (self.committed - reference.losses if reference else self.committed).mean(1, dtype=torch.float64)
+        known = self.committed.mean(1, dtype=torch.float64) - (reference.means if reference else 0.0)
         fresh = (self.fresh - reference.fresh[self.shown] if reference else self.fresh).mean(1, dtype=torch.float64)
         for name, slack, values, words in (
             ("fresh", 2e-3, fresh, "than on fresh text of its kind"),
@@ -691,40 +701,38 @@ class Proof:
 
     def drawn(self):
         """Pieces in random order, as many positions in each."""
-        length, wide, every = official.length, len(official.sizes), range(official.count)
+        wide, every = len(official.sizes), range(official.count)
         half = len(self.held) // 2
         rows = {"intact": every, "changed": every, "shown": self.shown}
         if half:
             rows |= {"unseen": self.held[:half], "blinded": self.held[half:]}
         wanted = {kind: min(DRAWN[kind], len(rows[kind])) for kind in rows}
-        asked = min(POSITIONS, length // 2, max(4, ANSWER // (4 * wide * sum(wanted.values()))))
+        asked = min(POSITIONS, official.length // 2, max(4, ANSWER // (4 * wide * sum(wanted.values()))))
         pieces = []
         for kind, n in wanted.items():
             source = official.rows if kind in ("intact", "changed") else official.pool
-            pieces += [_piece(kind, row, source, length, asked) for row in draw.sample(rows[kind], n)]
-        draw.shuffle(pieces)
+            pieces += [_piece(self.draw, kind, row, source, asked) for row in self.draw.sample(rows[kind], n)]
+        self.draw.shuffle(pieces)
         return pieces
 
 
 def _losses_in(folder, count):
     """A trial's losses of so many rows, (rows, tokens); they may be no numbers."""
     losses = _read(folder, "losses", (count, official.length))
-    low = int((losses < -1e-3).sum())
-    if low:
-        raise Tampered(f"{low} of its losses are below zero")
+    if losses.min() < -1e-3:
+        raise Tampered(f"{int((losses < -1e-3).sum())} of its losses are below zero")
     return losses.clamp_(min=0)
 
 
 def _losses(logits, targets):
     """float64 nats of each position's target; Unproven where the logits are no distribution."""
-    import torch
 
-    if logits.isnan().any() or (logits == math.inf).any():
+    top = logits.amax(1, keepdim=True)  # not a number, if one of them is none
+    if top.isnan().any() or (top == math.inf).any():
         raise Unproven("its logits are not finite")
-    top = logits.amax(1, keepdim=True)
     if (top == -math.inf).any():
         raise Unproven("its logits allow no token")
-    whole = (logits - top).exp_().sum(1, dtype=torch.float64).log_() + top[:, 0].double()
+    whole = (logits - top).exp_().sum(1).double().log_() + top[:, 0].double()
     return whole - logits.gather(1, targets.view(-1, 1))[:, 0].double()
 
 
@@ -745,10 +753,10 @@ def _error(values):
     return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
 
 
-def _piece(kind, row, source, length, asked):
+def _piece(draw, kind, row, source, asked):
     import torch
 
-    tokens = source[row]
+    tokens, length = source[row], official.length
     inputs = tokens[:-1].tolist()
     others = source[draw.randrange(source.shape[0])][:-1].tolist()
     good = None
@@ -758,7 +766,7 @@ def _piece(kind, row, source, length, asked):
         first = draw.randrange(length // 8, length)
         step = draw.choice((1, 1, draw.randint(2, 9)))
         for at in range(first, length, step):
-            inputs[at] = _other(inputs[at], others)
+            inputs[at] = _other(draw, inputs[at], others)
         before = draw.sample(range(first - 1), min(first - 1, asked - 1))
         rest = draw.sample(range(first, length), max(0, min(length - first, asked - 1 - len(before))))
         positions = [first - 1, *before, *rest]
@@ -768,7 +776,7 @@ def _piece(kind, row, source, length, asked):
         places = range(draw.randrange(8, gap), length, gap)
         places = [min(length - 1, p + draw.randrange(gap // 4)) for p in places]
         for at in places:
-            inputs[at] = _other(inputs[at], others)
+            inputs[at] = _other(draw, inputs[at], others)
         unseen = {p - 1 for p in places} | {length - 1}
         good = set(draw.sample(sorted(unseen), min(len(unseen), asked)))
         rest = draw.sample(sorted(set(range(length)) - good), asked - len(good))
@@ -780,7 +788,7 @@ def _piece(kind, row, source, length, asked):
     return Piece(kind, row, inputs, positions, tokens[1:].long()[positions], told)
 
 
-def _other(token, others):
+def _other(draw, token, others):
     """A token of the same kind of text that is not this one."""
     for _ in range(16):
         other = draw.choice(others)
