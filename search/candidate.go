@@ -56,21 +56,30 @@ type Candidate struct {
 	Interval    float64 // half of Score's 95 % interval, by the noise of the study; 0: it has no score
 
 	scored    []run
-	tried     int  // runs after the first score, with or without one
-	promising bool // its first score was better than the champion, but not beyond doubt
-	refused   bool // by the check, when it was to be kept
-	since     int  // trials before it became the champion
+	kind      string // of the devices on which it is known: where it was confirmed, else where it had its first score
+	tried     int    // runs after the first score, with or without one
+	screened  bool   // its last score was on devices where nothing is confirmed
+	promising bool   // its first score was better than the champion, but not beyond doubt
+	refused   bool   // by the check, when it was to be kept
+	since     int    // trials before it became the champion
 }
 
 // Score is the mean val_bpb of the candidate's runs on the kind of devices on
-// which it was chosen, and how many these are; NaN and 0 while it has none.
-func (c *Candidate) Score() (bpb float64, runs int) {
-	if len(c.scored) == 0 {
-		return math.NaN(), 0
-	}
-	chosen := on(c.chosen(), c.scored)
-	return meanOf(chosen), len(chosen)
+// which it is known, Kind, and how many these are; NaN and 0 while it has none.
+func (c *Candidate) Score() (bpb float64, runs int) { return c.ScoreOn(c.kind) }
+
+// ScoreOn is Score on another kind of devices.
+func (c *Candidate) ScoreOn(kind string) (bpb float64, runs int) {
+	there := on(kind, c.scored)
+	return meanOf(there), len(there)
 }
+
+// Kind is the kind of devices on which a candidate is known: where it was to be
+// confirmed, once it has a score there; else where it had its first.
+func (c *Candidate) Kind() string { return c.kind }
+
+// Kinds lists the kinds of devices on which it has a score, in their order.
+func (c *Candidate) Kinds() []string { return kinds(c.scored) }
 
 // Scores are those of which Score is the mean, in the order of decisions.
 func (c *Candidate) Scores() []float64 {
@@ -78,7 +87,7 @@ func (c *Candidate) Scores() []float64 {
 		return nil
 	}
 	var out []float64
-	for _, r := range on(c.chosen(), c.scored) {
+	for _, r := range on(c.kind, c.scored) {
 		out = append(out, r.bpb)
 	}
 	return out
@@ -128,7 +137,7 @@ func (l *ledger) conclude(c *Candidate, r *Result) {
 		}
 	case !c.promising:
 		l.decide(c, StandingDiscarded, r.Trial.ID, r.Decision.Reason)
-	case len(c.scored) > 1:
+	case len(c.scored) > 1 && !r.Trial.screens():
 		l.decide(c, StandingRefuted, r.Trial.ID, r.Decision.Reason)
 	case c.tried >= tries:
 		l.decide(c, StandingDiscarded, r.Trial.ID, "no second run of it has a score: "+r.Decision.Reason)
@@ -145,8 +154,8 @@ func (l *ledger) conclude(c *Candidate, r *Result) {
 // overtake discards what waits for a second run and is promising no more.
 func (l *ledger) overtake(by int64) {
 	for _, c := range slices.Clone(l.waiting) {
-		theirs := meanOn(c.chosen(), l.champion.scored)
-		if own := c.scored[0].bpb; own >= theirs { // not where it is NaN
+		theirs := meanOn(c.kind, l.champion.scored)
+		if own, _ := c.Score(); own >= theirs { // not where it is NaN
 			l.decide(c, StandingDiscarded, by, fmt.Sprintf("val_bpb %.6f is not below candidate %d's %.6f, so it does not run again", own, l.champion.ID, theirs))
 		}
 	}
@@ -165,6 +174,19 @@ func (l *ledger) candidates() []*Candidate {
 		}
 	}
 	return append(l.all[:len(l.all):len(l.all)], l.begun...)
+}
+
+// Unconfirmed counts the candidates that are promising where they ran, and are
+// to run on the kind of devices that was named for confirming gains.
+func Unconfirmed(h History) int {
+	l := newLedger(h)
+	n := 0
+	for _, c := range l.waiting {
+		if c.screened {
+			n++
+		}
+	}
+	return n
 }
 
 // Ends returns the first candidate that had a score and the champion; nil: there

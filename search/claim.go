@@ -88,7 +88,7 @@ func (confirmed) Claim(h History) Claim {
 		return Claim{Words: "there is no champion yet"}
 	}
 	sigma, freedom := l.noise()
-	kind := c.chosen()
+	kind := c.kind
 	fair := on(kind, c.fair())
 	stated, of := fair, "made since it was chosen"
 	if last := pick(on(kind, c.scored), func(r run) bool { return r.last }); len(last) > 0 {
@@ -138,7 +138,7 @@ func (confirmed) Claim(h History) Claim {
 // both, and half of its 95 % interval.
 func (l *ledger) total(c *Candidate, sigma, freedom float64) (gain, within float64) {
 	first := l.champions[0]
-	own, theirs := on(c.chosen(), c.fair()), on(c.chosen(), first.fair())
+	own, theirs := on(c.kind, c.fair()), on(c.kind, first.fair())
 	if c == first || len(own) == 0 || len(theirs) == 0 {
 		return 0, 0
 	}

@@ -34,6 +34,10 @@ const (
 // claimed, as better than the last one that was, only by runs that were made
 // after it was chosen, and only beyond the noise. A champion that its later runs
 // show to be worse than an earlier one is given up for that one.
+//
+// Where gains are to be confirmed on one kind of devices (Trial.ConfirmOn), other
+// kinds screen: what looks better than the champion there is run on that one, and
+// nothing is kept by any other run.
 type confirmed struct{}
 
 func init() { judges["confirm"] = confirmed{} }
@@ -50,8 +54,13 @@ func (confirmed) Judge(h History, r Result) Decision {
 	}
 	p, again := l.find(&r.Trial)
 	base := on(r.Trial.Kind, c.scored)
-	if len(base) == 0 {
+	switch screens := r.Trial.screens(); {
+	case len(base) == 0 && screens && p != c:
+		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f, on %s, waits for the champion's score there", bpb, r.Trial.Kind)}
+	case len(base) == 0:
 		return unlike(bpb, r.Trial.Kind, p == c)
+	case screens && p != c:
+		return screened(bpb, meanOf(append(on(r.Trial.Kind, p.scored), run{bpb: bpb})), meanOf(base), &r.Trial)
 	}
 	sigma, _ := l.noise()
 	mean := meanOf(base)
@@ -68,6 +77,9 @@ func (confirmed) Judge(h History, r Result) Decision {
 		return Decision{Verdict: Discard, Reason: fmt.Sprintf("val_bpb %.6f is run %d of the champion, candidate %d, whose mean is %.6f now: another seed is no gain", bpb, len(runs), c.ID, now)}
 	}
 	words := fmt.Sprintf("val_bpb %.6f is run %d of candidate %d, whose mean of %.6f is ", bpb, len(runs), p.ID, now)
+	if len(runs) == 1 {
+		words = fmt.Sprintf("val_bpb %.6f, the first of candidate %d on %s, is ", bpb, p.ID, r.Trial.Kind)
+	}
 	switch {
 	case now >= mean:
 		words += difference(now-mean) + " above " + theirs
@@ -83,6 +95,8 @@ func (confirmed) Judge(h History, r Result) Decision {
 		return Decision{Verdict: Discard, Reason: words + ": the same program as before, and another seed is no gain"}
 	case now < mean:
 		return Decision{Verdict: Keep, Reason: words + ": confirmed"}
+	case len(runs) == 1:
+		return Decision{Verdict: Discard, Reason: words + ": it was promising elsewhere, and is no gain here"}
 	}
 	return Decision{Verdict: Discard, Reason: words + ": its first run was luck"}
 }
@@ -113,6 +127,18 @@ func first(bpb, mean, sigma float64, theirs string) Decision {
 	}
 }
 
+// screened decides on a run on devices that only say what is worth a run where
+// gains are confirmed. mean is of all that the program has had there by now.
+func screened(bpb, mean, champion float64, t *Trial) Decision {
+	d := Decision{Verdict: Discard}
+	if gain := champion - mean; gain > 0 {
+		d.Reason = fmt.Sprintf("val_bpb %.6f is %s below the champion's %.6f on %s: promising, so it is to run on %s", bpb, difference(gain), champion, t.Kind, t.ConfirmOn)
+	} else {
+		d.Reason = fmt.Sprintf("val_bpb %.6f is %s above the champion's %.6f on %s, so it does not run on %s", bpb, difference(-gain), champion, t.Kind, t.ConfirmOn)
+	}
+	return d
+}
+
 // Rerun implements Rerunner: first the champion on a kind of devices on which
 // it has not run, then what is promising, then what the noise and the claim need.
 func (confirmed) Rerun(h History) (Proposal, bool) {
@@ -125,32 +151,68 @@ func (confirmed) Rerun(h History) (Proposal, bool) {
 		if len(on(h.Kind, l.running[c])) > 0 {
 			return Proposal{}, false
 		}
-		return again(c, l.commonSeed(c), "to have its score on "+h.Kind), true
+		return again(c, l.commonSeed(c, h.Kind), "to have its score on "+h.Kind), true
 	}
-	mean := meanOf(on(h.Kind, c.scored))
-	for _, p := range l.all {
-		if p.promising && !p.kept() && !p.refused && len(p.scored) == 1 && Alike(h.Kind, p.chosen()) && p.tried < tries && p.scored[0].bpb < mean && len(l.running[p]) == 0 {
-			return again(p, freshSeed(uint64(p.ID)<<16|uint64(p.tried)), fmt.Sprintf("%s below the champion's mean of %.6f", difference(mean-p.scored[0].bpb), mean)), true
+	if h.ConfirmOn != "" && !Alike(h.Kind, h.ConfirmOn) {
+		return Proposal{}, false
+	}
+	if p, gain := l.awaited(h); p != nil {
+		why := fmt.Sprintf("%s below the champion's mean of %.6f", difference(gain), meanOf(on(h.Kind, c.scored)))
+		if !Alike(h.Kind, p.kind) {
+			why = "promising on " + p.kind
 		}
+		return again(p, freshSeed(uint64(p.ID)<<16|uint64(p.tried)), why), true
 	}
-	if !Alike(h.Kind, c.chosen()) {
+	if !Alike(h.Kind, c.kind) {
 		return Proposal{}, false
 	}
 	if p := l.better(); p != nil && !l.final() {
 		if len(l.running[p]) > 0 {
 			return Proposal{}, false
 		}
-		return again(p, l.commonSeed(p), fmt.Sprintf("the mean of champion %d's runs has risen above its %.6f", c.ID, meanOn(c.chosen(), p.scored))), true
+		return again(p, l.commonSeed(p, h.Kind), fmt.Sprintf("the mean of champion %d's runs has risen above its %.6f", c.ID, meanOn(c.kind, p.scored))), true
 	}
-	p, why := l.claimant()
+	p, why := l.claimant(h.ConfirmOn)
 	if p == nil {
 		return Proposal{}, false
 	}
-	proposal := again(p, l.commonSeed(p), why)
+	proposal := again(p, l.commonSeed(p, h.Kind), why)
 	if l.final() {
 		proposal.Memo = []byte(finalMemo)
 	}
 	return proposal, true
+}
+
+// awaited is the promising candidate that is to run again next on the kind of
+// devices that is asked for, and how much lower its score is than the champion's
+// where it has run (NaN: the champion has none there); nil: there is none. They
+// come in their order, and where all kinds confirm on one, which may be slower
+// than they find, the best comes first. The last trials there are kept for the
+// claim.
+func (l *ledger) awaited(h History) (next *Candidate, gain float64) {
+	if h.ConfirmOn != "" && l.final() {
+		return nil, 0
+	}
+	for _, p := range l.waiting {
+		kind := p.kind
+		if Alike(h.Kind, kind) {
+			kind = h.Kind
+		} else if h.ConfirmOn == "" {
+			continue
+		}
+		own, _ := p.Score()
+		ahead := meanOn(kind, l.champion.scored) - own
+		if p.refused || p.tried >= tries || len(l.running[p]) > 0 || ahead <= 0 {
+			continue
+		}
+		if h.ConfirmOn == "" {
+			return p, ahead
+		}
+		if next == nil || ahead > gain || math.IsNaN(gain) {
+			next, gain = p, ahead
+		}
+	}
+	return next, gain
 }
 
 // finalMemo marks the runs after which nothing is chosen.
@@ -166,12 +228,12 @@ func again(p *Candidate, seed uint64, why string) Proposal {
 // would flatter what they say.
 func (l *ledger) better() (best *Candidate) {
 	c := l.champion
-	if len(on(c.chosen(), c.fair())) == 0 {
+	if len(on(c.kind, c.fair())) == 0 {
 		return nil
 	}
-	low := meanOn(c.chosen(), c.scored)
+	low := meanOn(c.kind, c.scored)
 	for _, p := range l.champions {
-		if mean := meanOn(c.chosen(), p.scored); mean < low {
+		if mean := meanOn(c.kind, p.scored); mean < low {
 			best, low = p, mean
 		}
 	}
@@ -179,10 +241,12 @@ func (l *ledger) better() (best *Candidate) {
 }
 
 // claimant is the program that needs an unbiased run next, on the kind of devices
-// on which the champion was chosen, and why; nil: none.
-func (l *ledger) claimant() (*Candidate, string) {
+// on which the champion is known, and why; nil: none.
+func (l *ledger) claimant(confirmOn string) (*Candidate, string) {
 	c := l.champion
-	if l.trials == 1 && len(l.running[c]) == 0 && (l.end == 0 || l.end >= 2*standing) {
+	_, freedom := l.noise()
+	start := l.trials == 1 || confirmOn != "" && c == l.champions[0] && freedom == priorRuns // it may have run elsewhere first
+	if start && len(l.running[c]) == 0 && (l.end == 0 || l.end >= 2*standing) {
 		return c, "to see how much runs differ by luck"
 	}
 	over := l.proven(c)
@@ -192,7 +256,7 @@ func (l *ledger) claimant() (*Candidate, string) {
 		}
 		return nil, ""
 	}
-	own, theirs := l.commonRuns(c, c.chosen()), l.commonRuns(over, c.chosen())
+	own, theirs := l.commonRuns(c, c.kind), l.commonRuns(over, c.kind)
 	if l.final() {
 		if theirs < own {
 			return over, fmt.Sprintf("the final comparison with candidate %d", c.ID)
@@ -218,12 +282,12 @@ func freshSeed(n uint64) uint64 {
 // sharedSeed is the k-th of the seeds, 0 to mostRuns + finalRuns - 1, that unbiased runs of all programs have.
 func sharedSeed(k int) uint64 { return freshSeed(uint64(k+1) << 48) }
 
-// commonSeed is the first of the shared seeds that p has not had, and that no
-// run of it has which is pending.
-func (l *ledger) commonSeed(p *Candidate) uint64 {
+// commonSeed is the first of the shared seeds that p has not had on a kind of
+// devices, and that no run of it there has which is pending.
+func (l *ledger) commonSeed(p *Candidate, kind string) uint64 {
 	for k := 0; ; k++ {
 		seed := sharedSeed(k)
-		if used := func(r run) bool { return r.seed == seed }; !slices.ContainsFunc(p.scored, used) && !slices.ContainsFunc(l.running[p], used) {
+		if used := func(r run) bool { return r.seed == seed && Alike(kind, r.kind) }; !slices.ContainsFunc(p.scored, used) && !slices.ContainsFunc(l.running[p], used) {
 			return seed
 		}
 	}

@@ -95,16 +95,21 @@ func TestConfirmInWords(t *testing.T) {
 			t.Errorf("trial %d is not kept for the claim", r.Trial.ID)
 		}
 	}
+	s.golden("testdata/confirm.txt")
+}
+
+// golden compares what was told with a file.
+func (s *tale) golden(file string) {
+	s.t.Helper()
 	got := s.text.String()
-	const file = "testdata/confirm.txt"
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 	}
 	want, err := os.ReadFile(file)
 	if err != nil || got != string(want) {
-		t.Errorf("%v; UPDATE=1 rewrites %s; got:\n%s", err, file, got)
+		s.t.Errorf("%v; UPDATE=1 rewrites %s; got:\n%s", err, file, got)
 	}
 }
 
@@ -270,6 +275,50 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestConfirmOnInWords reads a study that screens on one kind of devices, where
+// everything scores higher, and confirms on another.
+func TestConfirmOnInWords(t *testing.T) {
+	s := begin(t, 0)
+	on := func(kind string, bpb float64) {
+		id := int64(len(s.h.Done) + 1)
+		s.h.Kind, s.h.ConfirmOn = kind, "H200"
+		p, again := s.judge.(search.Rerunner).Rerun(s.h)
+		constants := []search.Constant{{Name: "X", Value: search.IntValue(id)}}
+		for _, r := range s.h.Done {
+			if again && r.Trial.ID == p.Parent {
+				constants = r.Trial.Constants
+			}
+		}
+		if !again {
+			p = search.Proposal{Strategy: "random", Description: fmt.Sprintf("X %d", id), Parent: s.h.Champion.ID}
+		}
+		fmt.Fprintf(&s.text, "%s, %.4f: ", kind, bpb)
+		s.add(search.Trial{ID: id, Proposal: p, Constants: constants, Code: 1, Seed: p.Seed, Kind: kind, ConfirmOn: "H200"}, bpb)
+	}
+	on("A100", 1.0080) // the baseline
+	on("A100", 1.0085) // no gain: it never runs on the other
+	on("A100", 1.0070) // promising, and waits
+	on("H200", 0.9980) // the baseline there
+	on("H200", 0.9984) // and again, for the noise
+	on("H200", 0.9988) // what was promising: luck
+	on("A100", 0.9000) // promising, however far below
+	on("A100", 1.0060)
+	on("H200", 0.9800) // the first of the two
+	on("A100", 1.0050) // it waits, as the other does
+	on("H200", 0.9810) // the second, which is no gain any more
+	on("H200", 0.9790) // nothing waits that is below: a new one there, promising by itself
+	on("H200", 0.9794) // confirmed, and it has no score on the A100
+	on("A100", 0.9100) // so that is made first
+	on("A100", 0.9050)
+	for _, c := range search.Candidates(s.h) {
+		bpb, runs := c.Score()
+		fmt.Fprintf(&s.text, "candidate %d: %s, %.4f (%d) on %s of %v\n", c.ID, c.Standing, bpb, runs, c.Kind(), c.Kinds())
+	}
+	fmt.Fprintf(&s.text, "%d to be confirmed\n", search.Unconfirmed(s.h))
+	s.claim()
+	s.golden("testdata/confirm-on.txt")
+}
+
 // TestSeedIsNoDimension leaves seeds out of the space, unless they are asked for.
 func TestSeedIsNoDimension(t *testing.T) {
 	consts := []search.Constant{{Name: "SEED", Value: search.IntValue(42)}, {Name: "TORCH_SEED", Value: search.IntValue(42)}, {Name: "SEEDLING_LR", Value: search.FloatValue(0.1)}}
@@ -341,5 +390,42 @@ func TestGivenUp(t *testing.T) {
 				t.Errorf("%d trials, %g: %+v", c.trials, c.again, x)
 			}
 		}
+	}
+}
+
+// TestAlike has the kinds that compare.
+func TestAlike(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"NVIDIA H200", "NVIDIA H200", true}, {"NVIDIA H200", "NVIDIA H200 NVL", false}, {"NVIDIA H200", "", true},
+		{"2 CPU cores", "AMD EPYC 7B13, 2 CPU cores", true}, {"12 CPU cores", "AMD EPYC 7B13, 2 CPU cores", false},
+		{"Intel Xeon, 2 CPU cores", "AMD EPYC 7B13, 2 CPU cores", false},
+	} {
+		if search.Alike(c.a, c.b) != c.want || search.Alike(c.b, c.a) != c.want {
+			t.Errorf("%q and %q compare: %v", c.a, c.b, !c.want)
+		}
+	}
+}
+
+// TestBars holds each trial against the champion on its own kind of devices.
+func TestBars(t *testing.T) {
+	var done []search.Result
+	add := func(kind string, bpb float64, verdict search.Verdict, again bool) {
+		id := int64(len(done) + 1)
+		trial := search.Trial{ID: id, Kind: kind, Constants: []search.Constant{{Name: "X", Value: search.IntValue(id)}}, Code: 1}
+		if again {
+			trial.Proposal = search.Proposal{Strategy: search.Confirm, Parent: 1}
+		}
+		done = append(done, search.Result{Trial: trial, Outcome: search.Outcome{Status: search.Completed, ValBPB: bpb}, Decision: search.Decision{Verdict: verdict}})
+	}
+	add("A100", 1.01, search.Keep, false)
+	add("H200", 1.00, search.Discard, true)
+	add("H200", 0.99, search.Keep, false)
+	add("A100", 1.02, search.Discard, false)
+	before, after := search.Bars(done)
+	if got := fmt.Sprint(before, after); got != "[NaN NaN 1 NaN] [1.01 1 0.99 NaN]" {
+		t.Error(got)
 	}
 }

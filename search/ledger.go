@@ -3,6 +3,7 @@ package search
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // run is one that has a score.
@@ -28,6 +29,7 @@ type ledger struct {
 	champions []*Candidate     // in the order in which they were kept, each once
 	champion  *Candidate       // nil: none
 	trials    int
+	confirmed int                  // trials on the kind of devices that was named for confirming gains
 	running   map[*Candidate][]run // the re-runs that are pending, without scores
 	pending   int                  // trials, re-runs or not
 	end       int                  // trials that the study is to have; 0: no end in sight
@@ -142,16 +144,24 @@ func (l *ledger) add(r *Result) {
 		c.tried++
 	}
 	if scored {
-		if len(c.scored) == 0 && champion != nil && r.Decision.Verdict == Discard && t.Proposal.Strategy != Imported {
-			c.promising = bpb < meanOn(t.Kind, champion.scored)
+		first := len(c.scored) == 0
+		if c.screened = t.screens(); first || t.confirms() {
+			c.kind = t.Kind
 		}
 		if champion == nil {
 			l.seconds = r.Outcome.TrainingSeconds
 		}
 		c.scored = append(c.scored, run{bpb, t.Seed, t.Kind, c.kept() || champion == nil, IsRerun(*t) && string(t.Proposal.Memo) == finalMemo})
 		c.Peak = max(c.Peak, r.Outcome.Memory())
+		if champion != nil && r.Decision.Verdict == Discard && t.Proposal.Strategy != Imported && (first || c.promising && t.screens()) {
+			theirs := meanOn(t.Kind, champion.scored)
+			c.promising = meanOn(t.Kind, c.scored) < theirs || t.screens() && math.IsNaN(theirs)
+		}
 	}
 	l.trials++
+	if t.confirms() {
+		l.confirmed++
+	}
 	if r.Decision.Verdict == Keep && scored {
 		if champion != c {
 			c.since = l.trials
@@ -174,8 +184,13 @@ func (l *ledger) add(r *Result) {
 }
 
 // final reports whether the next trial is one of those that are kept for the claim.
+// Where gains are confirmed on one kind of devices, it is the next there: as many
+// are left there as its share of the trials so far promises.
 func (l *ledger) final() bool {
 	left := l.end - l.trials - l.pending
+	if l.confirmed > 0 {
+		left = int(math.Ceil(float64(left) * float64(l.confirmed) / float64(l.trials)))
+	}
 	return left > 0 && left <= min(finalRuns, l.end/10)
 }
 
@@ -184,8 +199,11 @@ func (c *Candidate) fair() []run {
 }
 
 // Alike reports whether scores of two kinds of devices compare: those of one
-// kind do, and those of a kind that nobody noted with all.
-func Alike(kind, other string) bool { return kind == other || kind == "" || other == "" }
+// kind do, and those of a kind that nobody noted with all. Of a CPU only the
+// number of cores was noted once: "2 CPU cores" is like "AMD EPYC 7B13, 2 CPU cores".
+func Alike(kind, other string) bool {
+	return kind == other || kind == "" || other == "" || strings.HasSuffix(kind, ", "+other) || strings.HasSuffix(other, ", "+kind)
+}
 
 // on are the runs whose scores compare with those of a kind of devices.
 func on(kind string, runs []run) []run {
@@ -203,9 +221,13 @@ func kinds(runs []run) []string {
 	return out
 }
 
-// chosen is the kind of devices on which a candidate had its first score, by
-// which it was chosen.
-func (c *Candidate) chosen() string { return c.scored[0].kind }
+// screens reports whether a trial only says what is worth a run elsewhere: on
+// the kind of devices on which gains are confirmed.
+func (t *Trial) screens() bool { return t.ConfirmOn != "" && !Alike(t.Kind, t.ConfirmOn) }
+
+// confirms reports whether a trial runs on the kind of devices that was named for
+// confirming gains.
+func (t *Trial) confirms() bool { return t.ConfirmOn != "" && Alike(t.Kind, t.ConfirmOn) }
 
 func pick(runs []run, want func(run) bool) []run {
 	var out []run
@@ -252,4 +274,24 @@ func Levels(done []Result) []float64 {
 		}
 	}
 	return out
+}
+
+// Bars returns what is known of the champion's val_bpb on each trial's own kind of
+// devices, before that trial was decided and after: NaN while it has none there.
+func Bars(done []Result) (before, after []float64) {
+	l := newLedger(History{})
+	before, after = make([]float64, len(done)), make([]float64, len(done))
+	level := func(kind string) float64 {
+		if l.champion == nil {
+			return math.NaN()
+		}
+		bpb, _ := l.champion.ScoreOn(kind)
+		return bpb
+	}
+	for i := range done {
+		before[i] = level(done[i].Trial.Kind)
+		l.add(&done[i])
+		after[i] = level(done[i].Trial.Kind)
+	}
+	return before, after
 }

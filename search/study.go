@@ -109,10 +109,11 @@ type Trial struct {
 	Changed   []string   `json:"changed"`        // names of the constants that differ from the parent's
 	Seed      uint64     `json:"seed"`           // the seed that is imposed
 	Budget    Budget     `json:"budget"`
-	Audit     bool       `json:"audit,omitempty"`   // it is also scored on what the search never sees
-	Device    string     `json:"device"`            // "cpu", "cuda:0", …
-	Kind      string     `json:"kind,omitempty"`    // of that device, across which scores compare: a GPU's name, or "2 CPU cores"; "": not known
-	AskedAt   time.Time  `json:"asked_at,omitzero"` // when its proposal began to be made, which StartedAt ends; zero: not known
+	Audit     bool       `json:"audit,omitempty"`      // it is also scored on what the search never sees
+	Device    string     `json:"device"`               // "cpu", "cuda:0", …
+	Kind      string     `json:"kind,omitempty"`       // of that device, the hardware class within which scores compare: a GPU's name, or "AMD EPYC 7B13, 2 CPU cores"; "": not known
+	ConfirmOn string     `json:"confirm_on,omitempty"` // the kind of devices on which what it promises is confirmed; "": its own
+	AskedAt   time.Time  `json:"asked_at,omitzero"`    // when its proposal began to be made, which StartedAt ends; zero: not known
 	StartedAt time.Time  `json:"started_at"`
 }
 
@@ -223,14 +224,15 @@ type Result struct {
 
 // History is what a strategy may know when it is asked.
 type History struct {
-	Champion Trial     // where proposals usually start from; its Constants span Space
-	Space    Space     // the champion's search space
-	Done     []Result  // finished trials in the order of their decisions, the baseline first
-	Pending  []Trial   // begun and not decided, in the order of ids
-	Vetoed   int       // of Pending, the last: proposals for this very trial that will not run
-	Earlier  []Earlier // studies that [search] warm_start names
-	Trials   int       // that the study is to have in all; 0: no end in sight
-	Kind     string    // of the device that is asked for; "": not known
+	Champion  Trial     // where proposals usually start from; its Constants span Space
+	Space     Space     // the champion's search space
+	Done      []Result  // finished trials in the order of their decisions, the baseline first
+	Pending   []Trial   // begun and not decided, in the order of ids
+	Vetoed    int       // of Pending, the last: proposals for this very trial that will not run
+	Earlier   []Earlier // studies that [search] warm_start names
+	Trials    int       // that the study is to have in all; 0: no end in sight
+	Kind      string    // of the device that is asked for; "": not known
+	ConfirmOn string    // see Trial: of the trial that is asked for
 }
 
 // Earlier is a study that was run before this one, elsewhere. Its scores do not

@@ -20,7 +20,7 @@ func Compare(done []Result, candidate, other int64) Versus {
 	if a == nil || b == nil || len(a.scored) == 0 {
 		return v
 	}
-	kind := a.chosen()
+	kind := a.kind
 	own, theirs := on(kind, a.scored), on(kind, b.scored)
 	if len(theirs) == 0 {
 		return v

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,12 +111,21 @@ func printStatus(w io.Writer, now supervisor.Status) {
 	line("state", "%s", now.State)
 	line("summary", "%s", now.Card.Words)
 	if c := now.Champion; c != nil {
-		line("champion", "%.6f, %s of candidate %d (%.7s): %s", c.ValBPB, meanOf(c.Runs), c.ID, c.Commit, foreign(c.Description))
+		on := ""
+		if several(seated(now)) && c.Class != "" {
+			on = " on " + foreign(c.Class)
+		}
+		line("champion", "%.6f, %s%s of candidate %d (%.7s): %s", c.ValBPB, meanOf(c.Runs), on, c.ID, c.Commit, foreign(c.Description))
 		if now.Study.Baseline > 0 {
 			line("baseline", "%.6f (gain %s)", now.Study.Baseline, strings.TrimSuffix(fmt.Sprintf("%.6f, %s", now.Study.Baseline-c.ValBPB, c.Claim), ", "))
 		}
 		if now.Claim != nil {
 			line("claim", "%s", now.Claim.Words)
+		}
+		if words := now.Confirm.Words(); words != "" {
+			line("confirm", "%s", foreign(words))
+		} else if now.Confirm != nil {
+			line("confirm", "on %s, for which %d waiting", foreign(now.Confirm.On), now.Confirm.Waiting)
 		}
 		if now.Pruning != nil {
 			line("pruning", "%v", now.Pruning)
@@ -135,11 +145,11 @@ func printStatus(w io.Writer, now supervisor.Status) {
 		if len(now.Seats) > 1 {
 			name = foreign(s.Name)
 			if s.Trial == nil {
-				line(name, "%s", strings.TrimSuffix(string(s.State)+": "+foreign(s.Why), ": "))
+				line(name, "%s", strings.TrimSuffix(string(s.State)+place(s, now)+": "+foreign(s.Why), ": "))
 			}
 		}
 		if r := s.Trial; r != nil {
-			line(name, "trial %d, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
+			line(name, "trial %d%s, %s: %s; %.0f%% of its budget, step %d, %s so far", r.ID, place(s, now), r.Phase, foreign(r.Description), 100*r.Progress, r.Step, ago(seconds(r.Seconds)))
 		}
 		if r := s.Next; r != nil {
 			line("", "trial %d is getting ready beside it, %s: %s", r.ID, r.Phase, foreign(r.Description))
@@ -218,6 +228,16 @@ func candidateTable(all []record.Candidate, took func(id int64) time.Duration, w
 		{Title: "ID", Right: true}, {Title: "COMMIT", Drop: 1}, {Title: "VAL_BPB", Right: true}, {Title: "RUNS", Right: true, Drop: 4}, {Title: "VERDICT"},
 		{Title: "VRAM", Right: true, Drop: 3}, {Title: "TIME", Right: true, Drop: 5}, {Title: "STRATEGY", Drop: 2}, {Title: "DESCRIPTION"},
 	}
+	var classes []string
+	for _, c := range all {
+		if c.Class != "" {
+			classes = append(classes, c.Class)
+		}
+	}
+	named := several(classes)
+	if named {
+		columns = slices.Insert(columns, 4, terminal.Column{Title: "CLASS", Drop: 6})
+	}
 	var lines []terminal.Line
 	for _, c := range all {
 		score, vram, verdict := "--", "--", string(c.Verdict)
@@ -234,10 +254,14 @@ func candidateTable(all []record.Candidate, took func(id int64) time.Duration, w
 			verdict = "running"
 		}
 		colour := colourOfStanding(c.Verdict)
-		lines = append(lines, terminal.Line{
+		row := terminal.Line{
 			{Text: strconv.FormatInt(c.ID, 10)}, {Text: fmt.Sprintf("%.7s", c.Commit), Style: terminal.Dim}, {Text: score, Style: colour}, {Text: strconv.Itoa(len(c.Runs))}, {Text: verdict, Style: colour},
 			{Text: vram}, {Text: ago(took(c.ID))}, {Text: terminal.Cut(foreign(c.Strategy), 20)}, {Text: terminal.Cut(foreign(c.Description), 100)},
-		})
+		}
+		if named {
+			row = slices.Insert(row, 4, terminal.Span{Text: terminal.Cut(foreign(c.Class), 24)})
+		}
+		lines = append(lines, row)
 	}
 	return terminal.Table(columns, lines, width, 24)
 }
@@ -248,6 +272,16 @@ func trialTable(all []journal.Record, width int) []terminal.Line {
 	columns := []terminal.Column{
 		{Title: "ID", Right: true}, {Title: "COMMIT", Drop: 1}, {Title: "VAL_BPB", Right: true}, {Title: "DECISION"}, {Title: "STATUS", Drop: 4},
 		{Title: "VRAM", Right: true, Drop: 3}, {Title: "TIME", Right: true, Drop: 5}, {Title: "STRATEGY", Drop: 2}, {Title: "DESCRIPTION"},
+	}
+	var classes []string
+	for _, r := range all {
+		if r.Trial.Kind != "" {
+			classes = append(classes, r.Trial.Kind)
+		}
+	}
+	named := several(classes)
+	if named {
+		columns = slices.Insert(columns, 3, terminal.Column{Title: "CLASS", Drop: 6})
 	}
 	var rows []terminal.Line
 	for _, r := range all {
@@ -263,10 +297,14 @@ func trialTable(all []journal.Record, width int) []terminal.Line {
 			status, decision = "running", "--"
 		}
 		colour := colourOf(r)
-		rows = append(rows, terminal.Line{
+		row := terminal.Line{
 			{Text: strconv.FormatInt(r.Trial.ID, 10)}, {Text: fmt.Sprintf("%.7s", r.Commit), Style: terminal.Dim}, {Text: score, Style: colour}, {Text: decision, Style: colour}, {Text: status, Style: colour},
 			{Text: vram}, {Text: ago(seconds(r.Outcome.WallSeconds))}, {Text: terminal.Cut(foreign(r.Trial.Proposal.Strategy), 20)}, {Text: terminal.Cut(foreign(r.Trial.Proposal.Description), 100)},
-		})
+		}
+		if named {
+			row = slices.Insert(row, 3, terminal.Span{Text: terminal.Cut(foreign(r.Trial.Kind), 24)})
+		}
+		rows = append(rows, row)
 	}
 	return terminal.Table(columns, rows, width, 24)
 }
@@ -298,9 +336,9 @@ func (g *globals) showCommand() *cobra.Command {
 			line("commit", "%s", cmp.Or(c.Commit, "none until it is decided"))
 			line("verdict", "%s: %s", verdictOf(c), c.Reason)
 			if c.ValBPB != nil {
-				line("val_bpb", "%.6f, %s", *c.ValBPB, meanOf(c.Scores))
+				line("val_bpb", "%.6f, %s%s", *c.ValBPB, meanOf(c.Scores), elsewhere(c))
 			}
-			line("trial", "%d, its run %d of %d: seed %d, on %s", t.ID, runOf(c, t.ID), max(len(c.Runs), runOf(c, t.ID)), t.Seed, t.Device)
+			line("trial", "%d, its run %d of %d: seed %d, on %s%s", t.ID, runOf(c, t.ID), max(len(c.Runs), runOf(c, t.ID)), t.Seed, t.Device, parenthesised(t.Kind))
 			line("started", "%s", t.StartedAt.Local().Format(time.RFC1123))
 			if o.Status == "" {
 				line("status", "running")

@@ -332,11 +332,11 @@ func (s *simulation) study(ctx context.Context, task madeTask, name string, seed
 		defer c.Close()
 	}
 	clock := &timed{Strategy: strategy}
-	st, err = simulate.Begin(ctx, made, clock, s.rule, seed)
+	st, err = simulate.BeginAt(ctx, s.places, made, clock, s.rule, seed)
 	if err != nil {
 		return fault(err)
 	}
-	st.Trials, st.Places = s.trials, s.places
+	st.Trials = s.trials
 	report := func() {
 		if each != nil {
 			each(st, st.History.Done[len(st.History.Done)-1], clock.last)

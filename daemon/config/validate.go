@@ -41,6 +41,9 @@ func (c *Config) Validate(known Known) error {
 	v.watchdog(c.Watchdog, c.Trial.Budget.Seconds)
 	v.search(c.Search, known)
 	v.name("judge.rule", c.Judge.Rule, known.Judges, "judge")
+	if on := c.Judge.ConfirmOn; on != "" && c.Judge.Rule != search.Confirm {
+		v.bad("judge.confirm_on", on, "is where gains are confirmed, and the rule confirms none", `use rule = "confirm", or remove confirm_on`)
+	}
 	v.program("judge.check", c.Judge.Check, filepath.Dir(c.source.file))
 	if v.oneOf("pruning.rule", c.Pruning.Rule, prune.Names()...) && c.Pruning.Rule != prune.Off && c.Trial.Isolation == "inprocess" {
 		v.bad("pruning.rule", c.Pruning.Rule, "ends trials, and one in the daemon's own process ends with the daemon", `use "off", or [trial] isolation = "process"`)

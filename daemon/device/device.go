@@ -36,7 +36,7 @@ func cuda(index int) string { return "cuda:" + strconv.Itoa(index) }
 // Device is one that this machine has.
 type Device struct {
 	Name   string // "cuda:0", "cpu", "cpu:1"
-	Kind   string // what scores in a budget of time depend on: "NVIDIA H100 80GB HBM3", "2 CPU cores"; "": a GPU that was lost already
+	Kind   string // what scores in a budget of time depend on: "NVIDIA H100 80GB HBM3", "AMD EPYC 7B13, 2 CPU cores"; "": a GPU that was lost already
 	Memory int64  // of the GPU, bytes; 0: not known, or none of its own
 	Cores  []int  // that its trials run on, ascending
 
@@ -50,6 +50,7 @@ type Machine struct {
 	GPUs    gpu.GPUs
 	Visible []string // GPUs that "auto" and "all" may take, as CUDA_VISIBLE_DEVICES names them; nil: every one
 	Cores   []int    // that this process may use, ascending
+	CPU     string   // its name; "": the kernel has none
 	Sys     fs.FS    // /sys
 }
 
@@ -61,6 +62,9 @@ func Here(gpus gpu.GPUs) (Machine, error) {
 	if list, ok := os.LookupEnv("CUDA_VISIBLE_DEVICES"); ok { // set and empty, it hides all
 		m.Visible = append([]string{}, strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })...)
 	}
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		m.CPU = model(string(info))
+	}
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return m, fmt.Errorf("read the cores of this process: %w", err)
@@ -71,6 +75,16 @@ func Here(gpus gpu.GPUs) (Machine, error) {
 		}
 	}
 	return m, nil
+}
+
+// model is the CPU's name in /proc/cpuinfo; "" if that does not say, as on ARM.
+func model(info string) string {
+	for line := range strings.Lines(info) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.Join(strings.Fields(value), " ")
+		}
+	}
+	return ""
 }
 
 // Resolve finds the devices that a configuration names, with cores of their
@@ -111,6 +125,9 @@ func (m Machine) Resolve(names []string) ([]Device, error) {
 			out[i].Cores, out[i].Kind = shares[n], fmt.Sprintf("%d CPU cores", len(shares[n]))
 			if len(shares[n]) == 1 {
 				out[i].Kind = "1 CPU core"
+			}
+			if m.CPU != "" { // as search.Alike knows it
+				out[i].Kind = m.CPU + ", " + out[i].Kind
 			}
 		}
 		return out, nil

@@ -90,6 +90,8 @@ func TestResolve(t *testing.T) {
 	only := machine(2, 4, 1, h200...)
 	only.Cores = []int{1, 2, 3, 4}
 	hidden, chosen := machine(1, 4, 1, h200...), machine(1, 4, 1, h200...)
+	named := machine(1, 2, 1)
+	named.CPU = model("processor\t: 0\nmodel\t\t: 17\nmodel name\t: AMD  EPYC 7B13\n")
 	hidden.Visible, chosen.Visible = []string{}, []string{"3", "GPU-5"}
 	for _, c := range []struct {
 		name  string
@@ -100,6 +102,7 @@ func TestResolve(t *testing.T) {
 	}{
 		{"a laptop", machine(1, 2, 1), []string{"auto"}, "cpu:[0-1]", "2 CPU cores"},
 		{"all of a laptop", machine(1, 2, 1), []string{"all"}, "cpu:[0-1]", "2 CPU cores"},
+		{"the CPU's name", named, []string{"cpu"}, "cpu:[0-1]", "AMD EPYC 7B13, 2 CPU cores"},
 		{"two seats on it", machine(1, 2, 1), shares(2), "cpu:0:[0] cpu:1:[1]", "1 CPU core 1 CPU core"},
 		{"in another order", machine(1, 2, 1), []string{"cpu:1", "cpu:0"}, "cpu:1:[1] cpu:0:[0]", "1 CPU core 1 CPU core"},
 		{"three seats on it", machine(1, 2, 1), shares(3), "trial.devices: 3 shares of the CPU, but this process may use 2 cores (0-1)", ""},

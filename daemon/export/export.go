@@ -48,7 +48,7 @@ func CSV(w io.Writer, trials []journal.Record) error {
 	head := []string{
 		"id", "candidate", "parent", "commit", "strategy", "description", "decision", "reason", "status", "detail", "val_bpb", "seed", "device", "started_at",
 		"training_seconds", "wall_seconds", "num_steps", "tokens", "peak_vram_bytes", "script_peak_vram_bytes", "exit_code",
-		"verdict", "candidate_val_bpb", "candidate_interval", "candidate_runs",
+		"verdict", "candidate_val_bpb", "candidate_interval", "candidate_runs", "class", "candidate_class",
 	}
 	for _, p := range search.Phases {
 		head = append(head, string(p)+"_seconds")
@@ -72,9 +72,9 @@ func CSV(w io.Writer, trials []journal.Record) error {
 			strconv.FormatInt(o.PeakVRAM, 10), strconv.FormatInt(o.ScriptPeakVRAM, 10), strconv.Itoa(o.ExitCode),
 		}
 		c := of(r)
-		row = append(row, string(c.Verdict), "", "", strconv.Itoa(len(c.Runs)))
+		row = append(row, string(c.Verdict), "", "", strconv.Itoa(len(c.Runs)), cell(t.Kind), cell(c.Class))
 		if c.ValBPB != nil {
-			row[len(row)-3], row[len(row)-2] = number(*c.ValBPB), number(c.Interval)
+			row[len(row)-5], row[len(row)-4] = number(*c.ValBPB), number(c.Interval)
 		}
 		for _, p := range search.Phases {
 			seconds, ok := o.Phases[p]

@@ -116,7 +116,7 @@ func (m *mlflow) run(r journal.Record) error {
 	c := m.of(r)
 	for name, text := range map[string]string{
 		"mlflow.runName": name, "mlflow.note.content": t.Proposal.Description, "mlflow.source.git.commit": r.Commit, "mlflow.source.name": "train.py", "mlflow.source.type": "LOCAL",
-		"candidate": strconv.FormatInt(t.Candidate, 10), "verdict": string(c.Verdict), "strategy": t.Proposal.Strategy, "parent": strconv.FormatInt(t.Proposal.Parent, 10), "device": t.Device,
+		"candidate": strconv.FormatInt(t.Candidate, 10), "verdict": string(c.Verdict), "strategy": t.Proposal.Strategy, "parent": strconv.FormatInt(t.Proposal.Parent, 10), "device": t.Device, "class": t.Kind,
 		"status": string(o.Status), "decision": string(r.Decision.Verdict), "reason": r.Decision.Reason,
 	} {
 		put("tags", name, clip(lineage.Escape(text), 5000))

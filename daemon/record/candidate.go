@@ -20,11 +20,20 @@ type Candidate struct {
 	Verdict     search.Standing         `json:"verdict"`
 	Failure     search.Status           `json:"failure,omitempty"` // of one without a score: how its last run ended
 	Reason      string                  `json:"reason"`
-	ValBPB      *float64                `json:"val_bpb"`         // the mean of its runs on the kind of devices on which it was chosen
-	Interval    float64                 `json:"interval"`        // half of val_bpb's 95 % interval
-	Scores      int                     `json:"scores"`          // of which that is the mean
-	PeakVRAM    int64                   `json:"peak_vram_bytes"` // the largest of its runs
-	Runs        []int64                 `json:"runs"`            // that are over
+	ValBPB      *float64                `json:"val_bpb"`             // the mean of its runs on its class
+	Class       string                  `json:"class"`               // the hardware class on which it is known; "": not known, or it has no score
+	Elsewhere   []Elsewhere             `json:"elsewhere,omitempty"` // its scores on other classes
+	Interval    float64                 `json:"interval"`            // half of val_bpb's 95 % interval
+	Scores      int                     `json:"scores"`              // of which that is the mean
+	PeakVRAM    int64                   `json:"peak_vram_bytes"`     // the largest of its runs
+	Runs        []int64                 `json:"runs"`                // that are over
+}
+
+// Elsewhere is what a candidate's runs on a class of hardware came to.
+type Elsewhere struct {
+	Class  string  `json:"class"`
+	ValBPB float64 `json:"val_bpb"` // the mean of its runs there
+	Scores int     `json:"scores"`  // of which that is the mean
 }
 
 // Rows stand for candidates where records of trials are put in order: each is its
@@ -50,7 +59,7 @@ func Rows(all []journal.Record, candidates []Candidate) []journal.Record {
 			r.Decision.Verdict = ""
 		}
 		if c.ValBPB != nil {
-			r.Outcome.Status, r.Outcome.ValBPB = search.Completed, *c.ValBPB
+			r.Outcome.Status, r.Outcome.ValBPB, r.Trial.Kind = search.Completed, *c.ValBPB, c.Class
 		}
 		out = append(out, r)
 	}
@@ -92,7 +101,13 @@ func NewCandidate(c *search.Candidate, first journal.Record) Candidate {
 		x.Decision = string(search.StandingPending)
 	}
 	if bpb, n := c.Score(); n > 0 {
-		x.ValBPB, x.Scores = &bpb, n
+		x.ValBPB, x.Scores, x.Class = &bpb, n, c.Kind()
+		for _, class := range c.Kinds() {
+			if !search.Alike(class, x.Class) {
+				there, n := c.ScoreOn(class)
+				x.Elsewhere = append(x.Elsewhere, Elsewhere{class, there, n})
+			}
+		}
 	}
 	return x
 }

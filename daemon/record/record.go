@@ -21,6 +21,7 @@ type Trial struct {
 	Constants       map[string]search.Value  `json:"constants"`
 	Seed            uint64                   `json:"seed"`
 	Device          string                   `json:"device"`
+	Class           string                   `json:"class"` // of that hardware, within which scores compare; "": not known
 	Status          search.Status            `json:"status"`
 	Decision        search.Verdict           `json:"decision"`
 	Reason          string                   `json:"reason"`
@@ -48,7 +49,7 @@ func New(r journal.Record) Trial {
 	t, o := r.Trial, r.Outcome
 	j := Trial{
 		ID: t.ID, Candidate: t.Candidate, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
-		Constants: changed(t), Seed: t.Seed, Device: t.Device, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
+		Constants: changed(t), Seed: t.Seed, Device: t.Device, Class: t.Kind, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
 		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
 		WallSeconds: o.WallSeconds, Phases: o.Phases, Gate: o.Gate, Proof: o.Proof, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
 	}

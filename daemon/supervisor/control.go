@@ -171,7 +171,12 @@ func (s *Supervisor) Wake() { s.poke() }
 // Reload puts a configuration in force before the next proposal. It is refused,
 // and the old one stays, where it changes what needs a restart.
 func (s *Supervisor) Reload(c *config.Config) error {
-	err := s.proposer.Reload(c)
+	err := s.confirmable(c)
+	if err != nil {
+		s.proposer.reloadFailed(err)
+		return err
+	}
+	err = s.proposer.Reload(c)
 	if err == nil {
 		s.poke()
 	}

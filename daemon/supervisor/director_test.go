@@ -31,7 +31,8 @@ type director struct {
 	seats    int
 	journal  *journal.Journal
 	outcomes map[int64]search.Outcome
-	script   []move // to follow; nil: the director's own choice
+	script   []move           // to follow; nil: the director's own choice
+	places   map[int64]string // the devices of the script's trials; nil: any
 	file     *os.File
 
 	mu      sync.Mutex
@@ -63,8 +64,8 @@ func readMoves(dir string) ([]move, error) {
 
 // newDirector goes on where the last one was killed. Of the move that was under
 // way then, the journal knows whether it was made.
-func newDirector(dir string, seats int, j *journal.Journal, outcomes map[int64]search.Outcome, script []move) (*director, error) {
-	d := &director{seats: seats, journal: j, outcomes: outcomes, script: script, spared: map[string]int{}}
+func newDirector(dir string, seats int, j *journal.Journal, outcomes map[int64]search.Outcome, script []move, places map[int64]string) (*director, error) {
+	d := &director{seats: seats, journal: j, outcomes: outcomes, script: script, places: places, spared: map[string]int{}}
 	d.turn = sync.NewCond(&d.mu)
 	moves, err := readMoves(dir)
 	if err != nil {
@@ -139,7 +140,8 @@ func (d *director) fit(name string) *device.Unfit {
 		d.spared[name]--
 		return nil
 	}
-	for d.moving || d.next().ends {
+	elsewhere := func(m move) bool { return d.places[m.id] != "" && d.places[m.id] != name }
+	for d.moving || d.next().ends || elsewhere(d.next()) {
 		if slices.ContainsFunc(d.moves, func(m move) bool { return m.id == replayTrials }) {
 			return nil // no trial will begin any more
 		}

@@ -94,7 +94,7 @@ func (p *proposer) begin(ctx context.Context, d device.Device, may func() error,
 	t, suggestion, err := turn.Turn{
 		World:    p.world(),
 		Strategy: asked{p.strategy, p, say}, Name: p.config.Search.Strategy, Known: p.known, Judge: p.judge, Suggested: suggested,
-		Limits: constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()}, Seed: p.study.About().Seed, Kind: d.Kind,
+		Limits: constraint.Options{Memory: d.Memory, FirstStep: time.Duration(limits.Startup + limits.Compile).Seconds()}, Seed: p.study.About().Seed, Kind: d.Kind, ConfirmOn: p.config.Judge.ConfirmOn,
 		Anew: p.anew(),
 		Listener: turn.Listener{
 			Asking: func() error {
@@ -139,8 +139,8 @@ func (p *proposer) start(ctx context.Context, d device.Device, t search.Trial, s
 	if err != nil {
 		return search.Trial{}, err
 	}
-	t.Proposal.Source = nil // the journal keeps the full one
-	t.Budget, t.Device, t.Kind, t.StartedAt = p.study.Budget(), d.Name, d.Kind, time.Now().UTC()
+	t.Proposal.Source = nil                                                                      // the journal keeps the full one
+	t.Budget, t.Device, t.Kind, t.StartedAt = p.study.Budget(), d.Name, d.Kind, time.Now().UTC() // of a recorded baseline too
 	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
 	t, err = p.study.Begin(ctx, t, parent.Commit, suggestion)
 	if suggestion != 0 && errors.Is(err, journal.ErrConflict) {

@@ -33,7 +33,7 @@ func (p *pruner) watch(name string, t search.Trial) (*prune.Watch, error) {
 		p.name, p.rule, p.told = name, rule, 0
 	}
 	if done := p.study.History().Done; p.rule != nil && p.told < len(done) {
-		levels := search.Levels(done)
+		_, bars := search.Bars(done)
 		for ; p.told < len(done); p.told++ {
 			r := done[p.told]
 			if _, scored := r.Score(); scored {
@@ -42,7 +42,7 @@ func (p *pruner) watch(name string, t search.Trial) (*prune.Watch, error) {
 					return nil, err
 				}
 			}
-			p.rule.Add(r, levels[p.told])
+			p.rule.Add(r, bars[p.told])
 		}
 	}
 	return p.rule.Watch(t), nil

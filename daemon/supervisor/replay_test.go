@@ -35,7 +35,8 @@ const (
 )
 
 // TestReplay kills a study of the portfolio, under the judge that asks for
-// re-runs, at 20 random moments, with one seat and with two. What it proposed is
+// re-runs, at 20 random moments, with one seat, with two, and with three of which
+// one is of the class that confirms. What it proposed is
 // what a study proposes that is never stopped, whose trials begin and are
 // decided in the same order and end in the same way: the same constants, seeds,
 // words and memos, by the same strategies, judged in the same words.
@@ -44,10 +45,10 @@ func TestReplay(t *testing.T) {
 		dir, seats, _ := strings.Cut(given, ",")
 		n, err := strconv.Atoi(seats)
 		must(t, err)
-		must(t, replayStudy(dir, n, nil, nil))
+		must(t, replayStudy(dir, n, nil, nil, nil))
 		return
 	}
-	for seats := 1; seats <= 2; seats++ {
+	for seats := 1; seats <= 3; seats++ {
 		t.Run(fmt.Sprint(seats), func(t *testing.T) {
 			t.Parallel()
 			replay(t, seats)
@@ -74,15 +75,15 @@ func replay(t *testing.T, seats int) {
 		}
 		w.look(t)
 	}
-	must(t, replayStudy(w.dir, seats, nil, nil))
+	must(t, replayStudy(w.dir, seats, nil, nil, nil))
 	stopped := verify(t, w.dir)
 	if len(stopped) != replayTrials || len(w.interrupted) == 0 {
 		t.Fatalf("%d trials, %d of them interrupted", len(stopped), len(w.interrupted))
 	}
-	outcomes := map[int64]search.Outcome{}
+	outcomes, places := map[int64]search.Outcome{}, map[int64]string{}
 	turned := 0 // decided before one that had begun earlier
 	for i, rec := range stopped {
-		outcomes[rec.Trial.ID] = rec.Outcome
+		outcomes[rec.Trial.ID], places[rec.Trial.ID] = rec.Outcome, rec.Trial.Device
 		if rec.Trial.ID > int64(i+1) {
 			turned++
 		}
@@ -94,11 +95,11 @@ func replay(t *testing.T, seats int) {
 	must(t, err)
 	quiet := scratch(t)
 	newWorkspace(t, quiet)
-	must(t, replayStudy(quiet, seats, outcomes, script))
+	must(t, replayStudy(quiet, seats, outcomes, script, places))
 	by := map[string]int{}
 	for i, want := range verify(t, quiet) {
 		got := stopped[i]
-		want.Trial.AskedAt, want.Trial.StartedAt, want.Trial.Device = got.Trial.AskedAt, got.Trial.StartedAt, got.Trial.Device
+		want.Trial.AskedAt, want.Trial.StartedAt = got.Trial.AskedAt, got.Trial.StartedAt
 		if a, b := encode(t, want.Result), encode(t, got.Result); a != b || !bytes.Equal(want.Trial.Source, got.Trial.Source) {
 			t.Fatalf("trial %d of the study that was never stopped is\n%s\nand of the other\n%s", want.Trial.ID, a, b)
 		}
@@ -115,11 +116,14 @@ func replay(t *testing.T, seats int) {
 // replayStudy starts or goes on with a study. Its trials end as outcomes say, by
 // their number, and without any as their constants and seeds do; they begin and
 // end in the order of the script, and without one in an order of the director's.
-func replayStudy(dir string, seats int, outcomes map[int64]search.Outcome, script []move) error {
+func replayStudy(dir string, seats int, outcomes map[int64]search.Outcome, script []move, places map[int64]string) error {
 	ctx := context.Background()
 	path := filepath.Join(dir, "autoresearch.toml")
 	text := fmt.Sprintf("[study]\ntag = %q\nworkspace = \"workspace\"\nstate = \"state\"\ntrials = %d\n[search]\nstrategy = %q\n[judge]\nrule = %q\n",
 		tag, replayTrials, portfolio.Name, search.Confirm)
+	if seats > 2 {
+		text += "confirm_on = \"fast\"\n"
+	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
 	}
@@ -135,13 +139,17 @@ func replayStudy(dir string, seats int, outcomes map[int64]search.Outcome, scrip
 	if err != nil {
 		return err
 	}
-	d, err := newDirector(dir, seats, j, outcomes, script)
+	d, err := newDirector(dir, seats, j, outcomes, script, places)
 	if err != nil {
 		return err
 	}
 	o := Options{Config: c, Registry: search.Default, Trainer: d, Look: looks(d.fit), Finished: d.finished}
 	for i := range seats {
-		o.Devices = append(o.Devices, device.Device{Name: fmt.Sprintf("cpu:%d", i), Kind: device.CPU})
+		d := device.Device{Name: fmt.Sprintf("cpu:%d", i), Kind: device.CPU}
+		if i > 1 {
+			d.Kind = "fast"
+		}
+		o.Devices = append(o.Devices, d)
 	}
 	s, err := begin(ctx, j, repo, o)
 	if err != nil {
@@ -169,6 +177,9 @@ func measure(t search.Trial) search.Outcome {
 	fmt.Fprint(h, search.Fingerprint(t.Constants), t.Seed)
 	noise := 5e-4 * rand.New(rand.NewPCG(h.Sum64(), 1)).NormFloat64()
 	bpb := 0.97 + 0.01*math.Pow(math.Log2(rate/0.07), 2) + 0.005*math.Pow(math.Log2(batch)-17.5, 2) + 0.02*math.Pow(math.Log2(depth/10), 2)
+	if t.Kind == "fast" {
+		bpb -= 0.02
+	}
 	for i, b := range value["ADAM_BETAS"].Items() {
 		bpb += 0.02 * math.Pow(b.Number()-[]float64{0.85, 0.97}[i], 2)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -19,23 +20,24 @@ import (
 
 // Status is what `status --json` prints.
 type Status struct {
-	Study    StudyStatus   `json:"study"`
-	State    string        `json:"state"`
-	Waiting  string        `json:"waiting"` // what must be mended before the study goes on; empty: nothing
-	Champion *TrialStatus  `json:"champion"`
-	Claim    *search.Claim `json:"claim,omitempty"`   // what the judge says of the champion, if it can
-	Pruning  *prune.Tally  `json:"pruning,omitempty"` // what came of ending hopeless trials early, if any was
-	Seats    []SeatStatus  `json:"seats"`             // where trials run, also where there is one; empty where no daemon runs
-	Tried    Tried         `json:"candidates"`
-	Runs     int           `json:"runs"` // that are over
-	Trials   TrialCounts   `json:"trials"`
-	Rate     float64       `json:"rate_per_hour"`
-	Next     string        `json:"next"`
-	Duty     *float64      `json:"duty,omitempty"`           // share of the seats' time that was counted training, while trials were to run
-	Refusal  string        `json:"reload_refused,omitempty"` // why the last reload was refused
-	Check    string        `json:"check_failed,omitempty"`   // why the check gave no answer when it was asked last
-	Sandbox  string        `json:"sandbox,omitempty"`        // what confines trials, in words
-	Card     record.Card   `json:"card"`
+	Study    StudyStatus    `json:"study"`
+	State    string         `json:"state"`
+	Waiting  string         `json:"waiting"` // what must be mended before the study goes on; empty: nothing
+	Champion *TrialStatus   `json:"champion"`
+	Claim    *search.Claim  `json:"claim,omitempty"`   // what the judge says of the champion, if it can
+	Confirm  *ConfirmStatus `json:"confirm,omitempty"` // where gains are confirmed, if on one class
+	Pruning  *prune.Tally   `json:"pruning,omitempty"` // what came of ending hopeless trials early, if any was
+	Seats    []SeatStatus   `json:"seats"`             // where trials run, also where there is one; empty where no daemon runs
+	Tried    Tried          `json:"candidates"`
+	Runs     int            `json:"runs"` // that are over
+	Trials   TrialCounts    `json:"trials"`
+	Rate     float64        `json:"rate_per_hour"`
+	Next     string         `json:"next"`
+	Duty     *float64       `json:"duty,omitempty"`           // share of the seats' time that was counted training, while trials were to run
+	Refusal  string         `json:"reload_refused,omitempty"` // why the last reload was refused
+	Check    string         `json:"check_failed,omitempty"`   // why the check gave no answer when it was asked last
+	Sandbox  string         `json:"sandbox,omitempty"`        // what confines trials, in words
+	Card     record.Card    `json:"card"`
 }
 
 // StudyStatus names the study.
@@ -56,6 +58,7 @@ type TrialStatus struct {
 	Runs        int     `json:"runs"`    // of which it is the mean
 	Claim       string  `json:"claim"`   // "confirmed", or "unconfirmed (1 of 3 paired seeds)"; "" of the study's start, or where the judge claims nothing
 	Description string  `json:"description"`
+	Class       string  `json:"class"` // the hardware class on which val_bpb was measured; "": not known
 }
 
 // SeatStatus is a place for one trial at a time.
@@ -63,6 +66,7 @@ type SeatStatus struct {
 	Name   string         `json:"name"`   // unique in the study: "cuda:0"
 	Host   string         `json:"host"`   // "" is this machine
 	Device string         `json:"device"` // "cpu", "cuda:0"
+	Class  string         `json:"class"`  // the hardware class within which scores compare: "NVIDIA H200"; "": not known yet
 	State  SeatState      `json:"state"`
 	Since  time.Time      `json:"since"` // of the state
 	Why    string         `json:"why"`   // of the state, in words; what must be mended, where it waits for that
@@ -190,7 +194,8 @@ type standing struct {
 	judge  search.Judge
 	level  float64 // its val_bpb, the mean of its runs
 	runs   int
-	start  float64 // the baseline's, in the same way
+	class  string  // the hardware class on which that is
+	start  float64 // the baseline's, in the same way, and there if it has a score there
 	tried  Tried
 	pruned prune.Tally
 	claim  *search.Claim // what the judge says of it, if it can
@@ -218,7 +223,10 @@ func (b *Board) standing(done []search.Result, judge search.Judge) standing {
 		if champion == nil {
 			return b.stands
 		}
-		b.stands.start, _ = baseline.Score()
+		if b.stands.start, _ = baseline.ScoreOn(champion.Kind()); math.IsNaN(b.stands.start) {
+			b.stands.start, _ = baseline.Score()
+		}
+		b.stands.class = champion.Kind()
 		b.stands.level, b.stands.runs = champion.Score()
 		if j, ok := judge.(search.Claimer); ok {
 			claim := j.Claim(search.History{Done: done})
@@ -340,7 +348,7 @@ func (b *Board) picture(c *config.Config, judge search.Judge, now flying) Status
 		if known.pruned.Condemned > 0 {
 			st.Pruning = &known.pruned
 		}
-		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Runs: known.runs, Description: champion.Trial.Proposal.Description}
+		st.Champion = &TrialStatus{ID: champion.Trial.ID, Commit: champion.Commit, ValBPB: known.level, Runs: known.runs, Class: known.class, Description: champion.Trial.Proposal.Description}
 		if known.claim != nil {
 			st.Champion.Claim = known.claim.Short()
 			facts.Claim = st.Champion.Claim
@@ -422,7 +430,7 @@ func (s *Supervisor) Now() Status {
 	s.mu.Unlock()
 	st := s.board.picture(c, judge, flying)
 	st.Refusal = s.proposer.refused()
-	st.Sandbox = s.o.Sandbox
+	st.Sandbox, st.Confirm = s.o.Sandbox, s.confirming()
 	done := s.study.History().Done
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -483,7 +491,7 @@ func (s *seat) why() string {
 
 // status shows the seat. mu is held.
 func (s *seat) status(done []search.Result) SeatStatus {
-	st := SeatStatus{Name: s.device.Name, Host: s.device.Host, Device: cmp.Or(s.device.Local, s.device.Name), State: s.does(), Since: s.since, Why: s.why()}
+	st := SeatStatus{Name: s.device.Name, Host: s.device.Host, Device: cmp.Or(s.device.Local, s.device.Name), Class: s.device.Kind, State: s.does(), Since: s.since, Why: s.why()}
 	points := PointsEach(len(s.s.seats))
 	if s.cur != nil {
 		st.Trial = s.cur.status(done, points)

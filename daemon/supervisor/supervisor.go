@@ -72,6 +72,7 @@ type Supervisor struct {
 	active  time.Time   // since when trials are to run; zero while paused or over
 	trained float64     // counted training seconds of this run
 	ended   string      // what Over was told last; empty: trials are to run
+	stuck   bool        // candidates wait for a class that no seat can run on
 	enter   func(*seat) // lets a seat join the loop; nil: none runs
 }
 
@@ -88,6 +89,9 @@ func New(o Options) (*Supervisor, error) {
 	}
 	s := &Supervisor{o: o, study: o.Study, pruner: pruner{study: o.Study}, board: Board{study: o.Study}, wake: make(chan struct{}), moved: make(chan struct{}), began: -1, started: time.Now()}
 	s.Add(o.Devices...)
+	if err := s.confirmable(o.Config); err != nil {
+		return nil, study.Refusal{Err: err}
+	}
 	var err error
 	s.proposer, err = newProposer(o, s.end)
 	return s, err
@@ -247,6 +251,7 @@ func (s *Supervisor) concluded(r journal.Record) {
 	s.moved = make(chan struct{})
 	s.mu.Unlock()
 	s.o.Finished(s.study.Ending(r))
+	s.sayConfirming()
 	s.proposer.learn()
 }
 

@@ -219,7 +219,7 @@ func (p *play) command(line string) error {
 func (p *play) commands() map[string]func(string) error {
 	ctx := context.Background()
 	return map[string]func(string) error{
-		"start":  p.start, // [--trials=N] [--stay] [--devices=A,B] [--memory=GIB] [KEY=VALUE]…: the daemon starts
+		"start":  p.start, // [--trials=N] [--stay] [--devices=A,B=CLASS] [--memory=GIB] [KEY=VALUE]…: the daemon starts
 		"carry":  p.carry, // a study of an older program is there
 		"down":   func(string) error { p.shutdown(); return nil },
 		"run":    p.run,  // [#ID] what comes of the running trial, or of one of several, and after how long (see stage)
@@ -343,7 +343,11 @@ func (p *play) start(rest string) error {
 		} else if names, ok := strings.CutPrefix(field, "--devices="); ok {
 			o.Devices = nil
 			for _, name := range strings.Split(names, ",") {
-				o.Devices = append(o.Devices, device.Device{Name: name, Kind: "H100"})
+				name, class, ok := strings.Cut(name, "=")
+				if !ok {
+					class = "H100"
+				}
+				o.Devices = append(o.Devices, device.Device{Name: name, Kind: class})
 			}
 		} else if gib, ok := strings.CutPrefix(field, "--memory="); ok {
 			n, err := strconv.ParseInt(gib, 10, 64)
@@ -587,9 +591,16 @@ func (p *play) status(string) error {
 	if s.Pruning != nil {
 		p.print(fmt.Sprintf("pruning: %v", s.Pruning))
 	}
+	if s.Confirm != nil {
+		p.print(strings.TrimRight(fmt.Sprintf("confirmed on %s: %d wait, %d seats. %s", s.Confirm.On, s.Confirm.Waiting, s.Confirm.Seats, s.Confirm.Words()), ". "))
+	}
 	for _, seat := range s.Seats {
 		if len(s.Seats) > 1 {
-			p.print(strings.TrimRight(fmt.Sprintf("seat %s: %s, %s", seat.Name, seat.State, seat.Why), ", "))
+			name := seat.Name
+			if seat.Class != "H100" {
+				name += " (" + seat.Class + ")"
+			}
+			p.print(strings.TrimRight(fmt.Sprintf("seat %s: %s, %s", name, seat.State, seat.Why), ", "))
 		}
 	}
 	for _, r := range s.Running() {

@@ -56,7 +56,7 @@ func New(name string) (*Rule, error) {
 	case Off:
 		return nil, nil
 	case "median":
-		return &Rule{codes: map[int64]uint64{}, seen: map[class]bool{}}, nil
+		return &Rule{codes: map[int64]uint64{}, bars: map[string]float64{}, seen: map[class]bool{}}, nil
 	}
 	return nil, fmt.Errorf("unknown pruning rule %q: known are %s", name, strings.Join(Names(), ", "))
 }
@@ -66,7 +66,7 @@ type Rule struct {
 	past  []finished
 	codes map[int64]uint64 // by trial
 	seen  map[class]bool
-	bar   float64 // the champion's val_bpb, the mean of its runs
+	bars  map[string]float64 // by device: the champion's val_bpb there, or that of the last one that had one
 }
 
 // class is what trials must share to be compared.
@@ -98,13 +98,15 @@ func (r *Rule) class(t *search.Trial) class {
 }
 
 // Add learns from a finished trial, whose Outcome has its curve. bar is the
-// champion's val_bpb after it, NaN if there is none.
+// champion's val_bpb after it on its device, NaN if there is none.
 func (r *Rule) Add(t search.Result, bar float64) {
 	if r == nil {
 		return
 	}
 	c := r.class(&t.Trial)
-	r.codes[t.Trial.ID], r.bar = c.code, bar
+	if r.codes[t.Trial.ID] = c.code; bar > 0 {
+		r.bars[c.device] = bar
+	}
 	bpb, ok := t.Score()
 	if !ok || c.code == 0 {
 		return
@@ -121,14 +123,15 @@ func (r *Rule) Add(t search.Result, bar float64) {
 // another run of a program is made to learn how its score varies, and must not
 // end by its score.
 func (r *Rule) Watch(t search.Trial) *Watch {
-	if r == nil || search.IsRerun(t) || !(r.bar > 0) {
+	if r == nil || search.IsRerun(t) {
 		return nil
 	}
 	c := r.class(&t)
-	if c.code == 0 {
+	bar := r.bars[c.device]
+	if c.code == 0 || bar == 0 {
 		return nil
 	}
-	w := &Watch{trial: t, bar: r.bar, line: pen{budget: t.Budget}}
+	w := &Watch{trial: t, bar: bar, line: pen{budget: t.Budget}}
 	edit := !r.seen[c]
 	for _, f := range r.past {
 		if f.class == c || edit && f.edits == (class{c.budget, c.device, 0}) {

@@ -16,7 +16,7 @@ type Tally struct {
 // Count reads it out of finished trials, in the order of their decisions.
 func Count(done []search.Result) Tally {
 	var t Tally
-	var levels []float64
+	var bars []float64
 	for i := range done {
 		o := &done[i].Outcome
 		if o.Condemned == nil || o.Void != "" {
@@ -28,10 +28,10 @@ func Count(done []search.Result) Tally {
 			continue
 		}
 		t.RanOn++
-		if levels == nil {
-			levels = search.Levels(done)
+		if bars == nil {
+			bars, _ = search.Bars(done)
 		}
-		if i > 0 && bpb < levels[i-1] {
+		if bpb < bars[i] {
 			t.Mistakes++
 		}
 	}

@@ -71,11 +71,11 @@ func study(task simulate.Task, judge search.Judge, places simulate.Places, seed 
 	if err != nil {
 		return verdict{}, err
 	}
-	s, err := simulate.Begin(context.Background(), task, strategy, judge, seed)
+	s, err := simulate.BeginAt(context.Background(), places, task, strategy, judge, seed)
 	if err != nil {
 		return verdict{}, err
 	}
-	s.Trials, s.Places = trials, places
+	s.Trials = trials
 	for len(s.History.Done) < trials {
 		if _, err := s.Turn(); err != nil {
 			return verdict{}, err
@@ -164,5 +164,68 @@ func TestConfirmAtOnce(t *testing.T) {
 				t.Errorf("%s, %+v: gains %.6f, one at a time %.6f", task, c.places, many.gain, one.gain)
 			}
 		}
+	}
+}
+
+// TestConfirmOn has three places of a kind of devices that screens, on which
+// everything scores higher, and one of that on which gains are confirmed. What is
+// claimed is as true as among places that are all alike. The last trials there
+// are kept for the claim, while the others look on: that costs gain in a study as
+// short as this.
+func TestConfirmOn(t *testing.T) {
+	const studies, noise = 100, 5e-4
+	slow, fast := simulate.Class{Kind: "slow", Offset: 0.01}, simulate.Class{Kind: "fast"}
+	places := simulate.Places{Pending: 4, Classes: []simulate.Class{slow, slow, slow, fast}, ConfirmOn: fast.Kind}
+	for _, task := range []string{"gains", "nothing"} {
+		alike, two := try(t, task, "confirm", simulate.Places{Pending: 4}, studies), try(t, task, "confirm", places, studies)
+		if two.wrong >= 0.05 || math.Abs(two.optimism) > noise/10 {
+			t.Errorf("%s: %.3f of the studies claim a champion that is none; what is stated is %.6f too low", task, two.wrong, two.optimism)
+		}
+		if task == "gains" && (two.gain < 0.5*alike.gain || two.claimed < alike.claimed) {
+			t.Errorf("%s: gains %.6f and claims in %.2f of the studies, alike %.6f and %.2f", task, two.gain, two.claimed, alike.gain, alike.claimed)
+		}
+	}
+}
+
+// TestGoneClass has the place on which gains are confirmed vanish halfway: the
+// study goes on, and what is promising waits.
+func TestGoneClass(t *testing.T) {
+	built, err := simulate.LookupTask("gains")
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge, err := search.LookupJudge("confirm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	strategy, err := random.New(search.Environment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := simulate.Places{Pending: 2, Classes: []simulate.Class{{Kind: "slow", Offset: 0.01}, {Kind: "fast", Until: 40}}, ConfirmOn: "fast"}
+	s, err := simulate.BeginAt(context.Background(), places, built.New(1), strategy, judge, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeps := 0
+	for s.Trials = 80; len(s.History.Done) < s.Trials; {
+		r, err := s.Turn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Decision.Verdict == search.Keep && len(s.History.Done) > 1 {
+			if keeps++; r.Trial.Kind != "fast" {
+				t.Errorf("trial %d is kept on %s: %s", r.Trial.ID, r.Trial.Kind, r.Decision.Reason)
+			}
+		}
+	}
+	waiting := 0
+	for _, c := range search.Candidates(s.History) {
+		if c.Standing == search.StandingPending {
+			waiting++
+		}
+	}
+	if keeps == 0 || waiting == 0 || waiting != search.Unconfirmed(s.History) {
+		t.Errorf("%d are kept, %d wait, %d of them to be confirmed", keeps, waiting, search.Unconfirmed(s.History))
 	}
 }

@@ -14,6 +14,36 @@ type Places struct {
 	Pending int   // trials at once; below 2: one
 	Drawn   bool  // trials take from half to one and a half of the same time; else all take the same
 	Stale   Stale // what a trial does that had begun from what is no longer the champion
+
+	Classes   []Class // of the places, in turn; none: of all scores compare
+	ConfirmOn string  // see search.Trial
+}
+
+// Class is a kind of devices.
+type Class struct {
+	Kind   string
+	Offset float64 // by which a value measured there is above another's, on the task's own scale
+	Until  int     // trials begun, after which its places are gone; 0: they stay
+}
+
+// class is that of a place.
+func (p Places) class(place int) Class {
+	if len(p.Classes) == 0 {
+		return Class{}
+	}
+	return p.Classes[place%len(p.Classes)]
+}
+
+// free is the first place where no trial runs; false: there is none.
+func (s *Study) free() (place int, ok bool) {
+	for place = range max(1, s.Pending) {
+		class := s.class(place)
+		taken := slices.ContainsFunc(s.History.Pending, func(t search.Trial) bool { return s.at[t.ID] == place })
+		if !taken && (class.Until == 0 || s.History.Begun() < class.Until) {
+			return place, true
+		}
+	}
+	return 0, false
 }
 
 // Stale is a rule for trials that had begun when another became the champion.
@@ -33,7 +63,12 @@ var Stales = []Stale{Kept, Rebased, Dropped}
 // Turn begins trials until as many run as there is room for, and brings the
 // first that ends to its end.
 func (s *Study) Turn() (search.Result, error) {
-	for len(s.History.Pending) < max(1, s.Pending) && (len(s.History.Pending) == 0 || s.Trials == 0 || s.History.Begun() < s.Trials) {
+	for len(s.History.Pending) == 0 || s.Trials == 0 || s.History.Begun() < s.Trials {
+		place, ok := s.free()
+		if !ok {
+			break
+		}
+		s.place = place
 		t, err := s.Ask()
 		if err != nil && len(s.History.Pending) > 0 && Exhausted(err) {
 			break // what runs may make room for more
@@ -67,7 +102,7 @@ func (s *Study) begin(t search.Trial) {
 	if s.Drawn {
 		took = 0.5 + rand.New(rand.NewPCG(s.seed^0x74696d65, uint64(t.ID))).Float64()
 	}
-	s.ends[t.ID] = s.clock + took
+	s.ends[t.ID], s.at[t.ID] = s.clock+took, s.place
 	s.History.Pending = append(s.History.Pending, t)
 	if p, ok := s.Strategy.(search.Preparer); ok && s.History.Champion.ID != 0 { // as the daemon does while a trial runs
 		h := s.History
@@ -99,6 +134,7 @@ func (s *Study) stale() error {
 func (s *Study) renew(t search.Trial) (search.Trial, error) {
 	var fresh search.Trial
 	var err error
+	s.place = s.at[t.ID]
 	switch s.Stale {
 	case Dropped:
 		if fresh, err = s.Ask(); Exhausted(err) {

@@ -36,6 +36,8 @@ type Study struct {
 	offset, unit float64 // of a foreign scale, from its first value
 	clock        float64
 	ends         map[int64]float64 // of pending trials, by the clock
+	at           map[int64]int     // the places of trials
+	place        int               // of the trial that is asked for
 }
 
 // NewStudy starts a study under the greedy judge, its first trial done. It, Run and
@@ -51,9 +53,15 @@ func NewStudy(task Task, strategy search.Strategy, seed uint64) (*Study, error) 
 // Begin starts a study, its first trial done: the constants as they stand. ctx
 // is the whole study's.
 func Begin(ctx context.Context, task Task, strategy search.Strategy, judge search.Judge, seed uint64) (*Study, error) {
+	return BeginAt(ctx, Places{}, task, strategy, judge, seed)
+}
+
+// BeginAt is Begin where trials run at places, the first at the first one.
+func BeginAt(ctx context.Context, places Places, task Task, strategy search.Strategy, judge search.Judge, seed uint64) (*Study, error) {
 	s := &Study{Task: task, Overrides: task.Overrides, Strategy: strategy, Judge: judge, ctx: ctx, seed: seed, next: 1,
 		noise: rand.New(rand.NewPCG(seed, 0x6e6f697365)), edits: rand.New(rand.NewPCG(seed, 0x656469746f72)),
-		sources: map[int64][]byte{}, raw: map[int64]float64{}, ends: map[int64]float64{}}
+		sources: map[int64][]byte{}, raw: map[int64]float64{}, ends: map[int64]float64{}, at: map[int64]int{}}
+	s.Classes, s.ConfirmOn = places.Classes, places.ConfirmOn
 	_, consts := Source(task.Lines)
 	if _, err := search.NewSpace(consts, s.Overrides); err != nil {
 		return nil, err
@@ -63,6 +71,7 @@ func Begin(ctx context.Context, task Task, strategy search.Strategy, judge searc
 		s.History.Champion = r.Trial
 		s.History.Space, err = search.NewSpace(consts, s.Overrides)
 	}
+	s.Places = places
 	return s, err
 }
 
@@ -77,7 +86,8 @@ func (s *Study) Ask() (search.Trial, error) {
 	if s.Task.Edits != nil {
 		strategy = editor{s}
 	}
-	t, _, err := turn.Turn{World: s.world(), Strategy: strategy, Name: "strategy", Judge: s.Judge, Seed: StudySeed}.Next(s.ctx, s.History)
+	t, _, err := turn.Turn{World: s.world(), Strategy: strategy, Name: "strategy", Judge: s.Judge, Seed: StudySeed,
+		Kind: s.class(s.place).Kind, ConfirmOn: s.ConfirmOn}.Next(s.ctx, s.History)
 	if err != nil {
 		return search.Trial{}, err
 	}
@@ -181,6 +191,7 @@ func (s *Study) truth(t search.Trial) (float64, search.Status) {
 // Outcome runs a trial on a task of its own.
 func (s *Study) Outcome(t search.Trial) search.Outcome {
 	v, status := s.truth(t)
+	v += s.class(s.at[t.ID]).Offset
 	noise := s.Task.Noise * s.noise.NormFloat64()
 	if status != search.Completed {
 		return search.Outcome{Status: status}
@@ -287,11 +298,15 @@ func RunAt(places Places, task Task, factory search.Factory, trials int, seed ui
 	if err != nil {
 		return nil, err
 	}
-	s, err := NewStudy(task, strategy, seed)
+	judge, err := search.LookupJudge("greedy")
 	if err != nil {
 		return nil, err
 	}
-	s.Trials, s.Places = trials, places
+	s, err := BeginAt(context.Background(), places, task, strategy, judge, seed)
+	if err != nil {
+		return nil, err
+	}
+	s.Trials = trials
 	for len(s.History.Done) < trials {
 		if _, err := s.Turn(); err != nil {
 			return nil, err

@@ -71,7 +71,8 @@ type Turn struct {
 	Anew      int64              // a trial whose program must run again before anything else does; 0: none
 	Suggested []Suggested        // that wait, the oldest first
 	Limits    constraint.Options // of the device that it is for
-	Kind      string             // of that device, across which scores compare
+	Kind      string             // of that device, within which scores compare
+	ConfirmOn string             // the kind of devices on which what it promises is confirmed; "": its own
 	Seed      uint64             // of trials whose proposal names none
 	Listener
 }
@@ -91,7 +92,7 @@ type Listener struct {
 // budget and when it started; its Proposal keeps the Source. Before there is a
 // champion, h.Champion is the zero value, and h.Space is not looked at.
 func (t Turn) Next(ctx context.Context, h search.History) (next search.Trial, suggestion int64, err error) {
-	h.Kind = t.Kind
+	h.Kind, h.ConfirmOn = t.Kind, t.ConfirmOn
 	passed := 0
 	var vetoed []search.Trial
 	for {
@@ -239,7 +240,7 @@ func (t Turn) Admit(ctx context.Context, p search.Proposal) (trial search.Trial,
 	}
 	trial = search.Trial{
 		Proposal: p, Source: source, Constants: constants, Changed: search.Changed(before, constants),
-		Code: constraint.Skeleton(source, constants), Seed: p.Seed,
+		Code: constraint.Skeleton(source, constants), Seed: p.Seed, Kind: t.Kind, ConfirmOn: t.ConfirmOn,
 	}
 	if trial.Seed == 0 {
 		trial.Seed = t.Seed

@@ -166,7 +166,10 @@ func (f family) relate(c *candidateDetail) {
 		}
 	}
 	if _, champion := search.Ends(before); champion != nil && champion.ID != c.ID {
-		c.ComparedWith = &compared{champion.ID, meanOf(champion)}
+		c.ComparedWith = &compared{champion.ID, nil}
+		if bpb, n := champion.ScoreOn(c.Class); n > 0 {
+			c.ComparedWith.ValBPB = &bpb
+		}
 	}
 }
 

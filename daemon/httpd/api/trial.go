@@ -115,7 +115,12 @@ func (t *trial) relate(id int64, done []search.Result, levels []float64) {
 		return
 	}
 	t.ComparedWith = &compared{ID: done[champion].Trial.ID}
-	if level := levels[before-1]; finite(level) {
+	level := levels[before-1]
+	if !search.Alike(t.Class, done[champion].Trial.Kind) { // it is known elsewhere
+		_, c := search.Ends(done[:before])
+		level, _ = c.ScoreOn(t.Class)
+	}
+	if finite(level) {
 		t.ComparedWith.ValBPB = &level
 	}
 }
