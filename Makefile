@@ -1,7 +1,7 @@
 # autoresearchd: see README.md. Everything is done by scripts/, so that each
 # step can also be run by hand.
 
-.PHONY: all help build deb demo test race fuzz release drill drill-package faults repeat bench bench-search soak install uninstall clean
+.PHONY: all help build deb demo test race fuzz release drill drill-package drill-slurm faults repeat bench bench-search soak install uninstall clean
 
 all: build
 
@@ -53,6 +53,10 @@ drill:
 # The Debian package in a booted systemd: install, upgrade, remove, purge.
 drill-package:
 	@scripts/drills/package.sh
+
+# A study on a real Slurm of four nodes on this host, with all that a cluster takes away; as root.
+drill-slurm:
+	@scripts/drills/slurm.sh
 
 # Every fault that must be survived, tried again; writes docs/faults.md.
 faults:
