@@ -12,6 +12,7 @@ type Remote struct {
 	Seat   string
 	Host   string
 	Device string       // there: "cuda:0"
+	Class  string       // of that hardware, within which scores compare
 	GPUs   []gpu.Sample // what NVML says of it there; nil: it has none
 }
 
@@ -21,7 +22,7 @@ type Remote struct {
 type Cluster func() []Remote
 
 var (
-	seatInfo = desc(name.SeatInfo, "Where a seat on another machine is; always 1.", "seat", "host", "device")
+	seatInfo = desc(name.SeatInfo, "Where a seat on another machine is; always 1.", "seat", "host", "device", "class")
 	far      = map[string]func(gpu.Sample) *float64{
 		name.GPUUsed: func(s gpu.Sample) *float64 { return s.MemoryUsed }, name.GPUTotal: func(s gpu.Sample) *float64 { return s.MemoryTotal },
 		name.GPUUtilization: func(s gpu.Sample) *float64 { return s.Utilization }, name.GPUPower: func(s gpu.Sample) *float64 { return s.Power },
@@ -48,7 +49,7 @@ func (Cluster) Describe(chan<- *prometheus.Desc) {}
 func (c Cluster) Collect(ch chan<- prometheus.Metric) {
 	seen := map[[2]string]bool{} // two seats may share a GPU
 	for _, r := range c() {
-		gauge(ch, seatInfo, 1, clean(r.Seat), clean(r.Host), clean(r.Device))
+		gauge(ch, seatInfo, 1, clean(r.Seat), clean(r.Host), clean(r.Device), clean(r.Class))
 		for _, s := range r.GPUs {
 			if at := [2]string{r.Host, s.Label}; seen[at] {
 				continue

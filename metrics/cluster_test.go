@@ -30,7 +30,7 @@ autoresearch_gpu_memory_used_bytes{gpu="0"} 1
 	if err := testutil.GatherAndCompare(r, strings.NewReader(here)); err != nil {
 		t.Error(err)
 	}
-	seats = []Remote{{"slurm:0", "n1", "cuda:0", h200}, {"slurm:1", "n1", "cuda:0", h200}, {"slurm:2", "n2", "cuda:0", h200}, {"slurm:3", "n3", "cpu", nil}}
+	seats = []Remote{{"slurm:0", "n1", "cuda:0", "H200", h200}, {"slurm:1", "n1", "cuda:0", "H200", h200}, {"slurm:2", "n2", "cuda:0", "H200", h200}, {"slurm:3", "n3", "cpu", "2 CPU cores", nil}}
 	want := here + `autoresearch_gpu_memory_used_bytes{gpu="0",host="n1"} 7
 autoresearch_gpu_memory_used_bytes{gpu="0",host="n2"} 7
 # HELP autoresearch_gpu_power_watts Power draw.
@@ -39,10 +39,10 @@ autoresearch_gpu_power_watts{gpu="0",host="n1"} 300
 autoresearch_gpu_power_watts{gpu="0",host="n2"} 300
 # HELP autoresearch_seat_info Where a seat on another machine is; always 1.
 # TYPE autoresearch_seat_info gauge
-autoresearch_seat_info{device="cpu",host="n3",seat="slurm:3"} 1
-autoresearch_seat_info{device="cuda:0",host="n1",seat="slurm:0"} 1
-autoresearch_seat_info{device="cuda:0",host="n1",seat="slurm:1"} 1
-autoresearch_seat_info{device="cuda:0",host="n2",seat="slurm:2"} 1
+autoresearch_seat_info{class="2 CPU cores",device="cpu",host="n3",seat="slurm:3"} 1
+autoresearch_seat_info{class="H200",device="cuda:0",host="n1",seat="slurm:0"} 1
+autoresearch_seat_info{class="H200",device="cuda:0",host="n1",seat="slurm:1"} 1
+autoresearch_seat_info{class="H200",device="cuda:0",host="n2",seat="slurm:2"} 1
 `
 	if err := testutil.GatherAndCompare(r, strings.NewReader(want)); err != nil {
 		t.Error(err)

@@ -177,7 +177,7 @@ func (p *Process) Remote() []metrics.Remote {
 			continue
 		}
 		n.mu.Lock()
-		r := metrics.Remote{Seat: b.seat, Host: n.hello.Host, Device: n.hello.Device}
+		r := metrics.Remote{Seat: b.seat, Host: n.hello.Host, Device: n.hello.Device, Class: n.hello.Kind}
 		if time.Since(n.read) < 3*beat {
 			r.GPUs = n.gpus
 		}

@@ -27,7 +27,7 @@ const (
 	TrialLimit    = "autoresearch_trial_limit_seconds"
 
 	SeatState     = "autoresearch_seat_state"                    // {seat,state}
-	SeatInfo      = "autoresearch_seat_info"                     // {seat,host,device}, of seats on other machines; not in All
+	SeatInfo      = "autoresearch_seat_info"                     // {seat,host,device,class}, of seats on other machines; not in All
 	TrialRunning  = "autoresearch_trial_running"                 // {seat}
 	TrialPhase    = "autoresearch_trial_phase_info"              // {seat,phase}
 	TrialStart    = "autoresearch_trial_start_timestamp_seconds" // {seat}

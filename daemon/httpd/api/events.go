@@ -150,7 +150,7 @@ func (h *hub) tell(f frame) {
 // moving is the status event. Curves grow by progress and loss, which are here.
 func (a *API) moving(ctx context.Context) []byte {
 	now := a.o.Loop.Now()
-	m := moving{State: now.State, Waiting: now.Waiting, Seats: seatsOf(now, false), Tried: now.Tried, Trials: now.Trials, Rate: now.Rate, Next: now.Next, Champion: now.Champion, GPUs: a.readGPUs(ctx), Card: now.Card}
+	m := moving{State: now.State, Waiting: now.Waiting, Seats: seatsOf(now, false), Tried: now.Tried, Trials: now.Trials, Rate: now.Rate, Next: now.Next, Champion: now.Champion, GPUs: a.readGPUs(ctx), Card: now.Card, Confirm: now.Confirm}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil

@@ -41,16 +41,17 @@ type running struct {
 
 // moving is the part of status that events carry.
 type moving struct {
-	State    string                  `json:"state"`
-	Waiting  string                  `json:"waiting"`
-	Seats    []seat                  `json:"seats"`
-	Tried    supervisor.Tried        `json:"candidates"`
-	Trials   supervisor.TrialCounts  `json:"trials"`
-	Next     string                  `json:"next"`
-	Rate     float64                 `json:"rate_per_hour"`
-	Champion *supervisor.TrialStatus `json:"champion"`
-	GPUs     []gpuReading            `json:"gpus"`
-	Card     record.Card             `json:"card"`
+	State    string                    `json:"state"`
+	Waiting  string                    `json:"waiting"`
+	Seats    []seat                    `json:"seats"`
+	Tried    supervisor.Tried          `json:"candidates"`
+	Trials   supervisor.TrialCounts    `json:"trials"`
+	Next     string                    `json:"next"`
+	Rate     float64                   `json:"rate_per_hour"`
+	Champion *supervisor.TrialStatus   `json:"champion"`
+	GPUs     []gpuReading              `json:"gpus"`
+	Card     record.Card               `json:"card"`
+	Confirm  *supervisor.ConfirmStatus `json:"confirm,omitempty"`
 }
 
 // known is a figure, nil where 0 says that there is none yet.

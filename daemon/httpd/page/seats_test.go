@@ -35,7 +35,21 @@ func TestSeats(t *testing.T) {
 	b.until(block + `[5].textContent.includes("were not given back within 30s") && ` + block + `[5].dataset.state === "quarantined"`)
 	ask[bool](b, block+`[0].querySelector("a").focus() ?? true`)
 
-	study.Loop.Edit(func(now *supervisor.Status) { now.State, now.Seats = "running", apitest.Seats(8, 41, 210) })
+	if ask[int](b, `document.querySelectorAll(".seat .at:not(:empty)").length`) != 0 {
+		t.Error("seats of one host and class say where they are")
+	}
+	study.Loop.Edit(func(now *supervisor.Status) {
+		now.State, now.Seats = "running", apitest.Seats(8, 41, 180)
+		now.Seats[0].Class, now.Seats[7].Class, now.Seats[7].Host = "NVIDIA H200", "NVIDIA A100", "node1"
+		now.Confirm = &supervisor.ConfirmStatus{On: "NVIDIA L40S", Waiting: 2, Why: "no seat is of that class"}
+	})
+	b.until(block + `[0].querySelector(".at").textContent === "this machine \u00b7 NVIDIA H200"`)
+	b.until(block + `[7].querySelector(".at").textContent === "node1 \u00b7 NVIDIA A100"`)
+	b.until(`document.querySelector("#now-what").textContent.startsWith("2 to be confirmed on NVIDIA L40S: no seat is of that class \u00b7 ")`)
+
+	study.Loop.Edit(func(now *supervisor.Status) {
+		now.State, now.Seats, now.Confirm = "running", apitest.Seats(8, 41, 210), nil
+	})
 	b.until(block + `[0].querySelector("progress").value === 0.7`)
 	if !ask[bool](b, `document.activeElement.closest(".seat") === `+block+`[0]`) {
 		t.Error("the focus is lost when a seat gets on")

@@ -53,8 +53,9 @@ function runTable(runs) {
     ["In all", (t) => (t.status ? duration(t.wall_seconds) : ""), "num right"],
     ["Memory", (t) => memory(t) ?? "", "num right roomy"],
     ["Device", (t) => inert(t.device), "roomy"],
+    ["Class", (t) => inert(t.class), "roomy"],
     ["Notes", (t) => [t.gate ? [h("span", {}, "got ready beside ", runLink(t.gate.after)), ". "] : "", (t.flags ?? []).map((f) => inert(f)).join("; ")], "roomy notes"],
-  ].filter(([name, of]) => name !== "Notes" || runs.some((t) => t.gate || t.flags?.length)).filter(([name]) => name !== "Memory" || runs.some(memory));
+  ].filter(([name, of]) => name !== "Notes" || runs.some((t) => t.gate || t.flags?.length)).filter(([name]) => name !== "Memory" || runs.some(memory)).filter(([name]) => name !== "Class" || new Set(runs.map((t) => t.class)).size > 1);
   return h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Runs" }, h("table", { class: "ledger runs" },
     h("thead", {}, h("tr", {}, columns.map(([n, , cls]) => h("th", { scope: "col", class: cls ?? "" }, n)))),
     h("tbody", {}, runs.map((t) => h("tr", {}, columns.map(([, of, cls]) => h("td", { class: cls ?? "" }, of(t))))))));

@@ -52,7 +52,8 @@ function best(s) {
   }
   put("best", bpb(c.val_bpb), c.runs > 1 ? h("small", {}, ` mean of ${c.runs} runs`) : "");
   const known = store.candidates.find((o) => o.id === c.id);
-  put("best-note", h("a", { href: `#/candidate/${c.id}` }, `candidate ${c.id}`), " ", say(known?.label ?? c.description));
+  const classes = new Set([c.class, ...(s.seats ?? []).map((seat) => seat.class)].filter(Boolean)); // named where there are several
+  put("best-note", h("a", { href: `#/candidate/${c.id}` }, `candidate ${c.id}`), classes.size > 1 && c.class ? ` on ${inert(c.class)}` : "", " ", say(known?.label ?? c.description));
   byId("best").title = s.claim?.words ?? "";
 }
 
@@ -88,7 +89,8 @@ function several(seats) {
   const busy = seats.filter((s) => s.trial);
   put("now", `${busy.length} of ${seats.length} seats`, h("small", {}, " run a trial"));
   put("now-note", dotted(...Object.entries(phases).map(([phase, name]) => count(busy.filter((s) => s.trial.phase === phase), name.toLowerCase()))));
-  put("now-what", busy.length ? "" : next(store.status.next), dotted(...["idle", "waiting", "quarantined", "resting"].map((state) => count(seats.filter((s) => !s.trial && s.state === state), state))));
+  const c = store.status.confirm; // what can be confirmed nowhere now
+  put("now-what", busy.length ? "" : next(store.status.next), c && c.waiting && !c.seats ? `${whole(c.waiting)} to be confirmed on ${inert(c.on)}: ${inert(c.why)} \u00b7 ` : "", dotted(...["idle", "waiting", "quarantined", "resting"].map((state) => count(seats.filter((s) => !s.trial && s.state === state), state))));
 }
 
 // next says what comes: a proposal, or that nothing does and what a person can do.

@@ -24,7 +24,7 @@ function figures(t) {
     ["seed", String(t.seed)],
     ["trained", t.status ? `${duration(t.training_seconds)}, ${whole(t.num_steps)} steps, ${brief(t.tokens)} tokens` : null],
     ["in all", t.status ? duration(t.wall_seconds) : null],
-    ["device", t.device ? inert(t.device) : null],
+    ["device", t.device ? inert(t.device) + (t.class ? ` (${inert(t.class)})` : "") : null],
     ["got ready", t.gate ? ["beside the evaluation of ", runLink(t.gate.after), `, and waited ${duration(t.gate.waited)} for its end`] : null],
     ["peak GPU memory", memory(t)],
     ["audit", t.audit_bpb ? `${bpb(t.audit_bpb)} on text that the search never sees` : null],

@@ -24,7 +24,9 @@ export function seats() {
       blocks = all.map((s) => block(s.name));
       grid.replaceChildren(...blocks.map((b) => b.root));
     }
-    all.forEach((seat, i) => blocks[i].show(seat, all.length <= roomy));
+    const hosts = new Set(all.map((s) => s.host)).size > 1;
+    const classes = new Set(all.map((s) => s.class).filter(Boolean)).size > 1;
+    all.forEach((seat, i) => blocks[i].show(seat, all.length <= roomy, [hosts ? seat.host || "this machine" : "", classes ? seat.class : ""].filter(Boolean).join(" \u00b7 ")));
   }
 
   update();
@@ -36,18 +38,20 @@ export function seats() {
 // focus.
 function block(name) {
   const doing = h("span", { class: "doing" });
+  const at = h("p", { class: "note at" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": `Share of the budget spent on ${inert(name)}` });
   const what = h("p", { class: "note what" });
   const curve = svg("path", { class: "line now" });
   const picture = svg("svg", { viewBox: `0 0 ${spark.width} ${spark.height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, curve);
   const numbers = h("p", { class: "note num" });
   const next = h("p", { class: "note next" });
-  const root = h("li", { class: "seat" }, h("h3", {}, say(name, "span"), doing), bar, what, picture, numbers, next);
+  const root = h("li", { class: "seat" }, h("h3", {}, say(name, "span"), doing), at, bar, what, picture, numbers, next);
   let shown = ""; // the trials whose links stand here
 
-  function show(seat, drawn) {
+  function show(seat, drawn, place) {
     const r = seat.trial;
     root.dataset.state = seat.state;
+    at.textContent = inert(place);
     const training = r?.phase === "train";
     doing.textContent = [training && !drawn ? "" : (r ? (phases[r.phase] ?? r.phase) : seat.state), training ? percent(r.progress) : ""].join(" ").trim();
     bar.value = r ? Math.max(0, Math.min(1, r.progress ?? 0)) : 0;
