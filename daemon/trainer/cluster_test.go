@@ -379,3 +379,20 @@ func TestStage(t *testing.T) {
 		t.Error("a file is written outside")
 	}
 }
+
+// TestNodeHasAGPU has a trial on a node's GPU measured as one on a GPU here: by
+// what a GPU's rounding may differ, and with room beside its evaluation.
+func TestNodeHasAGPU(t *testing.T) {
+	o := options(t)
+	o.Overlap = true
+	for device, cuda := range map[string]bool{"cuda:0": true, "cpu": false} {
+		h := &hosted{node: &node{hello: &hostHello{Device: device}}}
+		p := newProof(&o, far(1), h)
+		if want := map[bool]string{true: "cuda", false: "cpu"}[cuda]; p.device != want {
+			t.Errorf("on %s of a node, proofs are of %s", device, p.device)
+		}
+		if got := o.order(Order{Trial: far(1)}, h); got.Overlap != cuda {
+			t.Errorf("on %s of a node, room is left: %v", device, got.Overlap)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/search"
 )
@@ -21,7 +20,6 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	well := false
 	defer func() { t.release(well) }()
 	trial := given.Trial
-	_, onGPU := device.CUDAIndex(trial.Device)
 	r := newRecorder(o, trial, observe)
 	log, err := newRunLog(filepath.Join(o.Folder(trial.ID), "run.log"), o.LogLimit, r.line)
 	if err != nil {
@@ -31,7 +29,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	r.stay = all.begin(trial.ID)
 	defer r.leave()
 	gate := newGate(given.Gate, all)
-	proof := newProof(o, trial, t.confined())
+	proof := newProof(o, trial, t)
 	defer proof.close()
 	if o.Seat != nil {
 		o.Seat(trial.ID, t.handle())
@@ -46,7 +44,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	end := ending{memory: o.Memory}
 	broken := ""
 	order := func() bool {
-		err := t.ask(request{Op: "order", Python: o.Python, Order: o.order(given, t.sees(o.work(trial.ID)), t.logFD())})
+		err := t.ask(request{Op: "order", Python: o.Python, Order: o.order(given, t)})
 		if err != nil {
 			broken = err.Error()
 		}
@@ -143,7 +141,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	back, stuck := t.freed()
 	if forced && end.firing != nil {
 		note := fmt.Sprintf("nothing of it was left %.2f s after the deadline", gone.took.Seconds())
-		if onGPU {
+		if t.cuda() {
 			note += fmt.Sprintf(", its GPU memory was back %.2f s later", back.Seconds())
 		}
 		end.flags = append(end.flags, note)

@@ -185,6 +185,8 @@ func (t *embedded) calm()  {}
 func (t *embedded) rouse() {}
 func (t *embedded) renew() {}
 
+func (t *embedded) cuda() bool { return t.onGPU }
+
 func (t *embedded) occupy() {
 	t.before = -1
 	if gpu := t.options.GPU; t.onGPU && gpu != nil {

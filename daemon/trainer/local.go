@@ -197,6 +197,8 @@ type handle struct {
 	Step   string `json:"step,omitempty"`
 }
 
+func (p *process) cuda() bool { return p.onGPU }
+
 func (p *process) occupy() {
 	if !p.onGPU || p.at {
 		return

@@ -49,6 +49,8 @@ type trainee interface {
 	sees(work string) string
 	// confined reports whether it reaches nothing of a trial's but its working directory.
 	confined() bool
+	// cuda reports whether its trial has a GPU, wherever that is.
+	cuda() bool
 	// handle finds it again after a restart of the daemon, as JSON; see Sweep.
 	handle() string
 	// calm keeps it out of a running trial's way, until rouse.

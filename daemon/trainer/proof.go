@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"autoresearchd/daemon/device"
 	"autoresearchd/search"
 )
 
@@ -45,12 +44,12 @@ type said struct {
 	err    error
 }
 
-func newProof(o *Options, t search.Trial, confined bool) *proof {
+func newProof(o *Options, t search.Trial, in trainee) *proof {
 	p := &proof{notary: o.Notary, of: t, trial: o.Folder(t.ID), folder: o.Folder(t.ID), name: "proof-", audit: t.Audit, device: "cpu", asked: make(chan said, 1)}
-	if confined {
+	if in.confined() {
 		p.folder, p.name = o.work(t.ID), ".proof-" // all that it may reach, where it is not looked for
 	}
-	if _, onGPU := device.CUDAIndex(t.Device); onGPU {
+	if in.cuda() {
 		p.device = "cuda"
 	}
 	return p

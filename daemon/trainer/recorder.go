@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/watchdog"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
@@ -43,15 +42,14 @@ func (r *recorder) watch(dog *watchdog.Dog) {
 	r.dog = dog
 }
 
-// order is the trial as the trainer is told, which prints to logFD; -1: to its
-// own output, and it ends with the trial.
-func (o *Options) order(given Order, work string, logFD int) *order {
-	t := given.Trial
-	_, onGPU := device.CUDAIndex(t.Device)
+// order is the trial as a trainer is told. One that has no place of its own to
+// print to ends with the trial.
+func (o *Options) order(given Order, in trainee) *order {
+	t, work, logFD := given.Trial, in.sees(o.work(given.ID)), in.logFD()
 	return &order{
 		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},
 		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Uncounted: t.Budget.First(), Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
-		Gate: given.Gate != nil, Overlap: o.Overlap && onGPU, Prove: o.Notary != nil,
+		Gate: given.Gate != nil, Overlap: o.Overlap && in.cuda(), Prove: o.Notary != nil,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"autoresearchd/daemon/device"
 	"autoresearchd/metrics/gpu"
 )
 
@@ -286,6 +287,16 @@ func (h *hosted) calm() { h.tell("calm") }
 func (h *hosted) rouse() { h.tell("rouse") }
 
 func (h *hosted) renew() { h.tell("renew") }
+
+func (h *hosted) cuda() bool {
+	h.node.mu.Lock()
+	defer h.node.mu.Unlock()
+	if h.node.hello == nil {
+		return false
+	}
+	_, on := device.CUDAIndex(h.node.hello.Device)
+	return on
+}
 
 func (h *hosted) occupy() {
 	h.trial = true
