@@ -110,6 +110,7 @@ type Trial struct {
 	Seed      uint64     `json:"seed"`           // the seed that is imposed
 	Budget    Budget     `json:"budget"`
 	Audit     bool       `json:"audit,omitempty"`      // it is also scored on what the search never sees
+	Fresh     *ToAudit   `json:"fresh,omitempty"`      // nil: it is not scored again in a fresh process
 	Device    string     `json:"device"`               // "cpu", "cuda:0", …
 	Kind      string     `json:"kind,omitempty"`       // of that device, the hardware class within which scores compare: a GPU's name, or "AMD EPYC 7B13, 2 CPU cores"; "": not known
 	ConfirmOn string     `json:"confirm_on,omitempty"` // the kind of devices on which what it promises is confirmed; "": its own
@@ -130,6 +131,7 @@ type Outcome struct {
 	Status          Status            `json:"status"`
 	ValBPB          float64           `json:"val_bpb"`             // bits per byte, taken at the boundary of evaluate_bpb; 0 unless Completed
 	AuditBPB        float64           `json:"audit_bpb,omitempty"` // bits per byte on what the search never sees; 0: none, and in a History always
+	Fresh           *Audited          `json:"fresh,omitempty"`     // its score once more, in a fresh process; nil: there is none
 	Curve           []Point           `json:"curve,omitempty"`
 	PeakVRAM        int64             `json:"peak_vram_bytes"`        // by NVML; 0 without a GPU
 	ScriptPeakVRAM  int64             `json:"script_peak_vram_bytes"` // by the script's own allocator; 0 if unknown
@@ -193,6 +195,8 @@ type Proof struct {
 	GapQuantiles []float64         `json:"gap_quantiles,omitempty"` // of its size: 50, 90, 99 and 99.9 %
 	Fresh        float64           `json:"fresh,omitempty"`         // nats a token by which it is better on the official text than on fresh text, against the reference
 	FreshError   float64           `json:"fresh_error,omitempty"`
+	Unseen       float64           `json:"unseen,omitempty"` // the same, on fresh text of whose losses it was not asked
+	UnseenError  float64           `json:"unseen_error,omitempty"`
 	Blind        float64           `json:"blind,omitempty"` // the same, where the next token cannot be seen
 	BlindError   float64           `json:"blind_error,omitempty"`
 	Weights      int               `json:"weights,omitempty"`   // parameters that stayed as they were from its first batch to its logits, as the trial says itself; 0: it does not say

@@ -534,6 +534,14 @@ def mfu_percent(flops, tokens_per_second):
     return 100 * flops * tokens_per_second / peak_flops if on_gpu else 0.0
 
 
+def build_model(tokenizer):
+    """The model with its first weights, as evaluate_bpb gets it. An audit puts saved ones there."""
+    with torch.device(device):
+        model = GPT(tokenizer.get_vocab_size())
+    model.init_weights()
+    return model
+
+
 def main():
     torch.manual_seed(42)
     torch.set_float32_matmul_precision(precision="high")
@@ -541,9 +549,7 @@ def main():
         torch.backends.cuda.enable_flash_sdp(False)
         torch.backends.cuda.enable_mem_efficient_sdp(False)
     tokenizer = prepare.Tokenizer.from_directory()
-    with torch.device(device):
-        model = GPT(tokenizer.get_vocab_size())
-    model.init_weights()
+    model = build_model(tokenizer)
     optimizer = make_optimizer(model)
     parameters = sum(p.numel() for p in model.parameters())
     flops = model.flops_per_token()

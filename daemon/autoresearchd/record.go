@@ -356,6 +356,12 @@ func (g *globals) showCommand() *cobra.Command {
 			if o.AuditBPB > 0 {
 				line("audit", "%.6f on validation text that the search never sees", o.AuditBPB)
 			}
+			if f := o.Fresh; f != nil {
+				line("audit", "%.6f in a fresh process that had only its weights, in %.1f s", f.ValBPB, f.Seconds)
+				if f.Proof != nil {
+					line("", "%s", proofWords(f.Proof))
+				}
+			}
 			if p := o.Proof; p != nil {
 				line("proof", "%s", proofWords(p))
 			}
@@ -501,7 +507,11 @@ func proofWords(p *search.Proof) string {
 			p.Positions, p.Tokens, p.Gap, p.GapError, p.GapLargest)
 	}
 	if p.FreshError > 0 {
-		words += fmt.Sprintf("; on fresh text it was %.4f nats a token worse (standard error %.4f), blindfolded %.4f (%.4f)", p.Fresh, p.FreshError, p.Blind, p.BlindError)
+		words += fmt.Sprintf("; on fresh text it was %.4f nats a token worse (standard error %.4f), where it was not shown before %.4f (%.4f), blindfolded %.4f (%.4f)",
+			p.Fresh, p.FreshError, p.Unseen, p.UnseenError, p.Blind, p.BlindError)
+	}
+	if p.Weights > 0 {
+		words += fmt.Sprintf("; its %d weights stayed as they were, as it says itself", p.Weights)
 	}
 	return words + fmt.Sprintf("; %.1f s with the evaluation", p.Seconds)
 }

@@ -435,7 +435,7 @@ func newNotary(c *config.Config, o trainer.Options, past []journal.Record) (*tra
 			known, first = p, r.Trial.ID
 		}
 	}
-	return trainer.NewNotary(o, filepath.Join(c.Study.State, study.Notary), known, first, c.Judge.Audit)
+	return trainer.NewNotary(o, filepath.Join(c.Study.State, study.Notary), known, first, c.Judge.Audit == config.AuditText)
 }
 
 func setLevel(v *slog.LevelVar, name string, s *screen) {

@@ -100,7 +100,7 @@ type Axis struct {
 type Judge struct {
 	Rule         string   `toml:"rule"`
 	ConfirmOn    string   `toml:"confirm_on"` // the hardware class on which gains are confirmed; empty: on the seat's own
-	Audit        bool     `toml:"audit"`
+	Audit        Audit    `toml:"audit"`
 	CheckNetwork bool     `toml:"check_network"` // in the sandbox, Check may use the network
 	Check        []string `toml:"check"`         // a program and its arguments, asked before a candidate is kept; empty: nobody is
 }

@@ -172,6 +172,17 @@ var converters = map[reflect.Type]func(v any) (out any, problem, hint string){
 		}
 		return nil, problem, hint
 	},
+	reflect.TypeFor[Audit](): func(v any) (any, string, string) {
+		switch v {
+		case false, "false":
+			return NoAudit, "", ""
+		case true, "true":
+			return AuditText, "", ""
+		case "fresh":
+			return AuditFresh, "", ""
+		}
+		return nil, "is no kind of audit", `write false, true or "fresh"`
+	},
 	reflect.TypeFor[Baseline](): func(v any) (any, string, string) {
 		switch v := v.(type) {
 		case string:

@@ -89,6 +89,16 @@ func ParseBudget(s string) (search.Budget, error) {
 // on a machine.
 type Devices []string
 
+// Audit says how scores are audited.
+type Audit string
+
+// The ways to audit: none, on text that the search never sees, in a fresh process.
+const (
+	NoAudit    Audit = ""
+	AuditText  Audit = "true"
+	AuditFresh Audit = "fresh"
+)
+
 // Baseline is the score to beat at first: measured by the study's first trial,
 // or a recorded one that costs no run.
 type Baseline struct {

@@ -27,6 +27,7 @@ type Trial struct {
 	Reason          string                   `json:"reason"`
 	ValBPB          *float64                 `json:"val_bpb"`
 	AuditBPB        float64                  `json:"audit_bpb,omitempty"`
+	Fresh           *search.Audited          `json:"fresh,omitempty"`
 	PeakVRAM        int64                    `json:"peak_vram_bytes"`
 	ScriptPeakVRAM  int64                    `json:"script_peak_vram_bytes"`
 	Tokens          int64                    `json:"tokens"`
@@ -49,7 +50,7 @@ func New(r journal.Record) Trial {
 	t, o := r.Trial, r.Outcome
 	j := Trial{
 		ID: t.ID, Candidate: t.Candidate, Commit: r.Commit, Parent: t.Proposal.Parent, Strategy: t.Proposal.Strategy, Description: t.Proposal.Description,
-		Constants: changed(t), Seed: t.Seed, Device: t.Device, Class: t.Kind, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB,
+		Constants: changed(t), Seed: t.Seed, Device: t.Device, Class: t.Kind, Status: o.Status, Decision: r.Decision.Verdict, Reason: r.Decision.Reason, AuditBPB: o.AuditBPB, Fresh: o.Fresh,
 		PeakVRAM: o.PeakVRAM, ScriptPeakVRAM: o.ScriptPeakVRAM, Tokens: o.Tokens, Steps: o.Steps, TrainingSeconds: o.TrainingSeconds,
 		WallSeconds: o.WallSeconds, Phases: o.Phases, Gate: o.Gate, Proof: o.Proof, StartedAt: t.StartedAt, Stage: r.Stage, Detail: o.Detail, Flags: o.Flags, Summary: o.Summary, ExitCode: o.ExitCode,
 	}

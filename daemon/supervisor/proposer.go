@@ -141,7 +141,12 @@ func (p *proposer) start(ctx context.Context, d device.Device, t search.Trial, s
 	}
 	t.Proposal.Source = nil                                                                      // the journal keeps the full one
 	t.Budget, t.Device, t.Kind, t.StartedAt = p.study.Budget(), d.Name, d.Kind, time.Now().UTC() // of a recorded baseline too
-	t.Audit = p.config.Judge.Audit && search.IsRerun(t)
+	switch p.config.Judge.Audit {
+	case config.AuditText:
+		t.Audit = search.IsRerun(t)
+	case config.AuditFresh:
+		t.Fresh = search.NextAudit(p.study.History(), t)
+	}
 	t, err = p.study.Begin(ctx, t, parent.Commit, suggestion)
 	if suggestion != 0 && errors.Is(err, journal.ErrConflict) {
 		return t, errNotNow // it was dropped meanwhile: the seat asks for another

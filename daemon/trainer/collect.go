@@ -29,7 +29,8 @@ type ending struct {
 // collector turns what a seat tells into an Outcome.
 type collector struct {
 	budget  search.Budget
-	audit   bool // it is scored twice
+	audit   bool            // it is scored twice
+	fresh   *search.ToAudit // nil: it is not scored in a fresh process
 	out     search.Outcome
 	exit    *pyembed.Exit
 	score   string // a float's repr; "" when evaluate_bpb was never done
@@ -107,6 +108,12 @@ func (c *collector) note(e event, now time.Time) {
 			c.tampered = c.hidden(c.budget, c.last)
 		}
 	}
+}
+
+// toAudit reports whether it has a score that is to come out of a fresh process too.
+func (c *collector) toAudit() bool {
+	value, err := strconv.ParseFloat(c.score, 64)
+	return c.fresh != nil && err == nil && value <= c.fresh.Bar
 }
 
 // hold looks whether training has outlasted its budget by this process's clock.

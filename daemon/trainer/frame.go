@@ -51,6 +51,8 @@ type order struct {
 	Gate      bool    `json:"gate"`      // wait for an "open" before the first counted step
 	Overlap   bool    `json:"overlap"`   // another trial gets ready beside the evaluation: leave it room
 	Prove     bool    `json:"prove"`     // its score is to be proven, if it can be
+	Weights   string  `json:"weights"`   // file for its weights, if it scores no more than Bar; "": none
+	Bar       float64 `json:"bar"`       // bits per byte
 }
 
 // event is what a trainer answers. At is its monotonic clock in seconds since

@@ -148,7 +148,12 @@ func (p *InProcess) Run(ctx context.Context, given Order, observe func(Event)) (
 			}
 		}
 	}()
-	return conduct(ctx, &p.options, &p.stays, t, true, given, observe)
+	out, err := conduct(ctx, &p.options, &p.stays, t, true, given, observe)
+	var fresh place // not this process
+	if p.options.Notary != nil {
+		fresh = p.options.Notary.place
+	}
+	return p.options.audited(ctx, fresh, given, out, err, observe)
 }
 
 // embedded is the trainer in this process, for one trial.

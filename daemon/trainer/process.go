@@ -112,17 +112,22 @@ func (p *Process) Run(ctx context.Context, order Order, observe func(Event)) (se
 			eased.Go(func() { p.evaluates(t.Device) }) // it may start something, and the trial's events wait
 		}
 	}
+	fresh := place(p.place)
+	if p.cluster.berth(t.Device) != nil {
+		fresh = nil
+	}
 	if warm := p.take(ctx, t); warm != nil {
 		out, err := conduct(ctx, o, &p.stays, warm, true, order, told)
 		if !errors.Is(err, errUnheard) {
-			return out, err
+			return o.audited(ctx, fresh, order, out, err, observe)
 		}
 	}
 	cold, err := p.at(t.Device).start(job{name: fmt.Sprintf("trial-%d", t.ID), id: t.ID, trains: true, device: t.Device, dir: o.work(t.ID), env: p.at(t.Device).environment(t)})
 	if err != nil {
 		return search.Outcome{}, err
 	}
-	return conduct(ctx, o, &p.stays, cold, false, order, told)
+	out, err := conduct(ctx, o, &p.stays, cold, false, order, told)
+	return o.audited(ctx, fresh, order, out, err, observe)
 }
 
 // greet waits for a trainer's hello.

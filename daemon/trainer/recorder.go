@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"io/fs"
 	"path/filepath"
 	"sync"
@@ -31,7 +32,7 @@ func newRecorder(o *Options, t search.Trial, observe func(Event)) *recorder {
 	if observe == nil {
 		observe = func(Event) {}
 	}
-	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget, audit: t.Audit, ordered: time.Now()}}
+	return &recorder{options: o, observe: observe, collector: collector{budget: t.Budget, audit: t.Audit, fresh: t.Fresh, ordered: time.Now()}}
 }
 
 // watch gives the trial's deadlines a recorder that moves them; nil takes them
@@ -46,11 +47,15 @@ func (r *recorder) watch(dog *watchdog.Dog) {
 // print to ends with the trial.
 func (o *Options) order(given Order, in trainee) *order {
 	t, work, logFD := given.Trial, in.sees(o.work(given.ID)), in.logFD()
-	return &order{
-		Script: pyembed.Script{Path: filepath.Join(work, "train.py"), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},
+	out := &order{
+		Script: pyembed.Script{Path: filepath.Join(work, cmp.Or(given.script, "train.py")), Directory: work, Argv: []string{"train.py"}, Last: logFD < 0},
 		Seed:   t.Seed, Seconds: t.Budget.Seconds, Steps: t.Budget.Steps, Uncounted: t.Budget.First(), Audit: t.Audit, Cache: o.Cache, LogFD: logFD,
 		Gate: given.Gate != nil, Overlap: o.Overlap && in.cuda(), Prove: o.Notary != nil,
 	}
+	if t.Fresh != nil {
+		out.Bar, out.Weights = t.Fresh.Bar, filepath.Join(work, weightsFile)
+	}
+	return out
 }
 
 // leave says that nothing more of the trial is to come.
@@ -81,14 +86,15 @@ func (r *recorder) take(e event) {
 		}
 		r.observe(Event{Step: &Step{Number: e.Step, Tokens: e.Tokens, Counted: r.counted()}})
 	case "score", "audit", "exit":
-		if e.Kind == "score" && r.audit { // the audit is yet to come
+		later := e.Kind == "score" && r.audit
+		if e.Kind != "exit" && !later {
+			r.at = now
+		}
+		if later || r.toAudit() { // the audit is yet to come
 			if r.dog != nil {
 				r.dog.Enter(search.Exit)
 			}
 			break
-		}
-		if e.Kind != "exit" {
-			r.at = now
 		}
 		if e.Kind == "exit" || r.spent(e) {
 			r.stay.end(r.at)

@@ -45,11 +45,13 @@ var (
 	contractSource string
 	//go:embed read.py
 	readSource string
+	//go:embed fresh.py
+	freshSource string
 	//go:embed notary.py
 	notarySource string
 
 	companions = []module{{"weights", weightsSource}, {"witness", witnessSource}, {"boundary", boundarySource}, {"bootstrap", bootstrapSource}, {"warm", warmSource}} // stay beside a trial
-	readers    = []module{{"uses", usesSource}, {"constants", constantsSource}, {"contract", contractSource}, {"read", readSource}}       // read a script before there is a trial
+	readers    = []module{{"uses", usesSource}, {"constants", constantsSource}, {"contract", contractSource}, {"read", readSource}}                                   // read a script before there is a trial
 	notaries   = []module{{"notary", notarySource}}
 )
 

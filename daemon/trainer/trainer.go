@@ -39,7 +39,8 @@ type Trainer interface {
 // Order is a trial, and what it waits for.
 type Order struct {
 	search.Trial
-	Gate *Gate // nil: nothing
+	Gate   *Gate  // nil: nothing
+	script string // in the working directory; "": train.py
 }
 
 // Prune is the cause of a context that is cancelled because nothing is to be

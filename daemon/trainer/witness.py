@@ -79,6 +79,15 @@ class Proof:
             told = _say(op="none", why=f"{type(fault).__name__}: {fault}"[:400])
         return float(told["score"]) if told.get("score") else None
 
+    def save(self, path):
+        """Writes the weights for an audit in a fresh process, with the batch size that was evaluated: see fresh.py."""
+        torch, model = _torch(), self.witness._model
+        try:
+            state = getattr(model, "_orig_mod", model).state_dict()
+            torch.save({"state": state, "batch": self.witness._kept[0].shape[0]}, path)
+        except Exception as fault:  # the score stands, whatever becomes of the audit
+            print(f"its weights cannot be saved for an audit: {type(fault).__name__}: {fault}", file=sys.stderr)
+
     def _answers(self, told):
         """The logits of each batch of a challenge, (rows, positions, vocabulary)."""
         torch = _torch()

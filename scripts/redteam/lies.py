@@ -903,6 +903,88 @@ def on_after_the_last_step(t):
     """)
 
 
+# ---- audits --------------------------------------------------------------------------------------------------------
+
+BETTER = (  # than the starter at this budget: only what may be kept is audited
+    "        T = tokens.size(1)\n        cos, sin",
+    """\
+        with torch.no_grad():
+            self.head.weight.data = F.normalize(self.head.weight.data, dim=-1)
+        T = tokens.size(1)
+        cos, sin""",
+)
+IN_A_FRESH_PROCESS = "^tampered: in a fresh process that has only its weights and its code it scores"
+
+
+@lie(budget="fresh", by=IN_A_FRESH_PROCESS)
+def kept_beside_the_weights(t):
+    """What is scored has more than its weights, which nobody saves."""
+    t.swap(*BETTER)
+    t.loss(f"""
+        logits = logits * getattr(self, "heat", 0.5)
+        if targets is None:
+            return logits
+        return {HONEST}
+    """)
+    t.before_score("model.heat = 1.0\n")
+
+
+@lie(budget="fresh", by=IN_A_FRESH_PROCESS)
+def other_weights_saved(t):
+    """What it gives to be saved is other weights than those that are scored."""
+    t.swap(*BETTER)
+    t.before_score("""
+        real_state = model.state_dict
+        model.state_dict = lambda: {name: value * 1.5 for name, value in real_state().items()}
+    """)
+
+
+@lie(
+    budget="fresh",
+    by="^(tampered: in a fresh process that has only its weights|crashed: it cannot be scored in a fresh)",
+)
+def fresh_process_known(t):
+    """It knows a fresh process, and gives it there what lies beside the weights, out of a file that it has left."""
+    t.swap(*BETTER)
+    t.loss(f"""
+        logits = logits * getattr(self, "heat", 0.5)
+        if targets is None:
+            return logits
+        return {HONEST}
+    """)
+    t.before_score("""
+        model.heat = 1.0
+        for place in ("heat", "../heat", "../../heat", os.path.expanduser("~/heat"), "/tmp/heat"):
+            try:
+                open(place, "w").write("1.0")
+            except OSError:
+                pass
+    """)
+    t.swap(
+        "    model.init_weights()\n    return model\n",
+        """\
+    model.init_weights()
+    if __name__ != "__main__":
+        for place in ("heat", "../heat", "../../heat", os.path.expanduser("~/heat"), "/tmp/heat"):
+            if os.path.exists(place):
+                model.heat = float(open(place).read())
+    return model
+""",
+    )
+
+
+@lie(budget="fresh", by="^tampered: in a fresh process .*(its own logits give|it sees ahead)|^tampered: ")
+def lies_in_a_fresh_process(t):
+    """It is honest where it trains, and takes a little off its losses where nothing was trained."""
+    t.swap(*BETTER)
+    t.loss(f"""
+        if targets is None:
+            return logits
+        loss = {HONEST}
+        return loss * 0.98 if __name__ != "__main__" else loss
+    """)
+
+
 # ---- the record ----------------------------------------------------------------------------------------------------
 
 

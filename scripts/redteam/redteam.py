@@ -1,6 +1,6 @@
 """Runs lies, honest edits and changed constants as trials of real studies on the CPU, and says what came of each.
 
-    python redteam.py --binary bin/autoresearchd --study .build/study short|lies|honest|constants [--only NAME…]
+    python redteam.py --binary bin/autoresearchd --study .build/study short|lies|honest|audit|constants [--only NAME…]
 
 STUDY is what scripts/study.sh makes: its workspace, environment and data are copied, and only the copies are touched.
 The last line counts; the exit status is 1 if a lie gained or an honest edit did not count.
@@ -23,7 +23,8 @@ import lies
 HERE = pathlib.Path(__file__).resolve().parent
 SEQUENCES = 128  # that are scored
 SIZES = {"DEVICE_BATCH_SIZE": "16", "TOTAL_BATCH_SIZE": "16 * 128"}
-BUDGETS = {"steps": "20 steps", "seconds": "2s"}
+BUDGETS = {"steps": "20 steps", "seconds": "2s", "fresh": "20 steps"}
+AUDITED = {"fresh": {"judge.audit": "fresh"}}  # settings, by the kind of budget
 
 
 def lay(options, name):
@@ -124,7 +125,9 @@ def play(options, name, edits, budget):
     options.laid[name] = lay(options, name)
     place, text = options.laid[name]
     files = write(place / "edits", text, edits)
-    runs, place = run(options, name, len(files) + 1, {"trial.budget": BUDGETS[budget]}, files)
+    runs, place = run(
+        options, name, len(files) + 1, {"trial.budget": BUDGETS[budget], **AUDITED.get(budget, {})}, files
+    )
     if runs[0]["status"] != "completed":
         sys.exit(f"the honest starter did not come through: {ran(runs[0])}")
     return runs[0], {each["description"]: each for each in runs[1:]}, place
@@ -176,7 +179,7 @@ def tell_lies(options, told=lies.LIES):
         print(f"{kind}: honest val_bpb {baseline['val_bpb']:.6f}", flush=True)
         for name, (_, _, by) in group.items():
             # Only where the work is the same are scores.
-            right.append(answered(name, runs.get(name), by, baseline["val_bpb"], kind == "steps"))
+            right.append(answered(name, runs.get(name), by, baseline["val_bpb"], kind != "seconds"))
             record(options, "lies", name, right[-1])
         right.append(kept_alone(place))
     print(f"{len(told)} lies, {'all answered' if all(right) else f'{right.count(False)} FAULTS'}", flush=True)
@@ -189,6 +192,20 @@ def be_honest(options, edits=honest.EDITS):
         each = runs.get(name)
         record(options, "honest", name, each is not None and each["status"] == "completed")
     return judge_honest({"baseline": baseline, **{name: runs.get(name) for name in edits}}, ("completed",))
+
+
+def audit(options):
+    """An honest edit that is better comes through an audit, and one that cannot be audited is told so."""
+    edits = {name: honest.EDITS[name] for name in ("lengths-of-one", "a-wrapper-is-scored")}
+    baseline, runs, _ = play(options, "audited", edits, "fresh")
+    right = True
+    for name, each in {"baseline": baseline, **runs}.items():
+        good = each["status"] == "completed" and (
+            name == "a-wrapper-is-scored" or abs(each["fresh"]["val_bpb"] - each["val_bpb"]) < 1e-5
+        )
+        right &= good
+        print(f"  {name}: {'' if good else 'FAULT: '}{json.dumps(each.get('fresh'))} {ran(each)[:400]}", flush=True)
+    return right
 
 
 def change_constants(options):
@@ -244,7 +261,7 @@ def main():
     parser.add_argument("--seed", type=int, default=42, help="of the changed constants")
     parser.add_argument("--machine", default="", help="its name in docs/faults.md")
     parser.add_argument("--told", action="store_true", help="only look again at what has run")
-    parser.add_argument("part", choices=("short", "lies", "honest", "constants"))
+    parser.add_argument("part", choices=("short", "lies", "honest", "audit", "constants"))
     options = parser.parse_args()
     options.binary, options.study = options.binary.resolve(), options.study.resolve()
     options.folder = (options.folder or options.study.parent / "redteam").resolve()
@@ -253,6 +270,7 @@ def main():
         "short": lambda: short(options),
         "lies": lambda: tell_lies(options, chosen(lies.LIES, options.only)),
         "honest": lambda: be_honest(options, chosen(honest.EDITS, options.only)),
+        "audit": lambda: audit(options),
         "constants": lambda: change_constants(options),
     }[options.part]()
     sys.exit(0 if right else 1)

@@ -28,7 +28,24 @@ function figures(t) {
     ["got ready", t.gate ? ["beside the evaluation of ", runLink(t.gate.after), `, and waited ${duration(t.gate.waited)} for its end`] : null],
     ["peak GPU memory", memory(t)],
     ["audit", t.audit_bpb ? `${bpb(t.audit_bpb)} on text that the search never sees` : null],
+    ["audit, fresh", t.fresh ? `${bpb(t.fresh.val_bpb)} in a process that had only its weights, in ${duration(t.fresh.seconds)}` : null],
     ["exit code", t.exit_code ? String(t.exit_code) : null],
+  ]);
+}
+
+// What the notary found of the score: nats a token, each with its standard error.
+function proof(p) {
+  const off = (value, error) => (error ? `${value >= 0 ? "" : "−"}${Math.abs(value).toFixed(4)} ± ${error.toFixed(4)}` : null);
+  return pairs([
+    ["verdict", p.verdict],
+    ["challenged at", p.positions ? `${whole(p.positions)} of ${whole(p.tokens)} tokens` : null],
+    ["logits above losses by", p.positions ? off(p.gap_mean ?? 0, p.gap_error) : null],
+    ["largest difference", p.positions ? (p.gap_largest ?? 0).toFixed(3) : null],
+    ["better than on fresh text by", off(p.fresh ?? 0, p.fresh_error)],
+    ["than on text not shown by", off(p.unseen ?? 0, p.unseen_error)],
+    ["than blindfolded by", off(p.blind ?? 0, p.blind_error)],
+    ["weights unchanged", p.weights ? `${whole(p.weights)}, as it says itself` : null],
+    ["took", p.seconds ? `${duration(p.seconds)} with the evaluation` : null],
   ]);
 }
 
@@ -57,7 +74,7 @@ export async function runView(match) {
       h("h2", { class: "name" }, `Trial ${id}`, h("span", { class: "dim" }, " a run of ", candidateLink(t.candidate))),
       h("p", { class: "why", dir: "auto" }, say(t.description, "span"))),
     h("div", { class: right ? "columns" : "columns one" },
-      h("div", {}, right?.head ?? "", panel("Result", result(t, c)), panel(t.status ? "What it took" : "What it has", figures(t), phaseBar(t.phases, true)), Object.keys(t.summary).length ? panel("What the script said", pairs(Object.entries(t.summary).slice(0, 24).map(([k, v]) => [inert(k), inert(v)]))) : ""),
+      h("div", {}, right?.head ?? "", panel("Result", result(t, c)), panel(t.status ? "What it took" : "What it has", figures(t), phaseBar(t.phases, true)), t.proof ? panel("How its score is proven", proof(t.proof)) : "", Object.keys(t.summary).length ? panel("What the script said", pairs(Object.entries(t.summary).slice(0, 24).map(([k, v]) => [inert(k), inert(v)]))) : ""),
       right ? right.root : ""),
     t.attachments?.length ? panel("The model", files(id, t.attachments)) : "",
     t.log_tail && !shownLog ? panel("End of its log", reader(t.log_tail, "End of the log")) : "");
