@@ -10,6 +10,7 @@
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder; a release of a throw-away tag
 #   scripts/test.sh slurm    seats on a real Slurm of four nodes on this host; root only
+#   scripts/test.sh forms    the example files for Kubernetes, SkyPilot and sbatch, by their schemas and shellcheck
 #   scripts/test.sh page     the page in Chromium; its pictures are under .build/page
 #   scripts/test.sh soak     the slow forms (make soak)
 #   scripts/test.sh race [all]   under the race detector: what runs side by side, in two minutes; all: every package (make race)
@@ -154,6 +155,11 @@ slurm() {
   [ "$(grep -c -- '^--- PASS: TestSlurm' <<<"$out")" = 4 ] || die "the test with Slurm did not run"
 }
 
+forms() {
+  step "the example files for Kubernetes, SkyPilot and sbatch"
+  "$root/scripts/forms.sh"
+}
+
 page() {
   step "the page in Chromium"
   "$root/scripts/browser.sh"
@@ -289,6 +295,7 @@ all)
   real
   prometheus
   slurm
+  forms
   page
   package
   step "all tests passed"
@@ -301,6 +308,7 @@ real) real ;;
 lies) lies ;;
 prometheus) prometheus ;;
 slurm) slurm ;;
+forms) forms ;;
 page) page ;;
 package) package ;;
 timing) timing ;;

@@ -124,6 +124,7 @@ func TestSlurm(t *testing.T) {
 		t.Skip("AUTORESEARCH_TEST_SLURM is not set: scripts/test.sh slurm does, where root can start a Slurm")
 	}
 	c := newSlurm(t)
+	c.tool("sbatch", "--test-only", "--cpus-per-task=1", "../../scripts/examples/cluster/slurm.sbatch", "autoresearch.toml") // docs/cluster.md
 	s := newStudy(t)
 	s.onSlurm(4, "")
 	s.ok("run", "--trials", "1")
