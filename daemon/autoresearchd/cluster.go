@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"autoresearchd/daemon/config"
@@ -103,6 +104,11 @@ func examineCluster(ctx context.Context, c *config.Config, ok func(string, strin
 			fault("cluster", fmt.Errorf("%s: %w", b.Name, err), "")
 		default:
 			ok("cluster", "a step on %s runs Python %s of %s, on %s (%s)", found.Host, found.Python, c.Python(), found.Device, found.Kind)
+			if strings.HasPrefix(found.Sandbox, "none") {
+				note("cluster", fmt.Sprintf("trials on %s can reach all that its user can: %s", found.Host, found.Sandbox), "`autoresearchd doctor` there, with the same configuration, says what is missing")
+			} else {
+				ok("cluster", "trials on %s run in a sandbox: %s", found.Host, found.Sandbox)
+			}
 			if found.Apart.Abs() > time.Minute {
 				note("cluster", fmt.Sprintf("the clock of %s is %v from this machine's", found.Host, found.Apart.Round(time.Second)), "a time service on both: munge refuses what is five minutes apart")
 			}

@@ -65,7 +65,7 @@ func (s *fixture) poll(what string, done func() bool) {
 	}
 }
 
-func (s *fixture) hold() { s.write("gate", "") }
+func (s *fixture) hold() { must(s.t, os.WriteFile(s.gate, nil, 0o644)) }
 func (s *fixture) open() { must(s.t, os.Remove(s.gate)) }
 
 // TestKilledMidTrial is fault 36: the trainer is reaped, the loop goes on, and

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"autoresearchd/daemon/config"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/pyembed"
@@ -214,6 +215,7 @@ func options(c *config.Config, folder func(int64) string) (trainer.Options, erro
 	o := trainer.Options{
 		Python: c.Python(), Cache: cache, Folder: folder, Grace: w.Grace, LogLimit: int64(c.Trial.LogLimit), Quota: max(0, int64(c.Trial.Quota)),
 		Processes: c.Trial.Processes, Memory: max(0, int64(c.Trial.Memory)), Owner: study.Owner(c.Study.State),
+		Asked: sandbox.Asked{Mode: c.Trial.Sandbox, Without: leftOut()},
 	}
 	if c.Trial.Memory == 0 {
 		o.Room = 1

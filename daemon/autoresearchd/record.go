@@ -140,6 +140,13 @@ func printStatus(w io.Writer, now supervisor.Status) {
 	if now.Sandbox != "" {
 		line("sandbox", "%s", now.Sandbox)
 	}
+	said := map[string]bool{now.Sandbox: true, "": true}
+	for _, s := range now.Seats { // a node may have another
+		if !said[s.Sandbox] {
+			said[s.Sandbox] = true
+			line("sandbox", "on %s: %s", foreign(s.Host), foreign(s.Sandbox))
+		}
+	}
 	for _, s := range now.Seats {
 		name := "running"
 		if len(now.Seats) > 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"autoresearchd/daemon/journal"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/supervisor"
 	"autoresearchd/search"
 )
@@ -72,18 +74,72 @@ func (c *slurmCluster) jobs() []string {
 	return slices.DeleteFunc(strings.Split(c.tool("squeue", "-h", "-o", "%i %T %N"), "\n"), func(s string) bool { return s == "" })
 }
 
+// intrusion tries from a node what is the study's alone.
+const intrusion = `
+import os, socket
+def reached():
+    study = %q
+    def writes(name):
+        with open(study + name, "r+b") as f:
+            f.write(b"")
+    def makes(name):
+        with open(study + name, "w") as f:
+            f.write("x")
+    for name, attempt in {
+        "the journal": lambda: writes("/state/journal.db"),
+        "results.tsv": lambda: writes("/state/results.tsv"),
+        "refs of git": lambda: makes("/workspace/.git/refs/heads/planted"),
+        "a hook": lambda: makes("/workspace/.git/hooks/post-commit"),
+        "train.py": lambda: writes("/workspace/train.py"),
+        "the configuration": lambda: open(study + "/autoresearch.toml").read(),
+        "the control socket": lambda: socket.socket(socket.AF_UNIX).connect(study + "/state/autoresearchd.sock"),
+        "the network": lambda: socket.create_connection(("127.0.0.1", %d), 5),
+    }.items():
+        try:
+            attempt()
+            yield name
+        except OSError:
+            pass
+print(f"reached {list(reached())}")
+`
+
+// intrusion is that, with something to reach in the network.
+func (s *fixture) intrusion() string {
+	s.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(s.t, err)
+	s.t.Cleanup(func() { l.Close() })
+	return fmt.Sprintf(intrusion, s.dir, l.Addr().(*net.TCPAddr).Port)
+}
+
+// intrudes shows that the same reaches everything outside of a sandbox.
+func (s *fixture) intrudes() {
+	s.t.Helper()
+	out, err := exec.Command(filepath.Join(venv, "bin", "python"), "-c", s.intrusion()).CombinedOutput()
+	if n := strings.Count(string(out), "'") / 2; err != nil || n != 8 || !strings.HasPrefix(string(out), "reached [") {
+		s.t.Errorf("without a sandbox %d of 8: %s%v", n, out, err)
+	}
+	for _, planted := range []string{"workspace/.git/refs/heads/planted", "workspace/.git/hooks/post-commit"} {
+		must(s.t, os.Remove(s.path(planted)))
+	}
+}
+
 // onSlurm gives a study seats there alone, and a script that knows its gate by
-// name: nothing of the daemon's environment is on a node.
+// name, in the cache, since nothing else of the study is to be seen on a node. It
+// tries to reach that first.
 func (s *fixture) onSlurm(seats int, more string) {
 	s.t.Helper()
+	s.gate = s.path("cache", "gates", "gate")
+	must(s.t, os.MkdirAll(filepath.Dir(s.gate), 0o755))
 	held := strings.Replace(script, `os.environ.get("GATE", "")`, strconv.Quote(s.gate), 1)
 	if held == script {
 		s.t.Fatal("the script has no gate")
 	}
-	s.write("workspace/train.py", held)
+	s.write("workspace/train.py", strings.Replace(held, "\nMATRIX_LR", s.intrusion()+"\nMATRIX_LR", 1))
 	s.commit()
 	s.configure(more)
-	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), `devices = "cpu"`, `devices = []`, 1)+
+	text := strings.Replace(s.read("autoresearch.toml"), `devices = "cpu"`, `devices = []`, 1)
+	s.write("autoresearch.toml", strings.Replace(text, `sandbox = "off"`, `sandbox = "require"`, 1)+
 		fmt.Sprintf("\n[[seats]]\nkind = \"slurm\"\ncount = %d\ntime = \"1h\"\n", seats))
 }
 
@@ -155,11 +211,20 @@ func TestSlurm(t *testing.T) {
 			t.Errorf("a seat is %+v", seat)
 		}
 	}
+	s.intrudes()
+	for _, seat := range s.now().Seats {
+		if !strings.Contains(seat.Sandbox, "seccomp") {
+			t.Errorf("on %s trials are confined by %q", seat.Host, seat.Sandbox)
+		}
+	}
 	if len(hosts) != 4 {
 		t.Errorf("the seats are on %v", hosts)
 	}
 	if where := exposes(t, key); len(where) > 0 {
 		t.Errorf("the key is in the environment of %v", where)
+	}
+	if where := holds(t, key, c.dir, fmt.Sprintf("/tmp/autoresearchd-%d", os.Getuid())); len(where) > 0 {
+		t.Errorf("the key is in the files of a node: %v", where)
 	}
 
 	// A trial that is cancelled ends alone, and there is another in its place.
@@ -302,6 +367,29 @@ func exposes(t *testing.T, text string) (out []string) {
 	return out
 }
 
+// holds finds the files below folders that hold a text.
+func holds(t *testing.T, text string, dirs ...string) (out []string) {
+	t.Helper()
+	looked := 0
+	for _, dir := range dirs {
+		_ = filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return nil
+			}
+			if data, err := os.ReadFile(path); err == nil {
+				if looked++; bytes.Contains(data, []byte(text)) {
+					out = append(out, path)
+				}
+			}
+			return nil
+		})
+	}
+	if looked < 10 {
+		t.Errorf("only %d files could be looked at", looked)
+	}
+	return out
+}
+
 // at is the seat on a node.
 func (s *fixture) at(host string) string {
 	s.t.Helper()
@@ -389,6 +477,10 @@ func (s *fixture) once(interrupted []int64) {
 			t.Errorf("record %d is trial %d on %q, decision %d, %s", i+1, id, rec.Trial.Kind, rec.Decided, rec.Stage)
 		}
 		seen[id] = true
+		if log, err := os.ReadFile(filepath.Join(study.Folder(s.path("state"), id), "run.log")); rec.Outcome.Status == search.Completed &&
+			(err != nil || !bytes.Contains(log, []byte("reached []")) || !strings.Contains(rec.Outcome.Sandbox, "seccomp")) {
+			t.Errorf("trial %d, confined by %q: %v %s", id, rec.Outcome.Sandbox, err, log)
+		}
 		if want := slices.Contains(interrupted, id); (rec.Outcome.Status == search.Interrupted) != want || !want && rec.Outcome.Status != search.Completed {
 			t.Errorf("trial %d is %s: %s (interrupted: %v)", id, rec.Outcome.Status, rec.Outcome.Detail, want)
 		}

@@ -41,8 +41,9 @@ type Device struct {
 	Cores  []int  // that its trials run on, ascending
 
 	// Of a seat on another machine, once it has one.
-	Host  string // its name; "": it is this machine, or none yet
-	Local string // what the device is there: "cuda:0"; "": as Name says
+	Host    string // its name; "": it is this machine, or none yet
+	Local   string // what the device is there: "cuda:0"; "": as Name says
+	Sandbox string // what confines trials there, in words
 }
 
 // Machine is what devices are found on.

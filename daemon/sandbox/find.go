@@ -30,6 +30,12 @@ const (
 // other machines lack.
 type Leave struct{ Spaces, PIDs, UID bool }
 
+// Asked is what a configuration asks of each machine that runs programs.
+type Asked struct {
+	Mode    string `json:"mode"`
+	Without Leave  `json:"without"`
+}
+
 // Wish is what Find looks for.
 type Wish struct {
 	Mode    string

@@ -127,6 +127,9 @@ func Words(layers []Layer) string {
 		}
 	}
 	text := strings.Join(in, ", ")
+	if text == "" {
+		text = "none"
+	}
 	if len(out) > 0 {
 		text += "; without " + strings.Join(out, ", ")
 	}

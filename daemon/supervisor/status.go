@@ -63,15 +63,16 @@ type TrialStatus struct {
 
 // SeatStatus is a place for one trial at a time.
 type SeatStatus struct {
-	Name   string         `json:"name"`   // unique in the study: "cuda:0"
-	Host   string         `json:"host"`   // "" is this machine
-	Device string         `json:"device"` // "cpu", "cuda:0"
-	Class  string         `json:"class"`  // the hardware class within which scores compare: "NVIDIA H200"; "": not known yet
-	State  SeatState      `json:"state"`
-	Since  time.Time      `json:"since"` // of the state
-	Why    string         `json:"why"`   // of the state, in words; what must be mended, where it waits for that
-	Trial  *RunningStatus `json:"trial"` // null: none
-	Next   *RunningStatus `json:"next"`  // the one that gets ready beside the trial's evaluation; null: none
+	Name    string         `json:"name"`              // unique in the study: "cuda:0"
+	Host    string         `json:"host"`              // "" is this machine
+	Device  string         `json:"device"`            // "cpu", "cuda:0"
+	Class   string         `json:"class"`             // the hardware class within which scores compare: "NVIDIA H200"; "": not known yet
+	Sandbox string         `json:"sandbox,omitempty"` // of a seat on another machine: what confines trials there, in words
+	State   SeatState      `json:"state"`
+	Since   time.Time      `json:"since"` // of the state
+	Why     string         `json:"why"`   // of the state, in words; what must be mended, where it waits for that
+	Trial   *RunningStatus `json:"trial"` // null: none
+	Next    *RunningStatus `json:"next"`  // the one that gets ready beside the trial's evaluation; null: none
 }
 
 // SeatState is what a seat does.
@@ -491,7 +492,7 @@ func (s *seat) why() string {
 
 // status shows the seat. mu is held.
 func (s *seat) status(done []search.Result) SeatStatus {
-	st := SeatStatus{Name: s.device.Name, Host: s.device.Host, Device: cmp.Or(s.device.Local, s.device.Name), Class: s.device.Kind, State: s.does(), Since: s.since, Why: s.why()}
+	st := SeatStatus{Name: s.device.Name, Host: s.device.Host, Device: cmp.Or(s.device.Local, s.device.Name), Class: s.device.Kind, Sandbox: s.device.Sandbox, State: s.does(), Since: s.since, Why: s.why()}
 	points := PointsEach(len(s.s.seats))
 	if s.cur != nil {
 		st.Trial = s.cur.status(done, points)

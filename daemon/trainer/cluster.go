@@ -101,8 +101,8 @@ var ErrQueued = errors.New("its allocation waits in the queue")
 
 // Site is what a step has found on a node.
 type Site struct {
-	Host, Device, Kind, Python string
-	Apart                      time.Duration // this machine's clock less the node's
+	Host, Device, Kind, Python, Sandbox string
+	Apart                               time.Duration // this machine's clock less the node's
 }
 
 // Probe asks for what a seat would, runs a step there that looks around, and
@@ -141,7 +141,7 @@ func (p *Process) Probe(ctx context.Context, b Berth) (Site, error) {
 			apart := time.Since(hello.Now)
 			n.fail(errUnwanted)
 			s.end()
-			return Site{hello.Host, hello.Device, hello.Kind, hello.Python, apart}, nil
+			return Site{hello.Host, hello.Device, hello.Kind, hello.Python, hello.Sandbox, apart}, nil
 		case !jobs[i].Waits():
 			return Site{}, fmt.Errorf("its allocation, job %s, is %s (%s)", id, strings.ToLower(jobs[i].State), jobs[i].Reason)
 		default:
@@ -317,7 +317,7 @@ func (b *berth) look(d device.Device) (device.Device, *device.Unfit) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d.Host, d.Local, d.Kind, d.Memory = n.hello.Host, n.hello.Device, n.hello.Kind, n.hello.Memory
+	d.Host, d.Local, d.Kind, d.Memory, d.Sandbox = n.hello.Host, n.hello.Device, n.hello.Kind, n.hello.Memory, n.hello.Sandbox
 	return d, nil
 }
 
@@ -337,6 +337,7 @@ func (b *berth) start(j job) (trainee, error) {
 		defer b.mu.Unlock()
 		return nil, fmt.Errorf("start a trainer on %s: %s", b.seat, b.why)
 	}
+	j.deny, _ = b.cluster.options.Notary.validation()
 	return n.start(j)
 }
 
@@ -549,6 +550,7 @@ func (c *cluster) enter(ctx context.Context, job slurm.Job, seat string) (s *ste
 	err = n.say(hostRequest{Op: "begin", Setup: &setup{
 		Protocol: protocol, Owner: o.Owner + ":" + seat, Python: o.Python, Cache: o.Cache, Needs: o.Needs, LogLimit: o.LogLimit, Processes: o.Processes,
 		Memory: o.Memory, Room: min(1, o.Room), Confine: o.Confine, Closed: o.Closed, Overlap: o.Overlap,
+		Sandbox: o.Asked, Shared: o.Shared, Deny: o.Deny,
 	}})
 	patience := time.NewTimer(greeting)
 	defer patience.Stop()
@@ -605,7 +607,7 @@ func (b *berth) attend(ctx context.Context, job slurm.Job) error {
 	followed, leave := context.WithCancel(ctx)
 	defer leave()
 	go b.follow(followed, job.ID)
-	b.log.Info("a node is there", "host", found.Host, "device", found.Device, "kind", found.Kind, "job", found.Job)
+	b.log.Info("a node is there", "host", found.Host, "device", found.Device, "kind", found.Kind, "job", found.Job, "sandbox", found.Sandbox)
 	b.woken()
 
 	tick := time.NewTicker(beat)

@@ -138,6 +138,9 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	if err := log.close(); err != nil {
 		return search.Outcome{}, err
 	}
+	if gone.lost != nil && broken == "" { // after its last word
+		broken = gone.lost.Error()
+	}
 	back, stuck := t.freed()
 	if forced && end.firing != nil {
 		note := fmt.Sprintf("nothing of it was left %.2f s after the deadline", gone.took.Seconds())
@@ -161,10 +164,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	proof.conclude(&out)
 	out.WallSeconds = time.Since(begin).Seconds()
 	out.Phases = spent
-	out.Sandbox = "none"
-	if t.confined() {
-		out.Sandbox = o.Sandbox.Summary()
-	}
+	_, out.Sandbox = t.confined()
 	well = out.Status == search.Completed
 	return out, stuck
 }

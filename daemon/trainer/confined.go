@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -68,12 +69,12 @@ func (o *Options) confinement(j job, scratch string) (sandbox.Policy, []string, 
 	if resolved, err := filepath.EvalSymlinks(tmp); err == nil {
 		tmp = resolved
 	}
-	policy := sandbox.Policy{Read: slices.Concat(sandbox.Mapped(), sandbox.Installed(o.Python), o.Shared), Write: []string{scratch}, Deny: slices.Concat(o.Deny, o.Closed), Tmp: tmp}
+	policy := sandbox.Policy{Read: slices.Concat(sandbox.Mapped(), sandbox.Installed(o.Python), o.Shared), Write: []string{scratch}, Deny: slices.Concat(o.Deny, o.Closed, j.deny), Tmp: tmp}
 	if f, known := o.Notary.validation(); known {
 		policy.Deny = append(policy.Deny, f...)
 	}
 	if j.dir != "/" {
-		policy.Write = append(policy.Write, j.dir)
+		policy.Write = append(policy.Write, cmp.Or(j.own, j.dir))
 	}
 	env := []string{"HOME=" + home, "USER=trial", "LOGNAME=trial", "PYTHONNOUSERSITE=1", "CUDA_CACHE_PATH=" + filepath.Join(home, ".nv"), "HF_HUB_OFFLINE=1"}
 	if o.Sandbox.Rooted() {
@@ -170,7 +171,12 @@ func giveBack(from, to string) error {
 	return err
 }
 
-func (p *process) confined() bool { return p.link != nil }
+func (p *process) confined() (alone bool, how string) {
+	if p.link == nil {
+		return false, "none"
+	}
+	return true, p.place.options.Sandbox.Summary()
+}
 
 func (p *process) sees(work string) string {
 	if p.kept != "" && p.folder == work {

@@ -26,6 +26,7 @@ import (
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
@@ -55,18 +56,21 @@ func holdFile(job string) string { return "/tmp/autoresearchd-" + job + ".held" 
 
 // setup is what a host is told first.
 type setup struct {
-	Protocol  int      `json:"protocol"`
-	Owner     string   `json:"owner"`
-	Python    string   `json:"python"`
-	Cache     string   `json:"cache"`
-	Needs     []string `json:"needs"` // files and folders that trials read
-	LogLimit  int64    `json:"log_limit"`
-	Processes int      `json:"processes"`
-	Memory    int64    `json:"memory"`
-	Room      int      `json:"room"`
-	Confine   bool     `json:"confine"`
-	Closed    []string `json:"closed"`
-	Overlap   bool     `json:"overlap"`
+	Protocol  int           `json:"protocol"`
+	Owner     string        `json:"owner"`
+	Python    string        `json:"python"`
+	Cache     string        `json:"cache"`
+	Needs     []string      `json:"needs"` // files and folders that trials read
+	LogLimit  int64         `json:"log_limit"`
+	Processes int           `json:"processes"`
+	Memory    int64         `json:"memory"`
+	Room      int           `json:"room"`
+	Confine   bool          `json:"confine"`
+	Closed    []string      `json:"closed"`
+	Overlap   bool          `json:"overlap"`
+	Sandbox   sandbox.Asked `json:"sandbox"`
+	Shared    []string      `json:"shared"` // what trials may read in it
+	Deny      []string      `json:"deny"`   // but not open
 }
 
 // hostRequest is what the daemon says to a host; ID is the trainer's.
@@ -84,10 +88,11 @@ type hostRequest struct {
 }
 
 type hostJob struct {
-	Name   string `json:"name"`
-	ID     int64  `json:"id"`
-	Trains bool   `json:"trains"`
-	Spare  bool   `json:"spare"`
+	Name   string   `json:"name"`
+	ID     int64    `json:"id"`
+	Trains bool     `json:"trains"`
+	Spare  bool     `json:"spare"`
+	Deny   []string `json:"deny"` // files that it must not open
 }
 
 // hostEvent is what a host says.
@@ -115,9 +120,10 @@ type hostHello struct {
 	Now      time.Time `json:"now"`
 	Device   string    `json:"device"` // there: "cuda:0", "cpu"
 	Kind     string    `json:"kind"`
-	Memory   int64     `json:"memory"` // of the GPU, bytes
-	Calm     bool      `json:"calm"`   // a standby can be kept out of a trial's way
-	Faults   []string  `json:"faults"` // why no trial can run there
+	Memory   int64     `json:"memory"`  // of the GPU, bytes
+	Calm     bool      `json:"calm"`    // a standby can be kept out of a trial's way
+	Sandbox  string    `json:"sandbox"` // what confines trials there, in words
+	Faults   []string  `json:"faults"`  // why no trial can run there
 }
 
 type hostUse struct {
@@ -310,6 +316,7 @@ func (h *host) begin(s *setup) gpu.GPUs {
 	h.options = Options{
 		Python: s.Python, Cache: s.Cache, LogLimit: s.LogLimit, Processes: s.Processes, Memory: s.Memory, Room: s.Room,
 		Confine: s.Confine, Closed: s.Closed, Owner: s.Owner, Overlap: s.Overlap, GPU: gpus, Log: log, Cores: map[string][]int{},
+		Shared: s.Shared, Deny: s.Deny, Folder: func(id int64) string { return filepath.Join(h.scratch, strconv.FormatInt(id, 10)) },
 	}
 	h.options.Compiled = compiled.Open(log, compiled.Limit, h.scratch+".compiled")
 	h.place = newLocal(&h.options)
@@ -373,6 +380,13 @@ func (h *host) look(s *setup, gpus gpu.GPUs) *hostHello {
 		h.options.Cores[d.Name] = d.Cores
 	}
 	h.device, hello.Device, hello.Kind, hello.Memory = d.Name, d.Name, d.Kind, d.Memory
+	if len(hello.Faults) > 0 {
+		return hello
+	}
+	if h.options.Sandbox, err = FindSandbox(&h.options, s.Sandbox.Mode, d.Name, s.Sandbox.Without); err != nil {
+		fault(err)
+	}
+	hello.Sandbox = h.options.Sandbox.Summary()
 	return hello
 }
 
@@ -392,6 +406,7 @@ func (h *host) leave() {
 	all.Wait()
 	h.options.Compiled.Close()
 	h.place.cgroups.Close()
+	h.options.Sandbox.Close()
 	_ = os.RemoveAll(h.scratch)
 }
 
@@ -453,7 +468,7 @@ func (h *host) start(id int64, j hostJob) {
 	err := os.MkdirAll(filepath.Join(dir, "work"), 0o700)
 	var t trainee
 	if err == nil {
-		t, err = h.place.start(job{name: j.Name, id: j.ID, trains: j.Trains, spare: j.Spare, device: h.device, dir: filepath.Join(dir, "work"), env: h.place.environment(search.Trial{Device: h.device})})
+		t, err = h.place.start(job{name: j.Name, id: j.ID, trains: j.Trains, spare: j.Spare, device: h.device, dir: filepath.Join(dir, "work"), own: dir, deny: j.Deny, env: h.place.environment(search.Trial{Device: h.device})})
 	}
 	if err != nil {
 		h.tell(hostEvent{Kind: "event", ID: id, Event: &event{Kind: "broken", Broken: err.Error()}})
@@ -498,7 +513,7 @@ func (h *host) watch(id int64, g *guest) {
 			return
 		case <-tick.C:
 			u := g.t.use()
-			h.tell(hostEvent{Kind: "use", ID: id, Use: &hostUse{Device: u.device, Limit: u.limit, Over: u.over, Written: g.wrote()}})
+			h.tell(hostEvent{Kind: "use", ID: id, Use: &hostUse{Device: u.device, Limit: u.limit, Over: u.over, Written: g.wrote() + u.wrote}})
 		}
 	}
 }

@@ -182,8 +182,8 @@ func (t *embedded) moveIn(string) error { return nil }
 
 func (t *embedded) sees(work string) string { return work }
 
-func (t *embedded) confined() bool { return false }
-func (t *embedded) handle() string { return "{}" }
+func (t *embedded) confined() (bool, string) { return false, "none" }
+func (t *embedded) handle() string           { return "{}" }
 
 // There is no standby here.
 func (t *embedded) calm()  {}

@@ -317,10 +317,11 @@ func (p *process) rouse() { p.still.over() }
 
 func (p *process) renew() { p.view.Renew() }
 
-// signalled reports whether it died of a signal, once it has ended.
+// signalled reports whether it died of a signal, once it has ended. In a sandbox
+// its leader did not, and says so by its status, as a shell does.
 func (p *process) signalled() bool {
 	state := p.cmd.ProcessState
-	return state != nil && state.Sys().(syscall.WaitStatus).Signaled()
+	return state != nil && (state.Sys().(syscall.WaitStatus).Signaled() || p.link != nil && state.ExitCode() > 128)
 }
 
 // settle bounds the reading of streams that something may still hold open, once

@@ -26,7 +26,9 @@ type job struct {
 	trains bool   // it is for a trial, which may compile
 	spare  bool   // only where the host has memory to spare
 	device string
-	dir    string // working directory
+	dir    string   // working directory
+	own    string   // folder above it that is its own; "": dir
+	deny   []string // files that it must not open, beside Options.Deny
 	env    []string
 }
 
@@ -47,8 +49,9 @@ type trainee interface {
 	moveIn(work string) error
 	// sees returns where it finds that directory.
 	sees(work string) string
-	// confined reports whether it reaches nothing of a trial's but its working directory.
-	confined() bool
+	// confined reports whether it reaches nothing of a trial's but its working
+	// directory, and says what confines it, in words.
+	confined() (alone bool, how string)
 	// cuda reports whether its trial has a GPU, wherever that is.
 	cuda() bool
 	// handle finds it again after a restart of the daemon, as JSON; see Sweep.
@@ -90,6 +93,7 @@ type gone struct {
 	code        int    // exit status
 	signal      string // that it died of
 	outOfMemory bool   // the host's memory limit ended it
+	lost        error  // why nobody can say how it ended; nil: it is said here
 }
 
 // stays are the trials that run, for those that wait for them.

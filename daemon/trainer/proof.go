@@ -46,7 +46,7 @@ type said struct {
 
 func newProof(o *Options, t search.Trial, in trainee) *proof {
 	p := &proof{notary: o.Notary, of: t, trial: o.Folder(t.ID), folder: o.Folder(t.ID), name: "proof-", audit: t.Audit, device: "cpu", asked: make(chan said, 1)}
-	if in.confined() {
+	if alone, _ := in.confined(); alone {
 		p.folder, p.name = o.work(t.ID), ".proof-" // all that it may reach, where it is not looked for
 	}
 	if in.cuda() {

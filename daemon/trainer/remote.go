@@ -116,7 +116,7 @@ func (n *node) start(j job) (trainee, error) {
 	h.id = n.last
 	n.trainees[h.id] = h
 	n.mu.Unlock()
-	return h, n.say(hostRequest{Op: "start", ID: h.id, Job: &hostJob{Name: j.name, ID: j.id, Trains: j.trains, Spare: j.spare}})
+	return h, n.say(hostRequest{Op: "start", ID: h.id, Job: &hostJob{Name: j.name, ID: j.id, Trains: j.trains, Spare: j.spare, Deny: j.deny}})
 }
 
 // hosted is a trainer on another machine.
@@ -137,6 +137,7 @@ type hosted struct {
 	mu     sync.Mutex
 	used   use
 	killed hostGone
+	lost   error // why nobody will say how it ended
 }
 
 // take takes in what the host says of it.
@@ -169,6 +170,13 @@ func (h *hosted) take(e hostEvent) {
 
 // lose says that its host is gone, and it with that.
 func (h *hosted) lose(why error) {
+	h.mu.Lock()
+	select {
+	case <-h.gone: // that has been said
+	default:
+		h.lost = why
+	}
+	h.mu.Unlock()
 	h.said.add(event{Kind: "broken", Broken: why.Error()})
 	h.finish()
 }
@@ -264,7 +272,13 @@ func (h *hosted) moveIn(string) error { return nil }
 
 func (h *hosted) sees(work string) string { return work }
 
-func (h *hosted) confined() bool { return false }
+// confined says what the node has found: there a trial reaches all that was
+// staged for it.
+func (h *hosted) confined() (alone bool, how string) {
+	h.node.mu.Lock()
+	defer h.node.mu.Unlock()
+	return false, h.node.hello.Sandbox
+}
 
 func (h *hosted) handle() string {
 	h.node.mu.Lock()
@@ -331,7 +345,7 @@ func (h *hosted) end(grace time.Duration, forced bool) gone {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := h.killed
-	g := gone{left: k.Left, took: time.Duration(k.Took * float64(time.Second)), code: k.Code, signal: k.Signal, outOfMemory: k.OutOfMemory}
+	g := gone{left: k.Left, took: time.Duration(k.Took * float64(time.Second)), code: k.Code, signal: k.Signal, outOfMemory: k.OutOfMemory, lost: h.lost}
 	if k.Took == 0 {
 		g.took = time.Since(begin)
 	}

@@ -190,6 +190,7 @@ type Options struct {
 	Confine   bool                          // close Closed, and every other process of the user, to trials: see package hide
 	Closed    []string                      // files and folders that trials must not read
 	Sandbox   *sandbox.Box                  // around trials; nil: none
+	Asked     sandbox.Asked                 // which sandbox a node of a cluster shall find for its trials
 	Shared    []string                      // files and folders that trials may read in it, beside the interpreter and the system: data, tokenizer
 	Deny      []string                      // files of those that they must not open
 	Compiled  *compiled.Store               // what trials compile for each other; nil: the compilers keep theirs where they like
