@@ -94,7 +94,7 @@ func (s *fixture) streams(address string, id int64) (log func() string) {
 		defer answer.Body.Close()
 		body, err := io.ReadAll(answer.Body)
 		must(t, err)
-		return strings.Contains(string(body), `autoresearch_seat_info{device="cpu",host="`+host+`",seat="slurm:0"} 1`) &&
+		return strings.Contains(string(body), `,device="cpu",host="`+host+`",seat="slurm:0"} 1`) &&
 			strings.Contains(string(body), `autoresearch_train_loss{seat="slurm:0"} 2.5`)
 	})
 	follow := s.command("log", strconv.FormatInt(id, 10), "-f")
