@@ -2,9 +2,10 @@
 """How many more trials a search needs when several run at once.
 
   pending.py [--seeds 20] [--marks 50 100 200 400] [--tasks hopper ackley levy rastrigin]
-             [--strategies portfolio evolution ...] [--pending 4 16] [--drawn] [--rules]
+             [--strategies portfolio evolution ...] [--pending 4 16] [--rounds 24 96] [--drawn] [--rules]
 
-For each strategy, number of trials that run at once and N of --marks: the
+For each strategy, number of trials that run at once and N of --marks, or as many
+times that number as --rounds says (a night has about 96 trials a seat): the
 trials that it takes to come down to the mean normalised regret which one at a
 time has after N, as a ratio; 1.05 is five per cent more trials. A ratio is the
 geometric mean over the tasks and over five levels, those of 0.8 N to N trials,
@@ -41,10 +42,17 @@ def name(task, strategy, pending, drawn, rule):
     return f"{task}-{strategy}-{pending}-{kind}-{rule}"
 
 
+def marks(args, pending):
+    """Returns the numbers of trials one at a time that so many at once are held against."""
+    return [rounds * pending for rounds in args.rounds] if args.rounds else args.marks
+
+
 def length(args, pending):
     """Returns how many trials a study has: with several at once there are more to come down in."""
-    last = max(args.marks)
-    return last if pending == 1 else last + last // 8 + 2 * pending
+    if pending == 1:
+        return max(max(marks(args, k)) for k in args.pending)
+    last = max(marks(args, pending))
+    return last + last // 8 + 2 * pending
 
 
 def play(args, setting, first):
@@ -139,6 +147,7 @@ def main():
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--marks", nargs="+", type=int, default=[50, 100, 200, 400])
+    parser.add_argument("--rounds", nargs="+", type=int, help="marks, in trials a seat")
     parser.add_argument("--judge", default="greedy")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--drawn", action="store_true")
@@ -157,14 +166,16 @@ def main():
         print(
             f"{strategy} under {args.judge}, {args.seeds} seeds of {', '.join(args.tasks)}: trials, one at a time = 1"
         )
-        print(f"  {'':<22}" + "".join(f"{mark:>14}" for mark in args.marks))
         for setting, words in settings.items():
+            at = marks(args, setting[0])
+            if args.rounds or setting == next(iter(settings)):
+                print(f"  {'':<22}" + "".join(f"{mark:>14}" for mark in at))
             many = {task: studies[(task, strategy, *setting)] for task in args.tasks}
-            ratios = more(one, many, sorted(next(iter(one.values()))), args.marks)
-            row = (f"{a:>7.2f} ± {b:.2f}" for a, b in zip(ratios, errors(one, many, args.marks), strict=True))
+            ratios = more(one, many, sorted(next(iter(one.values()))), at)
+            row = (f"{a:>7.2f} ± {b:.2f}" for a, b in zip(ratios, errors(one, many, at), strict=True))
             print(f"  {words:<22}" + " ".join(f"{x:>13}" for x in row), flush=True)
             for t in args.tasks if len(args.tasks) > 1 else []:
-                row = more({t: one[t]}, {t: many[t]}, sorted(one[t]), args.marks)
+                row = more({t: one[t]}, {t: many[t]}, sorted(one[t]), at)
                 print(f"    {t:<20}" + "".join(f"{x:>14.2f}" for x in row), flush=True)
 
 

@@ -111,8 +111,7 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 			slot++
 		}
 	}
-	// The favourites of all draws are parted among those that run.
-	if u := st.screen(r, int(float64(s.o.Screen)/math.Sqrt(float64(1+len(h.Pending)))), seen); u != nil {
+	if u := st.screen(r, s.o.Screen, len(h.Pending)-h.Vetoed, seen); u != nil {
 		return h.Propose(Name, u), nil
 	}
 	for try := range attempts {
@@ -129,11 +128,19 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 
 // screen draws n points from the distribution and returns the one that the
 // surrogate likes best; nil without a surrogate, or if trials have had them all.
-func (s *state) screen(r *rand.Rand, n int, seen search.Seen) []float64 {
+// The more trials run, of which the surrogate knows nothing, the more often it is
+// fitted to a bootstrap of those that it knows, so that not all who ask it go to
+// the same place (Kandasamy et al., "Parallelised Bayesian optimisation via
+// Thompson sampling", 2018).
+func (s *state) screen(r *rand.Rand, n, running int, seen search.Seen) []float64 {
 	if n == 0 {
 		return nil
 	}
-	g := s.fit()
+	var bootstrap *rand.Rand
+	if running > 0 && r.Float64()*float64(running+s.lambda) < float64(running) {
+		bootstrap = r
+	}
+	g := s.fit(bootstrap)
 	if g == nil {
 		return nil
 	}

@@ -317,10 +317,40 @@ func TestSurrogateOfFailures(t *testing.T) {
 			s.known = append(s.known, point{u: []float64{0.3 + 0.02*float64(k)}, score: 1 + 0.001*float64(k), scored: true})
 		}
 		s.known = append(s.known, failure)
-		return s.fit().at([]float64{0.9})
+		return s.fit(nil).at([]float64{0.9})
 	}
 	if failed, worst := at(point{u: []float64{0.9}}), at(point{u: []float64{0.9}, score: 1.017, scored: true}); math.Abs(failed-worst) > 0.4 {
 		t.Errorf("the guess at a failure is %.2f, at one of the worst tenth %.2f", failed, worst)
+	}
+}
+
+// TestBootstrap: what runs has the surrogate differ from one Ask to the next, and
+// the one that knows all trials is asked where nothing runs.
+func TestBootstrap(t *testing.T) {
+	s := &state{f: newFrame(flat(t, 2)), o: Options{Step: 0.3}, seed: 3}
+	s.begin([]float64{0.5, 0.5}, 0.3, 4)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		u := []float64{r.Float64(), r.Float64()}
+		s.known = append(s.known, point{u: u, score: 1 + math.Pow(u[0]-0.2, 2) + math.Pow(u[1]-0.7, 2) + 0.1*r.NormFloat64(), scored: true})
+	}
+	spread := func(running int) (far, off float64) {
+		var all [][]float64
+		for seed := range uint64(40) {
+			all = append(all, s.screen(rand.New(rand.NewPCG(seed, 0)), 400, running, search.Seen{}))
+		}
+		for _, u := range all {
+			for _, v := range all {
+				far = math.Max(far, math.Hypot(u[0]-v[0], u[1]-v[1]))
+			}
+			off += math.Hypot(u[0]-0.2, u[1]-0.7) / float64(len(all))
+		}
+		return far, off
+	}
+	alone, _ := spread(0)
+	beside, off := spread(12)
+	if beside < 1.5*alone || off > 0.4 {
+		t.Errorf("favourites lie up to %.2f apart where nothing runs, %.2f beside 12 trials, and %.2f from the best", alone, beside, off)
 	}
 }
 

@@ -2,6 +2,7 @@ package cmaes
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/mat"
@@ -67,8 +68,9 @@ func (s *state) features(x, u, y []float64) []float64 {
 
 // fit regresses the trials by least squares, with a ridge for each kind of
 // term, so that there may be fewer trials than terms. It expects a shallow bowl.
-// It is nil until there is something to learn from.
-func (s *state) fit() *surrogate {
+// With r, each trial has another weight, drawn as the Bayesian bootstrap does
+// (Rubin, 1981). It is nil until there is something to learn from.
+func (s *state) fit(r *rand.Rand) *surrogate {
 	used := s.known[max(0, len(s.known)-memory):]
 	order := make([]int, len(used))
 	scores := 0
@@ -115,6 +117,9 @@ func (s *state) fit() *surrogate {
 			square += z * z
 		}
 		w := 1 / (1 + square/near)
+		if r != nil {
+			w *= r.ExpFloat64()
+		}
 		root := math.Sqrt(w)
 		row := rows.RawRowView(k)
 		for i, v := range x {

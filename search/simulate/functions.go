@@ -53,6 +53,14 @@ var functions = []function{
 		}
 		return sum
 	}},
+	{"schaffer", "Schaffer's F7: a cone of rings, ever finer, rotated, ten dimensions, noise", 10, func(z []float64) float64 {
+		sum := 0.0
+		for i := range len(z) - 1 {
+			s := math.Hypot(z[i], z[i+1])
+			sum += math.Sqrt(s) * (1 + math.Pow(math.Sin(50*math.Pow(s, 0.2)), 2)) / float64(len(z)-1)
+		}
+		return sum * sum
+	}},
 	{"rastrigin", "Rastrigin's function: a bowl full of holes, rotated, ten dimensions, noise", 2.5, func(z []float64) float64 {
 		sum := 0.0
 		for _, x := range z {

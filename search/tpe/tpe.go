@@ -22,7 +22,11 @@
 // Trials that were pruned rank behind all that have a score, and those that
 // failed behind these: they make the density of the bad, and no number is ever
 // made up for them. Trials that run are among the bad too (the constant liar of
-// Ginsbourger et al., 2010), so several that run at a time keep apart.
+// Ginsbourger et al., 2010), so several that run at a time keep apart. One kernel
+// at a time leads from one good trial to the next, which takes as many results as
+// there are steps; where several run, what is drawn is a mean of several draws, so
+// that what was found side by side is put together (intermediate recombination;
+// Beyer, "Toward a theory of evolution strategies", 1995).
 //
 // Ask reads everything out of the history and keeps nothing, so that a study
 // goes on after a restart as it would have gone on without.
@@ -186,6 +190,7 @@ type model struct {
 	breadth   float64 // of the kernels, times the usual
 	scored    int     // trials with a score, or pruned
 	failed    int
+	parents   int     // draws that a candidate is a mean of
 	trials    []trial // the best first
 	good, bad *density
 	scratch   []float64
@@ -256,6 +261,7 @@ func learn(o Options, h search.History) *model {
 		return cmp.Compare(a.score, b.score)
 	})
 	n := min(mostGood, max(leastGood, int(math.Ceil(o.Good*float64(m.scored)))), m.scored)
+	m.parents = 1 + int(math.Round(math.Sqrt(float64(len(h.Pending)-h.Vetoed))))
 	m.good = m.mix(trials[:n], o.Prior, true)
 	m.bad = m.mix(trials[n:], o.Prior, false)
 	m.trials = trials
@@ -391,11 +397,28 @@ func (m *model) propose(r *rand.Rand, n int, fresh func([]float64) bool) []float
 	var best []float64
 	most := math.Inf(-1)
 	for range n {
-		u := m.good.sample(r)
+		u := m.draw(r)
 		v := m.good.log(u, m.scratch) - m.bad.log(u, m.scratch)
 		if v > most && fresh(u) {
 			best, most = u, v
 		}
 	}
 	return best
+}
+
+// draw draws a candidate. Of several draws it has the mean along what is
+// continuous, and any of them for the rest.
+func (m *model) draw(r *rand.Rand) []float64 {
+	u := m.good.sample(r)
+	for n := 2; n <= m.parents; n++ {
+		for i, x := range m.good.sample(r) {
+			switch {
+			case m.axes[i].kind == line:
+				u[i] += (x - u[i]) / float64(n)
+			case r.IntN(n) == 0:
+				u[i] = x
+			}
+		}
+	}
+	return u
 }

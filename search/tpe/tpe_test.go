@@ -279,3 +279,52 @@ func (nobody) Ask(context.Context, search.History) (search.Proposal, error) {
 	return search.Proposal{}, search.ErrExhausted
 }
 func (nobody) Tell(search.Result) {}
+
+// TestDrawsArePutTogether: two good trials half of a range apart are drawn
+// around one at a time, and between them once several trials run.
+func TestDrawsArePutTogether(t *testing.T) {
+	axes := []axis{{kind: line, home: 0.5}, {kind: category, n: 2, home: 0.25}}
+	w := width{prior: 1, other: 0.5, narrow: []float64{0.02, 0.01}}
+	m := &model{axes: axes, good: newDensity(axes, w, [][]float64{{0.25, 0.25}, {0.75, 0.75}}, []float64{1, 1}, 0)}
+	between := func(parents int) (share, first float64) {
+		m.parents = parents
+		r := rand.New(rand.NewPCG(1, 2))
+		const draws = 2000
+		for range draws {
+			u := m.draw(r)
+			if math.Abs(u[0]-0.5) < 0.2 {
+				share += 1.0 / draws
+			}
+			if u[1] == 0.25 {
+				first += 1.0 / draws
+			}
+			if u[1] != 0.25 && u[1] != 0.75 {
+				t.Fatalf("%d parents: a category at %g", parents, u[1])
+			}
+		}
+		return share, first
+	}
+	for parents, want := range map[int]float64{1: 0, 2: 0.5, 5: 1 - 2.0/32} {
+		share, first := between(parents)
+		if math.Abs(share-want) > 0.05 {
+			t.Errorf("%d parents: %.2f of the draws lie between the two, want %.2f", parents, share, want)
+		}
+		if math.Abs(first-0.5) > 0.05 {
+			t.Errorf("%d parents: %.2f of the draws have the first category, want a half", parents, first)
+		}
+	}
+	for running, want := range map[int]int{0: 1, 1: 2, 3: 3, 15: 5, 63: 9} {
+		s, err := simulate.NewStudy(simulate.NewTask(1, 0), nobody{}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := s.History
+		for range running + 2 { // two of which were vetoed
+			h.Pending = append(h.Pending, h.Champion)
+		}
+		h.Vetoed = 2
+		if got := learn(Defaults(), h).parents; got != want {
+			t.Errorf("%d run: a mean of %d draws, want %d", running, got, want)
+		}
+	}
+}
