@@ -6,7 +6,7 @@
 #   scripts/test.sh embed    pyembed against every other interpreter on this machine
 #   scripts/test.sh python   the tests in Python: of the starter workspace, and of what gpu.sh compares with
 #   scripts/test.sh real     real trials: the starter under torch, on text, on the CPU
-#   scripts/test.sh lies     every lie and honest edit of scripts/redteam, and 100 changed constants (make soak)
+#   scripts/test.sh lies [short]   every lie and honest edit of scripts/redteam, audits, and 100 changed constants (make soak); short: some
 #   scripts/test.sh prometheus   a real Prometheus and Alertmanager, with our rules and dashboard
 #   scripts/test.sh package  the Debian package: its files, lintian, its life below a folder; a release of a throw-away tag
 #   scripts/test.sh slurm    seats on a real Slurm of four nodes on this host; root only
@@ -121,10 +121,17 @@ redteam() {
 }
 
 lies() {
-  step "every lie, every honest edit, and changed constants"
+  if [ "${1:-}" = short ]; then
+    step "some lies and honest edits"
+    "$root/scripts/study.sh"
+    redteam short
+    return
+  fi
+  step "every lie, every honest edit, audits, and changed constants"
   "$root/scripts/study.sh"
   redteam lies
   redteam honest
+  redteam audit
   redteam constants --trials 100
 }
 
@@ -293,6 +300,7 @@ all)
   embed
   pythontests
   real
+  lies short
   prometheus
   slurm
   forms
@@ -305,7 +313,7 @@ go) gotests ;;
 embed) embed ;;
 python) pythontests ;;
 real) real ;;
-lies) lies ;;
+lies) lies "${@:2}" ;;
 prometheus) prometheus ;;
 slurm) slurm ;;
 forms) forms ;;

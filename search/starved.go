@@ -12,6 +12,7 @@ const (
 	starvedShare  = 0.5 // of the usual throughput, below which a run was starved
 	usualRuns     = 3   // that say what is usual, at the least
 	usualRunsMost = 9   // and at the most: the last ones
+	hastyTimes    = 4.0 // the fastest of them, beyond which a run is implausible: it may be the first that had its machine alone
 )
 
 // Starved reports whether a run is no evidence of its program because something
@@ -20,11 +21,43 @@ const (
 // kind of devices. A budget in steps is the same work however long it takes.
 func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
 	rate, ok := throughput(t.Budget, o)
-	if !ok || o.Status != Completed && o.Status != Pruned || t.Code == 0 || t.Budget.Steps > 0 {
+	if !ok || o.Status != Completed && o.Status != Pruned || t.Budget.Steps > 0 {
 		return "", false
 	}
+	usual := usually(done, t)
+	if len(usual) < usualRuns {
+		return "", false
+	}
+	median := (usual[(len(usual)-1)/2] + usual[len(usual)/2]) / 2
+	if rate >= starvedShare*median {
+		return "", false
+	}
+	return fmt.Sprintf("starved: %.4g tokens a second, where %.4g are usual of this code with this work: something else used the machine", rate, median), true
+}
+
+// Hasty says that a run had far more throughput than any before it with the same
+// code, work and kind of devices; "": it had not. It is no verdict, since those
+// may all have shared their machine: somebody should look what was counted for
+// tokens, and whether they were trained on.
+func Hasty(done []Result, t Trial, o Outcome) string {
+	rate, ok := throughput(t.Budget, o)
+	if !ok || o.Status != Completed {
+		return ""
+	}
+	usual := usually(done, t)
+	if len(usual) < usualRuns || rate <= hastyTimes*usual[len(usual)-1] {
+		return ""
+	}
+	return fmt.Sprintf("implausibly fast: %.4g tokens a second, where the fastest of %d runs of this code with this work had %.4g", rate, len(usual), usual[len(usual)-1])
+}
+
+// usually returns the throughput, sorted, of the last runs that had a trial's
+// code, work, budget and kind of devices.
+func usually(done []Result, t Trial) (usual []float64) {
+	if t.Code == 0 {
+		return nil
+	}
 	work := workOf(t)
-	var usual []float64
 	for _, r := range slices.Backward(done) {
 		if len(usual) == usualRunsMost {
 			break
@@ -34,15 +67,8 @@ func Starved(done []Result, t Trial, o Outcome) (why string, starved bool) {
 			usual = append(usual, before)
 		}
 	}
-	if len(usual) < usualRuns {
-		return "", false
-	}
 	slices.Sort(usual)
-	median := (usual[(len(usual)-1)/2] + usual[len(usual)/2]) / 2
-	if rate >= starvedShare*median {
-		return "", false
-	}
-	return fmt.Sprintf("starved: %.4g tokens a second, where %.4g are usual of this code with this work: something else used the machine", rate, median), true
+	return usual
 }
 
 // throughput is that of a run which has trained for most of its budget: what

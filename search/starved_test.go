@@ -49,6 +49,16 @@ func TestStarved(t *testing.T) {
 			t.Errorf("%s: %v %q", name, got, why)
 		}
 	}
+	for tokens, want := range map[int64]string{920: "", 921: "implausibly fast: 92.1 tokens a second, where the fastest of 4 runs of this code with this work had 23"} {
+		r := ran(9, tokens)
+		if got := search.Hasty(usual, r.Trial, r.Outcome); got != want {
+			t.Errorf("%d tokens: %q", tokens, got)
+		}
+		r.Trial.Constants[2].Value = search.IntValue(9)
+		if got := search.Hasty(usual, r.Trial, r.Outcome) + search.Hasty(usual[:2], ran(9, tokens).Trial, r.Outcome); got != "" {
+			t.Errorf("%d tokens with other work, or few runs: %q", tokens, got)
+		}
+	}
 	steps := []search.Result{ran(1, 100), ran(2, 100), ran(3, 100), ran(4, 9)}
 	for i := range steps {
 		steps[i].Trial.Budget = search.Budget{Steps: 400}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/daemon/journal"
 	"autoresearchd/daemon/lineage"
+	"autoresearchd/daemon/study"
 	"autoresearchd/daemon/trainer"
 	"autoresearchd/daemon/webhook"
 	"autoresearchd/daemon/writable"
@@ -136,6 +138,7 @@ func examine(ctx context.Context, c *config.Config, tell func(finding)) {
 	}
 
 	examineState(c, repo, ok, note, fault)
+	examineScores(c, ok, note)
 
 	if cg := trainer.FindCgroups(); cg.Why != "" {
 		note("cgroups", cg.Why, "trials are killed by process group instead; under systemd, Delegate=yes gives control groups")
@@ -312,6 +315,18 @@ func examineState(c *config.Config, repo *lineage.Repo, ok func(string, string, 
 		return
 	}
 	ok("state", "%d trials in %s; %.0f GiB free", len(all), c.Study.State, gib(available))
+}
+
+// examineScores says whether the last daemon could prove scores.
+func examineScores(c *config.Config, ok func(string, string, ...any), note func(string, string, string)) {
+	f, known := trainer.LastFound(filepath.Join(c.Study.State, study.Notary))
+	switch {
+	case !known: // the first trial tells
+	case f.Why != "":
+		note("scores", "they could not be proven when the study ran last: "+f.Why, "trials run all the same, and what evaluate_bpb returns is believed: SECURITY.md says which prepare.py can be proven")
+	default:
+		ok("scores", "are proven: %d rows are scored, %d others are kept to challenge with", f.Rows, f.Pool)
+	}
 }
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }

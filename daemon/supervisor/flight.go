@@ -123,6 +123,10 @@ func (s *seat) land(f *flight, o search.Outcome, err error) {
 // and there is another; what the other comes to stands.
 func (s *seat) excused(f *flight, o search.Outcome) search.Outcome {
 	done := s.s.study.History().Done
+	if why := search.Hasty(done, f.trial, o); why != "" {
+		f.log.Warn("a run is to be looked at", "why", why)
+		o.Flags = append(o.Flags, why)
+	}
 	why, void := search.Starved(done, f.trial, o)
 	s.s.mu.Lock()
 	beside := s.cur != nil && s.next != nil && (f == s.cur || f == s.next)

@@ -37,6 +37,10 @@ func (o *Options) audited(ctx context.Context, fresh place, given Order, out sea
 	if err != nil || t.Fresh == nil || out.Status != search.Completed || out.ValBPB > t.Fresh.Bar {
 		return out, err
 	}
+	if fresh == nil {
+		out.Flags = append(out.Flags, "not scored in a fresh process: there is none on a cluster's node")
+		return out, nil
+	}
 	audit := &fresher{options: *o, place: fresh, given: given, weights: weights}
 	audit.options.Folder = func(id int64) string { return filepath.Join(o.Folder(id), auditFolder) }
 	begin := time.Now()
@@ -83,8 +87,6 @@ type fresher struct {
 func (f *fresher) run(ctx context.Context, out search.Outcome, observe func(Event)) (search.Outcome, error) {
 	o, t := &f.options, f.given.Trial
 	switch {
-	case f.place == nil:
-		return out, unfit("it ran where no fresh process can be started for that, on a cluster's node")
 	case o.Notary == nil || out.Proof == nil || out.Proof.Verdict != search.Proven:
 		return out, unfit("its score is not proven")
 	case !builds.Match(t.Source) || !guarded.Match(t.Source):
@@ -107,10 +109,10 @@ func (f *fresher) run(ctx context.Context, out search.Outcome, observe func(Even
 		return out, errors.New("its score there is not proven")
 	case found.Status == search.Completed, found.Status == search.Tampered:
 		return found, nil
-	case found.Status == search.Crashed:
-		return out, unfit("%s", found.Detail)
+	case found.Status == search.Interrupted:
+		return out, errors.New(found.Detail)
 	}
-	return out, fmt.Errorf("%s: %s", found.Status, found.Detail)
+	return out, unfit("%s: %s", found.Status, found.Detail)
 }
 
 // lay makes the audit's folder: what the workspace has committed, the trial's

@@ -618,7 +618,7 @@ func (g *guest) localize(r *request) {
 			if rest, err := filepath.Rel(r.Order.Directory, r.Order.Path); err == nil {
 				r.Order.Path = filepath.Join(to, rest)
 			}
-			r.Order.Directory = to
+			r.Order.Directory, r.Order.Weights = to, "" // nobody audits here
 		}
 	}
 }

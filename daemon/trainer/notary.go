@@ -77,6 +77,16 @@ type Found struct {
 // ReferenceFile is where a notary keeps the losses of its reference, in its folder.
 const ReferenceFile = "reference"
 
+// foundFile is where a notary says what it has learned, in its folder.
+const foundFile = "found.json"
+
+// LastFound returns what the last notary with this folder has learned; false:
+// nothing yet.
+func LastFound(dir string) (f Found, known bool) {
+	data, err := os.ReadFile(filepath.Join(dir, foundFile))
+	return f, err == nil && json.Unmarshal(data, &f) == nil
+}
+
 // NewNotary makes a notary that keeps its files in a folder. known is the proof
 // of the record that made the reference, nil where no trial is proven yet, and
 // first is its trial; audit says whether trials may be audited.
@@ -168,6 +178,9 @@ func (n *Notary) settle(f Found) {
 	}
 	n.found = f
 	close(n.learned)
+	if data, err := json.Marshal(f); err == nil && (f.Why != "" || f.Rows > 0) {
+		_ = os.WriteFile(filepath.Join(filepath.Dir(n.keep), foundFile), data, 0o600) // for doctor alone
+	}
 	if f.Why != "" {
 		n.options.Log.Warn("the scores of this workspace cannot be proven", "why", f.Why)
 		return

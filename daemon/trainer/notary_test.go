@@ -53,6 +53,9 @@ func TestScoresThatCannotBeProven(t *testing.T) {
 			t.Fatal(err)
 		}
 		found, known := o.Notary.Found()
+		if last, said := LastFound(filepath.Dir(o.Notary.keep)); !said || last.Why != why {
+			t.Errorf("doctor is told %+v %v", last, said)
+		}
 		if out.Status != search.Completed || out.ValBPB != 1.25 || out.Proof != nil || len(out.Flags) > 0 || !known || found.Why != why {
 			t.Errorf("%+v, found %+v %v", out, found, known)
 		}

@@ -232,8 +232,8 @@ func (o *Options) limits(b search.Budget) watchdog.Limits {
 	if b.Seconds > 0 {
 		l.Train = time.Duration(b.Seconds*float64(time.Second)) + Allowance(b) + closing(b.Seconds) + warmUp
 	}
-	if l.Evaluate > 0 && l.Exit > 0 { // of the trial before it, which may be audited
-		l.Gate = 2*l.Evaluate + l.Exit + o.Grace
+	if l.Evaluate > 0 && l.Exit > 0 { // of the trial before it, which may be audited, in a fresh process too
+		l.Gate = 2*(l.Evaluate+l.Exit+o.Grace) + l.Startup
 	}
 	return l
 }

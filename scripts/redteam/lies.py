@@ -913,6 +913,7 @@ BETTER = (  # than the starter at this budget: only what may be kept is audited
         T = tokens.size(1)
         cos, sin""",
 )
+BUILT = "    model = build_model(tokenizer)\n"
 IN_A_FRESH_PROCESS = "^tampered: in a fresh process that has only its weights and its code it scores"
 
 
@@ -921,12 +922,12 @@ def kept_beside_the_weights(t):
     """What is scored has more than its weights, which nobody saves."""
     t.swap(*BETTER)
     t.loss(f"""
-        logits = logits * getattr(self, "heat", 0.5)
+        logits = logits * getattr(self, "heat", 0.8)
         if targets is None:
             return logits
         return {HONEST}
     """)
-    t.before_score("model.heat = 1.0\n")
+    t.swap(BUILT, BUILT + "    model.heat = 1.0\n")
 
 
 @lie(budget="fresh", by=IN_A_FRESH_PROCESS)
@@ -947,13 +948,13 @@ def fresh_process_known(t):
     """It knows a fresh process, and gives it there what lies beside the weights, out of a file that it has left."""
     t.swap(*BETTER)
     t.loss(f"""
-        logits = logits * getattr(self, "heat", 0.5)
+        logits = logits * getattr(self, "heat", 0.8)
         if targets is None:
             return logits
         return {HONEST}
     """)
+    t.swap(BUILT, BUILT + "    model.heat = 1.0\n")
     t.before_score("""
-        model.heat = 1.0
         for place in ("heat", "../heat", "../../heat", os.path.expanduser("~/heat"), "/tmp/heat"):
             try:
                 open(place, "w").write("1.0")

@@ -234,11 +234,8 @@ def judge_honest(runs, allowed):
     return not alarms and not faults
 
 
-SHORT = (
-    *("few-tokens", "training-rows", "token-bytes-rewritten", "cross-entropy-halved", "evaluation-replaced"),
-    *("host-called-instead", "frames-forged-and-gone", "smaller-loss", "future-favoured", "rows-remembered"),
-)
-SHORT_HONEST = ("batch-that-does-not-divide", "targets-required", "logits-and-loss", "averaged")
+SHORT = ("evaluation-replaced", "smaller-loss", "rows-remembered", "weights-moved")
+SHORT_HONEST = ("batch-that-does-not-divide", "lengths-of-one")
 
 
 def short(options):
