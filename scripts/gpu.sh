@@ -306,7 +306,7 @@ part_overhead() {
   local whose kind name constant start step extra results=$WORK/overhead.jsonl
   for whose in ${WHOSE:-starter upstream}; do
     for kind in ${KINDS:-constants edits}; do
-      name=overhead-$whose-$kind constant=EMBEDDING_LR start=0.59 step=-0.005 extra=""
+      name=overhead-$whose-$kind constant=EMBEDDING_LR start=0.89 step=-0.005 extra=""
       if [ "$whose" = upstream ] && [ -z "$UPSTREAM" ]; then verdict "$name" 0 "UPSTREAM names no clone"; continue; fi
       if [ ! -d "$WORK/$name/workspace" ]; then
         mkdir -p "$WORK/$name"

@@ -59,7 +59,7 @@ def runs_of(state):
 
 def show(run):
     phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run["phases"].items())
-    print(f"  trial {run['id']} {run['status']}: {phases}; gate {json.dumps(run.get('gate'))}")
+    print(f"  trial {run['id']} {run['status']} {run['val_bpb']}: {phases}; gate {json.dumps(run.get('gate'))}")
 
 
 def report(results, name, state):
