@@ -23,6 +23,7 @@ type ending struct {
 	outOfMemory bool             // it was ended for the host's memory
 	memory      int64            // bytes of it that it may take; 0: any
 	quota       bool             // it wrote more than it may
+	confined    bool             // in a sandbox, where there is no network
 	flags       []string
 }
 
@@ -362,6 +363,9 @@ func (c *collector) outcome(end ending, log *runLog) search.Outcome {
 		o.Status, o.Detail = search.Crashed, fmt.Sprintf("ended with status %d\n%s", o.ExitCode, log.lastLines(10))
 	default:
 		o.Status, o.Detail = search.Crashed, "it ended without calling evaluate_bpb, so it has no score; what it prints is not one"
+	}
+	if o.Status == search.Crashed && end.confined && (c.exit != nil && asksNetwork(c.exit.Traceback) || asksNetwork(log.lastLines(20))) {
+		o.Detail += "\n" + fetchFirst // the last line is the reason
 	}
 	switch {
 	case lost && sound:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"autoresearchd/daemon/watchdog"
@@ -153,7 +154,8 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	if broken != "" && r.collector.exit == nil {
 		return search.Outcome{}, errors.Join(fmt.Errorf("run trial %d: %s\n%s", trial.ID, broken, log.lastLines(10)), stuck)
 	}
-	end.code = gone.code
+	_, how := t.confined()
+	end.code, end.confined = gone.code, !strings.HasPrefix(how, "none")
 	if !forced {
 		end.signal = gone.signal
 	}
@@ -164,7 +166,7 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 	proof.conclude(&out)
 	out.WallSeconds = time.Since(begin).Seconds()
 	out.Phases = spent
-	_, out.Sandbox = t.confined()
+	out.Sandbox = how
 	well = out.Status == search.Completed
 	return out, stuck
 }

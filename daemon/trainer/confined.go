@@ -95,6 +95,10 @@ func (o *Options) confinement(j job, scratch string) (sandbox.Policy, []string, 
 			_ = errors.Join(os.MkdirAll(filepath.Dir(link), 0o750), os.Symlink(real, link))
 		}
 	}
+	policy.Read = append(policy.Read, sandbox.OnPaths("HF_HUB_CACHE")...)
+	if hub := os.Getenv("HF_HOME"); filepath.IsAbs(hub) {
+		policy.Read = append(policy.Read, filepath.Join(hub, "hub"))
+	}
 	if index, ok := device.CUDAIndex(j.device); ok {
 		nodes, uuid := sandbox.NVIDIA(index)
 		policy.Devices = nodes
