@@ -2,7 +2,7 @@
 # What concerns CUDA, shown on a machine with an NVIDIA GPU:
 #
 #   scripts/gpu.sh [part…]     parts: data hang illegal memory ten caches upstream starter causal speed scrape two
-#                                     overhead standby evaluation notary sandbox
+#                                     overhead standby evaluation notary sandbox node
 #
 #   data      prepares data out of CORPUS (400M) bytes of text of the installed Python packages,
 #             VAL_PERCENT (10) of them for validation
@@ -36,6 +36,9 @@
 #             in a kernel in it, killed, and its memory back; with UPSTREAM=DIR,
 #             upstream's in it too. AUTORESEARCH_SANDBOX_WITHOUT=spaces, pids or
 #             uid leaves layers out
+#   node      TRIALS (5) trials of our own workspace on a seat of a cluster, with stand-ins for
+#             Slurm's commands, whose one node is this machine: its figures on /metrics, the
+#             standby and the overlap of its trials, their proofs
 #
 # Needs bin/autoresearchd and PYTHON, an interpreter with torch that fits it.
 # UPSTREAM's imports that are missing here are looked for in SITE. BUDGET is
@@ -380,6 +383,25 @@ part_notary() {
     "$PYTHON" scripts/gpu/notary.py show "$bin" "$WORK/$name/state" &&
       verdict "$name" 1 "the lies are caught, and nothing else" || verdict "$name" 0 "see above"
   done
+}
+
+part_node() {
+  local log=$WORK/node/log address="" command pid
+  rm -rf "$WORK/ours" "$WORK/node" && cp -r "${STARTER:-configs/workspace}" "$WORK/ours" && commit "$WORK/ours"
+  STRATEGY="exec" configure node "$WORK/ours" "$BUDGET" "$(turning EMBEDDING_LR 0.59 -0.005)"$'\n[[seats]]\nkind = "slurm"\ngres = "gpu:1"\ntime = "8h"'
+  sed -i 's/^devices = .*/devices = []/' "$WORK/node/autoresearch.toml"
+  mkdir -p "$WORK/node/slurm"/{bin,all,jobs,steps}
+  for command in sbatch squeue scancel srun; do ln -s "$root/scripts/gpu/slurm.sh" "$WORK/node/slurm/bin/$command"; done
+  FAKE_SLURM=$WORK/node/slurm PATH=$WORK/node/slurm/bin:$PATH daemon node run --trials "${TRIALS:-5}" --set 'http.listen="127.0.0.1:0"' >"$log" 2>&1 &
+  pid=$!
+  until address=$(sed -n 's/.*msg=ready.* listen=\([^ ]*\).*/\1/p' "$log") && [ -n "$address" ]; do
+    kill -0 "$pid" 2>/dev/null || { cat "$log"; verdict node 0 "the daemon ended before it was ready"; return; }
+    sleep 0.2
+  done
+  "$PYTHON" scripts/gpu/node.py "http://$address/metrics" "$pid" "$bin" "$WORK/node/state" &&
+    verdict node 1 "a node's GPU serves as one here does" || { tail -n 30 "$log"; verdict node 0 "see above"; }
+  kill "$pid" 2>/dev/null || true
+  wait "$pid" || true
 }
 
 part_sandbox() {

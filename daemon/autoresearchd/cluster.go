@@ -55,6 +55,14 @@ func wholeCluster(tr trainer.Trainer, local func(string) *device.Unfit) func(dev
 	}
 }
 
+// nodeMemory says how much memory of a node's device is in use.
+func nodeMemory(tr trainer.Trainer) func(string) (int64, bool) {
+	if own, ok := tr.(*trainer.Process); ok {
+		return own.Beside
+	}
+	return nil
+}
+
 // soon has a seat on a cluster get its allocation while its first trial waits
 // for another's end.
 func soon(tr trainer.Trainer) func(device.Device) {

@@ -222,7 +222,7 @@ func (d *service) serve(ctx context.Context, trials int) error {
 	o.Notary.Start(func(ctx context.Context, dir string) error { return repo.Export(ctx, st.About().BaseCommit, dir, "") })
 	s, err := supervisor.New(supervisor.Options{
 		Study: st, Config: c, Trainer: tr, Registry: search.Default, Meter: meter, GPU: gpus, Trials: trials,
-		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Soon: soon(tr),
+		Devices: devices, Look: wholeCluster(tr, fitness(c, devices, gpus)), Beside: nodeMemory(tr), Soon: soon(tr),
 		Start: programs.Start, Model: models(key, ledger, meter, log),
 		Anew: o.Notary.Lost, Sandbox: confinement(c, box, log),
 		Stay: notifier.Enabled(), Progress: notifier.Progress, Log: log,

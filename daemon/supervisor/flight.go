@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -324,10 +325,14 @@ func (s *seat) warm(ctx context.Context, cur *flight) {
 // where that costs the evaluation little, which is on a GPU.
 func (s *seat) overlaps() bool {
 	c, _ := s.s.proposer.rules()
-	_, onGPU := device.CUDAIndex(s.device.Name)
 	s.s.mu.Lock()
 	defer s.s.mu.Unlock()
-	return onGPU && !s.crowded && s.s.o.GPU != nil && c.Trial.Overlap != "off" && c.Trial.Isolation == "process"
+	_, onGPU := device.CUDAIndex(cmp.Or(s.device.Local, s.device.Name))
+	known := s.s.o.GPU != nil
+	if s.device.Host != "" {
+		known = s.s.o.Beside != nil
+	}
+	return onGPU && !s.crowded && known && c.Trial.Overlap != "off" && c.Trial.Isolation == "process"
 }
 
 // The memory of a device that an evaluation may still take.
@@ -337,11 +342,19 @@ const (
 	recent     = 8 // trials that say what the next one may need
 )
 
+// used is how much of the seat's GPU is in use, in bytes.
+func (s *seat) used() (int64, bool) {
+	if s.device.Host != "" {
+		return s.s.o.Beside(s.device.Name)
+	}
+	index, _ := device.CUDAIndex(s.device.Name)
+	return s.s.o.GPU.MemoryUsed(index)
+}
+
 // room reports whether the device has memory for another trial now, as far as
 // the last ones on such a device tell; not where they do not.
 func (s *seat) room() bool {
-	index, _ := device.CUDAIndex(s.device.Name)
-	used, ok := s.s.o.GPU.MemoryUsed(index)
+	used, ok := s.used()
 	if !ok || s.device.Memory == 0 {
 		return false
 	}

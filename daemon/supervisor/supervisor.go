@@ -41,6 +41,7 @@ type Options struct {
 	GPU      trainer.GPU                                                         // nil: none
 	Devices  []device.Device                                                     // at least one: a seat each
 	Look     func(d device.Device) (device.Device, *device.Unfit)                // says how a device without a trial is now, and why it is unfit; nil: as it was
+	Beside   func(seat string) (used int64, ok bool)                             // bytes in use of the device of a seat on another machine; not ok: not known, or no second trial may begin there; nil: nowhere
 	Soon     func(d device.Device)                                               // told while a trial is to begin there before long; nil: nobody asks
 	Trials   int                                                                 // end after so many more trials; 0: never
 	Stay     bool                                                                // wait at the end instead of returning: a service manager would only start the daemon again

@@ -335,7 +335,14 @@ func (p *play) start(rest string) error {
 	o := Options{Devices: []device.Device{{Name: "cuda:0"}}, Registry: registry(p.strategy), Trainer: p.stage, GPU: p.gpu, Look: looks(p.fit), Start: p.checks.start, Log: slog.New(&lines{p: p})}
 	var overrides []string
 	for _, field := range strings.Fields(rest) {
-		if n, ok := strings.CutPrefix(field, "--trials="); ok {
+		if field == "--node" { // its seat is on another machine
+			o.Devices[0].Name = "slurm:0"
+			o.Look = func(d device.Device) (device.Device, *device.Unfit) {
+				d.Host, d.Local = "n1", "cuda:0"
+				return d, nil
+			}
+			o.Beside = func(string) (int64, bool) { return p.gpu.MemoryUsed(0) }
+		} else if n, ok := strings.CutPrefix(field, "--trials="); ok {
 			var err error
 			if o.Trials, err = strconv.Atoi(n); err != nil {
 				return err

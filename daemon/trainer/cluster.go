@@ -166,6 +166,25 @@ func (p *Process) Look(d device.Device) (device.Device, *device.Unfit) {
 	return b.look(d)
 }
 
+// Beside says how many bytes of a seat's device are in use on its node, by
+// everybody; not ok: it is not known, or another trial there would not end before
+// the allocation.
+func (p *Process) Beside(seat string) (used int64, ok bool) {
+	b := p.cluster.berth(seat)
+	if b == nil {
+		return 0, false
+	}
+	b.mu.Lock()
+	n, end := b.node, b.end
+	b.mu.Unlock()
+	if n == nil || !end.IsZero() && time.Until(end) < p.cluster.need() {
+		return 0, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.used, n.used >= 0 && time.Since(n.measured) < 3*sampleEvery
+}
+
 // Remote says where the seats on a cluster are now, and what NVML says there.
 func (p *Process) Remote() []metrics.Remote {
 	var out []metrics.Remote
@@ -312,7 +331,12 @@ func (b *berth) look(d device.Device) (device.Device, *device.Unfit) {
 		return d, &device.Unfit{Waits: "waiting for the cluster", Why: d.Name + ": " + why}
 	case !end.IsZero() && time.Until(end) < b.cluster.need():
 		why := fmt.Sprintf("its allocation ends in %v, before a trial could", time.Until(end).Round(time.Second))
-		n.fail(&surrender{errors.New(why)})
+		n.mu.Lock()
+		busy := n.trials > 0
+		n.mu.Unlock()
+		if !busy {
+			n.fail(&surrender{errors.New(why)})
+		}
 		return d, &device.Unfit{Waits: "waiting for the cluster", Why: d.Name + ": " + why + ": another is asked for"}
 	}
 	n.mu.Lock()

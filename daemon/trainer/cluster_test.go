@@ -198,8 +198,8 @@ func TestAvoidance(t *testing.T) {
 	fit(t, p, "is pending (Resources)")
 }
 
-// TestLostDevice has a node's GPU lost under its trial: the trial's end says so,
-// and the node is given back and avoided.
+// TestLostDevice has a node say how much of its GPU is in use, and lose that under
+// its trial: the trial's end says so, and the node is given back and avoided.
 func TestLostDevice(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -213,6 +213,11 @@ func TestLostDevice(t *testing.T) {
 	}
 	h := started.(*hosted)
 	h.occupy()
+	h.take(hostEvent{Kind: "use", Use: &hostUse{Whole: 5 << 30}})
+	p := &Process{cluster: &cluster{options: &Options{}, berths: map[string]*berth{"slurm:0": {node: n}}}}
+	if used, ok := p.Beside("slurm:0"); !ok || used != 5<<30 {
+		t.Errorf("%d bytes of its device are in use, %v", used, ok)
+	}
 	h.take(hostEvent{Kind: "gone", Gone: &hostGone{Unfit: "cuda:0 cannot be used", Lost: true}})
 	h.end(0, true)
 	var lost *Lost

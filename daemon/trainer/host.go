@@ -128,6 +128,7 @@ type hostHello struct {
 
 type hostUse struct {
 	Device  int64 `json:"device"`
+	Whole   int64 `json:"whole"`
 	Limit   int64 `json:"limit"`
 	Over    bool  `json:"over"`
 	Written int64 `json:"written"`
@@ -513,7 +514,7 @@ func (h *host) watch(id int64, g *guest) {
 			return
 		case <-tick.C:
 			u := g.t.use()
-			h.tell(hostEvent{Kind: "use", ID: id, Use: &hostUse{Device: u.device, Limit: u.limit, Over: u.over, Written: g.wrote() + u.wrote}})
+			h.tell(hostEvent{Kind: "use", ID: id, Use: &hostUse{Device: u.device, Whole: u.whole, Limit: u.limit, Over: u.over, Written: g.wrote() + u.wrote}})
 		}
 	}
 }

@@ -270,7 +270,7 @@ func (p *process) used() int64 {
 func (p *process) use() use {
 	members := p.group.members()
 	limit, over := p.place.options.tooMuch(members)
-	u := use{device: -1, limit: limit, over: over, wrote: p.written()}
+	u := use{device: -1, whole: p.used(), limit: limit, over: over, wrote: p.written()}
 	if !p.onGPU || p.place.options.GPU == nil {
 		return u
 	}

@@ -81,6 +81,7 @@ type trainee interface {
 // use is what a trainer uses of its host.
 type use struct {
 	device int64 // bytes of the device's memory; -1: not known
+	whole  int64 // of them, by everybody; -1: not known
 	limit  int64 // bytes of the host's memory that it may use
 	over   bool  // it uses more
 	wrote  int64 // bytes that it has written beside the folder that the daemon sees

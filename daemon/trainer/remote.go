@@ -31,7 +31,10 @@ type node struct {
 	gpus     []gpu.Sample
 	read     time.Time // when they were
 	heard    time.Time
+	trials   int
 	idle     time.Time // since when no trial is there
+	used     int64     // bytes of the device's memory; -1: not known
+	measured time.Time // when it was
 }
 
 func newNode(in *os.File, limit int64) *node {
@@ -105,7 +108,7 @@ func (n *node) listen(out *os.File, hello chan<- *hostHello) error {
 // start starts a trainer there. What keeps it from starting is heard as any
 // other fault of it.
 func (n *node) start(j job) (trainee, error) {
-	h := &hosted{node: n, end_: make(chan struct{}), gone: make(chan struct{}), spool: &spool{limit: max(tailSize, int(n.limit))}, used: use{device: -1}}
+	h := &hosted{node: n, end_: make(chan struct{}), gone: make(chan struct{}), spool: &spool{limit: max(tailSize, int(n.limit))}, used: use{device: -1, whole: -1}}
 	h.said.init()
 	n.mu.Lock()
 	if n.lost != nil {
@@ -151,8 +154,11 @@ func (h *hosted) take(e hostEvent) {
 		h.receive(e)
 	case e.Kind == "use" && e.Use != nil:
 		h.mu.Lock()
-		h.used = use{device: e.Use.Device, limit: e.Use.Limit, over: e.Use.Over, wrote: e.Use.Written}
+		h.used = use{device: e.Use.Device, whole: e.Use.Whole, limit: e.Use.Limit, over: e.Use.Over, wrote: e.Use.Written}
 		h.mu.Unlock()
+		h.node.mu.Lock()
+		h.node.used, h.node.measured = e.Use.Whole, time.Now()
+		h.node.mu.Unlock()
 	case e.Kind == "ended":
 		h.ending.Do(func() { close(h.end_) })
 	case e.Kind == "silent":
@@ -315,6 +321,7 @@ func (h *hosted) cuda() bool {
 func (h *hosted) occupy() {
 	h.trial = true
 	h.node.mu.Lock()
+	h.node.trials++
 	h.node.idle = time.Time{}
 	h.node.mu.Unlock()
 	h.tell("occupy")
@@ -391,7 +398,9 @@ func (h *hosted) release(well bool) {
 		defer h.node.mu.Unlock()
 		delete(h.node.trainees, h.id)
 		if h.trial {
-			h.node.idle = time.Now()
+			if h.node.trials--; h.node.trials == 0 {
+				h.node.idle = time.Now()
+			}
 		}
 	}()
 }
