@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"autoresearchd/daemon/sandbox"
 	"autoresearchd/search"
 )
 
@@ -17,6 +18,7 @@ import (
 func TestNodeAsHere(t *testing.T) {
 	newFakeSlurm(t)
 	o := options(t)
+	o.Asked = sandbox.Asked{Mode: sandbox.Off} // a script waits for a file outside
 	p := onCluster(t, o)
 	fit(t, p, "")
 	if used, ok := p.Beside("slurm:0"); ok {
