@@ -6,7 +6,7 @@
 #   scripts/bench.sh daemon   the daemon's resident memory, and its time from start to ready
 #   scripts/bench.sh overhead what a trial costs beside its counted training, under the daemon and as plain python, CPU
 #   scripts/bench.sh seats    trials an hour of two seats against one, on recorded sleeps
-#   scripts/bench.sh cost     what the loop takes of a core beside 1 and 64 seats with scripted trainers, and a scrape and a status then
+#   scripts/bench.sh cost     what the loop takes of a core beside 1 and 64 seats with scripted trainers, here and on simulated nodes, and a scrape and a status then
 #   scripts/bench.sh metrics  a scrape of /metrics at 1,000 trials, while a trial trains
 #   scripts/bench.sh page     answers of /api/v1 at 1,000 and 10,000 trials, 50 watchers of its events, and the page in Chromium
 #   scripts/bench.sh search   our strategies against Optuna's samplers, short form of make bench-search
@@ -43,7 +43,7 @@ cost() {
   scripts/setup.sh
   # shellcheck source=/dev/null
   . "$build/env"
-  go test -run '^$' -bench BenchmarkSeats -benchtime 1x ./daemon/supervisor
+  go test -run '^$' -bench '^Benchmark(Remote)?Seats$' -benchtime 1x ./daemon/supervisor
 }
 
 metrics() { scripts/bench_metrics.sh; }

@@ -89,6 +89,12 @@ func cost(b *testing.B, seats int) {
 	}
 	s, err := begin(b.Context(), j, repo, Options{Config: c, Registry: search.Default, Devices: devices, Trainer: &metronome{swift{c.Study.State, j}}})
 	must(b, err)
+	measureCost(b, s, seats)
+}
+
+// measureCost reports what a loop takes of a core once all its seats train, and
+// how long a scrape and a status take then.
+func measureCost(b *testing.B, s *Supervisor, seats int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
@@ -103,6 +109,12 @@ func cost(b *testing.B, seats int) {
 	time.Sleep(time.Minute)
 	b.ReportMetric(100*(processorTime(b)-before).Seconds()/60, "core-%")
 	b.ReportMetric(float64(len(s.History().Done)-done), "trials")
+
+	for _, r := range s.History().Done[done:] {
+		if r.Outcome.Status != search.Completed {
+			b.Errorf("trial %d: %s, %s", r.Trial.ID, r.Outcome.Status, r.Outcome.Detail)
+		}
+	}
 
 	page := metrics.New(s, nil, metrics.Build{}).Handler()
 	report(b, "scrape", func() {

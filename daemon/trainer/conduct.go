@@ -126,8 +126,13 @@ func conduct(ctx context.Context, o *Options, all *stays, t trainee, greeted boo
 				end.memory = use.limit
 				end.outOfMemory, forced, running = true, true, false
 			}
-			if o.Quota > 0 && use.wrote+FolderSize(o.Folder(trial.ID))-size > o.Quota+proof.room() {
-				end.quota, forced, running = true, true, false
+			if wrote := use.wrote; o.Quota > 0 {
+				if !use.far {
+					wrote += FolderSize(o.Folder(trial.ID)) - size
+				}
+				if wrote > o.Quota+proof.room() {
+					end.quota, forced, running = true, true, false
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -127,9 +128,9 @@ func readFrame(r io.Reader, message any) error {
 	if size > maxFrame {
 		return fmt.Errorf("read frame: %d bytes, more than %d", size, maxFrame)
 	}
-	var body bytes.Buffer // grows with what comes, not with what was promised
-	if n, err := io.CopyN(&body, r, int64(size)); err != nil {
-		return fmt.Errorf("read frame: %d of %d bytes: %w", n, size, err)
+	body := bytes.NewBuffer(make([]byte, 0, min(size, 4<<10)+bytes.MinRead)) // most fit; it grows with what comes, not with what was promised
+	if n, err := body.ReadFrom(io.LimitReader(r, int64(size))); err != nil || n < int64(size) {
+		return fmt.Errorf("read frame: %d of %d bytes: %w", n, size, cmp.Or(err, io.ErrUnexpectedEOF))
 	}
 	if err := json.Unmarshal(body.Bytes(), message); err != nil {
 		return fmt.Errorf("decode frame: %w", err)

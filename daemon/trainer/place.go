@@ -85,6 +85,7 @@ type use struct {
 	limit  int64 // bytes of the host's memory that it may use
 	over   bool  // it uses more
 	wrote  int64 // bytes that it has written beside the folder that the daemon sees
+	far    bool  // that is all: what is in that folder the daemon has written itself
 }
 
 // gone says how a trainer ended.

@@ -137,10 +137,11 @@ type hosted struct {
 	sent   stamps // of what that holds
 	trial  bool
 
-	mu     sync.Mutex
-	used   use
-	killed hostGone
-	lost   error // why nobody will say how it ended
+	mu       sync.Mutex
+	used     use
+	killed   hostGone
+	received map[string]int64 // bytes of the files that it had written here, by name
+	lost     error            // why nobody will say how it ended
 }
 
 // take takes in what the host says of it.
@@ -254,6 +255,13 @@ func (h *hosted) receive(e hostEvent) {
 		}
 		if err := f.write(root); err == nil {
 			h.sent.note(filepath.Join(h.proven, f.Name), f.Name) // it need not go back
+			if h.received == nil {
+				h.received = map[string]int64{}
+			}
+			if !f.More {
+				h.received[f.Name] = 0
+			}
+			h.received[f.Name] += int64(len(f.Data))
 		}
 	}
 }
@@ -330,7 +338,12 @@ func (h *hosted) occupy() {
 func (h *hosted) use() use {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.used
+	u := h.used
+	u.far = true
+	for _, size := range h.received {
+		u.wrote += size
+	}
+	return u
 }
 
 // end waits until the host has proven that nothing is left. A host that does
