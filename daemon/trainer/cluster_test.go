@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -398,6 +399,43 @@ func TestNodeHasAGPU(t *testing.T) {
 		}
 		if got := o.order(Order{Trial: far(1)}, h); got.Overlap != cuda {
 			t.Errorf("on %s of a node, room is left: %v", device, got.Overlap)
+		}
+	}
+}
+
+// TestLastAnswer has the notary's last answer reach a trial on a node, which waits
+// for it, though the notary's folder has gone with it.
+func TestLastAnswer(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	started, err := newNode(w, 0).start(job{name: "trial-1", id: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := started.(*hosted)
+	root := t.TempDir()
+	h.staged = filepath.Join(root, "work")
+	if err := os.Mkdir(filepath.Join(root, "proof-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, say := range []string{`{"folder":"proof-1"}`, `{"last":true}`} {
+		if err := h.ask(request{Op: "prove", Say: json.RawMessage(say)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(root, "proof-1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for got := ""; got != `{"last":true}`; {
+		var said hostRequest
+		if err := readFrame(r, &said); err != nil {
+			t.Fatal(err)
+		}
+		if said.Request != nil {
+			got = string(said.Request.Say)
 		}
 	}
 }

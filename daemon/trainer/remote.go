@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -232,9 +233,13 @@ func (h *hosted) prove(say json.RawMessage) error {
 	if h.proven == "" {
 		return nil
 	}
-	return send(h.proven, h.sent, answerSize, func(files []stagedFile) error {
+	err := send(h.proven, h.sent, answerSize, func(files []stagedFile) error {
 		return h.node.say(hostRequest{Op: "stage", ID: h.id, Dir: h.proven, Files: files})
 	})
+	if errors.Is(err, fs.ErrNotExist) { // the notary has left with its last answer, for which the trial waits
+		return nil
+	}
+	return err
 }
 
 // receive takes in what the trial has written for the notary.

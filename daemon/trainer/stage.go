@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,9 @@ const stageFrame = 8 << 20
 // asks.
 type stamps map[string]fileStamp
 
+// noting guards all stamps: files come and go at once.
+var noting sync.Mutex
+
 type fileStamp struct {
 	size int64
 	mod  time.Time
@@ -39,6 +43,8 @@ func (s stamps) note(path, name string) bool {
 		return false
 	}
 	now := fileStamp{info.Size(), info.ModTime()}
+	noting.Lock()
+	defer noting.Unlock()
 	same := s[name] == now
 	if s != nil {
 		s[name] = now
