@@ -79,6 +79,14 @@ func TestCandidate(t *testing.T) {
 	b.forgive("404")
 }
 
+// TestProof shows how a run's score is proven, and its audit.
+func TestProof(t *testing.T) {
+	b := open(t, serve(t, study(t, 12, false).API), desktop)
+	b.visit("/trial/9")
+	b.holds("how a score is proven", "How its score is proven", "verdict\nproven", "challenged at\n3,204 of 20,971,520 tokens", "logits above losses by\n−0.0001 ± 0.0002", "largest difference\n0.081",
+		"than on text not shown by\n−0.0054 ± 0.0071", "weights unchanged\n84, as it says itself", "in a process that had only its weights, in 18 s")
+}
+
 // TestNoEmptyQuarter measures that both columns of a candidate's view end at
 // the same height, and that no panel is more than half empty.
 func TestNoEmptyQuarter(t *testing.T) {

@@ -64,11 +64,24 @@ func (s *study) outcome(t *search.Trial) search.Outcome {
 		at := t.StartedAt.Add(15 * time.Second)
 		o.Gate = &search.GateRecord{After: t.ID - 1, Scored: at, Opened: at.Add(time.Millisecond), Waited: 2.5}
 	}
+	if status == search.Completed && t.ID%8 == 1 {
+		o.Proof = proven(value)
+		o.Fresh = &search.Audited{ValBPB: value, Proof: proven(value), Seconds: 17.5}
+	}
 	for _, seconds := range o.Phases {
 		o.WallSeconds += seconds
 	}
 	o.Curve = curve(t.ID, value, share, status)
 	return o
+}
+
+// proven is what a notary finds of an honest score, on a GPU.
+func proven(value float64) *search.Proof {
+	return &search.Proof{
+		Verdict: search.Proven, ValBPB: value, Tokens: 20_971_520, Positions: 3204, Gap: -0.00012, GapError: 0.0002, GapLargest: 0.081, GapQuantiles: []float64{0.0021, 0.011, 0.031, 0.06},
+		Fresh: 0.0031, FreshError: 0.0042, Unseen: -0.0054, UnseenError: 0.0071, Blind: 0.0102, BlindError: 0.0183, Weights: 84, Seconds: 8.25,
+		Hashes: map[string]string{"prepare.py": "1fdf8899", "rows": "6dfaf074", "token_bytes": "eafc3568"},
+	}
 }
 
 // curve falls from a guess among the vocabulary to what fits the score.
