@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -50,5 +52,32 @@ func TestClassesInWords(t *testing.T) {
 	}
 	if got := elsewhere(rows[2]); got != " on NVIDIA H200; 1.010000, the mean of 2 runs on NVIDIA A100" {
 		t.Error(got)
+	}
+}
+
+// TestClassOfNoSeat has a class to confirm on that this machine has not refused
+// by doctor, and at start with the one that there is, in which case nothing runs.
+func TestClassOfNoSeat(t *testing.T) {
+	t.Parallel()
+	s := newStudy(t)
+	set := func(class string) {
+		text := regexp.MustCompile(`(?s)\n\[judge\].*?(\n\[|$)`).ReplaceAllString(s.read("autoresearch.toml"), "$1")
+		s.write("autoresearch.toml", text+fmt.Sprintf("\n[judge]\nrule = \"confirm\"\nconfirm_on = %q\n", class))
+	}
+	set("NVIDIA H200")
+	out, fault, code := s.cli("run", "--trials", "1")
+	at := strings.Index(fault, `judge.confirm_on "NVIDIA H200" is the class of no seat: there is "`)
+	if code == 0 || at < 0 {
+		t.Fatalf("ended with %d: %s%s", code, out, fault)
+	}
+	there, _, _ := strings.Cut(fault[at+len(`judge.confirm_on "NVIDIA H200" is the class of no seat: there is "`):], `"`)
+	report, _, _ := s.cli("doctor")
+	if !strings.Contains(report, "cpu ("+there+") runs one trial at a time") || !strings.Contains(report, `judge.confirm_on "NVIDIA H200" is the class of none`) {
+		t.Errorf("doctor on %q: %s", there, report)
+	}
+	set(there)
+	s.ok("run", "--trials", "1")
+	if shown := s.ok("show", "1"); !strings.Contains(shown, "on cpu ("+there+")") {
+		t.Error(shown)
 	}
 }

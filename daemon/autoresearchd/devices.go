@@ -12,6 +12,7 @@ import (
 	"autoresearchd/daemon/device"
 	"autoresearchd/daemon/httpd"
 	"autoresearchd/metrics/gpu"
+	"autoresearchd/search"
 )
 
 // findDevices finds what [trial] devices names on this machine.
@@ -110,16 +111,16 @@ func examineSeats(c *config.Config, gpus gpu.GPUs, ok func(string, string, ...an
 		}
 		switch u := device.Fit(d, gpus, others); {
 		case u == nil:
-			what := ""
-			if !device.IsCPU(d.Name) {
-				what = " (" + d.Kind + ")"
-			}
-			ok("seats", "%s%s runs one trial at a time, on %s", d.Name, what, cores)
+			ok("seats", "%s%s runs one trial at a time, on %s", d.Name, parenthesised(d.Kind), cores)
 		case u.Lost:
 			fault("seats", u, "its seat waits until the driver reports it again; leave it out of trial.devices to continue without it")
 		default:
 			note("seats", u.Why, "its seat waits until they are done; trial.foreign sets how much is tolerated")
 		}
+	}
+	on := c.Judge.ConfirmOn
+	if on != "" && len(c.Seats) == 0 && !slices.ContainsFunc(ds, func(d device.Device) bool { return search.Alike(d.Kind, on) }) {
+		fault("seats", fmt.Errorf("judge.confirm_on %q is the class of none", on), "name one that stands in brackets beside a seat, or remove it")
 	}
 	if left := len(m.Cores) - len(ds)*len(ds[0].Cores); device.IsCPU(ds[0].Name) && left > 0 {
 		note("seats", fmt.Sprintf("%d of %d cores are left over: every seat gets the same number, so that scores compare", left, len(m.Cores)), "")
