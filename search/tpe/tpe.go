@@ -24,9 +24,11 @@
 // made up for them. Trials that run are among the bad too (the constant liar of
 // Ginsbourger et al., 2010), so several that run at a time keep apart. One kernel
 // at a time leads from one good trial to the next, which takes as many results as
-// there are steps; where several run, what is drawn is a mean of several draws, so
-// that what was found side by side is put together (intermediate recombination;
-// Beyer, "Toward a theory of evolution strategies", 1995).
+// there are steps; where several run, every other proposal is a mean of several
+// draws, so that what was found side by side is put together (intermediate
+// recombination; Beyer, "Toward a theory of evolution strategies", 1995). If all
+// were, the good trials would draw in on each other, and a long study would stand
+// still.
 //
 // Ask reads everything out of the history and keeps nothing, so that a study
 // goes on after a restart as it would have gone on without.
@@ -116,6 +118,7 @@ func (s *strategy) Ask(ctx context.Context, h search.History) (search.Proposal, 
 	if m.scored < s.o.Opening || m.scored < 2 {
 		u = s.open(h, m, fresh)
 	} else {
+		m.parents = together(r, len(h.Pending)-h.Vetoed)
 		u = m.propose(r, s.o.Candidates, fresh)
 	}
 	if u == nil {
@@ -261,7 +264,6 @@ func learn(o Options, h search.History) *model {
 		return cmp.Compare(a.score, b.score)
 	})
 	n := min(mostGood, max(leastGood, int(math.Ceil(o.Good*float64(m.scored)))), m.scored)
-	m.parents = 1 + int(math.Round(math.Sqrt(float64(len(h.Pending)-h.Vetoed))))
 	m.good = m.mix(trials[:n], o.Prior, true)
 	m.bad = m.mix(trials[n:], o.Prior, false)
 	m.trials = trials
@@ -404,6 +406,15 @@ func (m *model) propose(r *rand.Rand, n int, fresh func([]float64) bool) []float
 		}
 	}
 	return best
+}
+
+// together is how many draws the candidates of a proposal are means of, beside so
+// many trials that run.
+func together(r *rand.Rand, running int) int {
+	if running == 0 || r.IntN(2) == 0 {
+		return 1
+	}
+	return 1 + int(math.Round(math.Sqrt(float64(running))))
 }
 
 // draw draws a candidate. Of several draws it has the mean along what is

@@ -313,18 +313,19 @@ func TestDrawsArePutTogether(t *testing.T) {
 			t.Errorf("%d parents: %.2f of the draws have the first category, want a half", parents, first)
 		}
 	}
+	r := rand.New(rand.NewPCG(3, 4))
 	for running, want := range map[int]int{0: 1, 1: 2, 3: 3, 15: 5, 63: 9} {
-		s, err := simulate.NewStudy(simulate.NewTask(1, 0), nobody{}, 1)
-		if err != nil {
-			t.Fatal(err)
+		single := 0
+		for range 400 {
+			switch got := together(r, running); {
+			case got == 1:
+				single++
+			case got != want:
+				t.Errorf("%d run: a mean of %d draws, want %d", running, got, want)
+			}
 		}
-		h := s.History
-		for range running + 2 { // two of which were vetoed
-			h.Pending = append(h.Pending, h.Champion)
-		}
-		h.Vetoed = 2
-		if got := learn(Defaults(), h).parents; got != want {
-			t.Errorf("%d run: a mean of %d draws, want %d", running, got, want)
+		if running == 0 && single != 400 || running > 0 && (single < 140 || single > 260) {
+			t.Errorf("%d run: %d of 400 proposals are single draws", running, single)
 		}
 	}
 }
