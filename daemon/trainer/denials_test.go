@@ -172,7 +172,7 @@ func TestStandbyInASandbox(t *testing.T) {
 			box(t, &o, without)
 			p := newProcess(t, o)
 			const source = "import json\nfrom prepare import evaluate_bpb\nopen('made', 'w').write('here')\nprint(open('beside').read())\nevaluate_bpb(1.0, None, 4)\n"
-			if warmed(t, p, source) == 0 {
+			if warmed(t, p, source) == nil {
 				t.Fatal("no standby was ready")
 			}
 			folder(t, p.options, 2, source)

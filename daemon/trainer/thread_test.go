@@ -20,7 +20,7 @@ import (
 func TestThreadThatAskedEnds(t *testing.T) {
 	o := options(t)
 	p := newProcess(t, o)
-	gate := filepath.Join(t.TempDir(), "go")
+	gate := filepath.Join(o.work(1), "go") // where it sees it in a sandbox too
 	folder(t, o, 1, training+fmt.Sprintf("while not os.path.exists(%q): train(1); time.sleep(0.01)\nevaluate_bpb(1.5, None, 4)\n", gate))
 	type start struct {
 		trainee trainee
