@@ -31,7 +31,7 @@
 #   evaluation  the starter's evaluate_bpb against upstream's (UPSTREAM=DIR)
 #   notary    proofs of TRIALS (5) trials of WHOSE (starter upstream), of which the second and the
 #             third lie: differences, errors, seconds. EVAL (4) * 524288 tokens are evaluated.
-#             It ends after LIMIT (360) seconds
+#             It ends after LIMIT (360) seconds. AUDIT='"fresh"' audits too
 #   sandbox   training in the sandbox against without, PAIRS (3) by turns; a hang
 #             in a kernel in it, killed, and its memory back; with UPSTREAM=DIR,
 #             upstream's in it too. AUTORESEARCH_SANDBOX_WITHOUT=spaces, pids or
@@ -378,7 +378,8 @@ part_notary() {
     "$PYTHON" scripts/gpu/notary.py lie "$WORK/$name/workspace/train.py"
     STRATEGY="exec" configure "$name" "$WORK/$name/workspace" "$BUDGET" "$(turning LIE 0 1)"$'\n[search.space]\nLIE = { low = 0, high = 9 }'
     commit "$WORK/$name/workspace"
-    (PYTHONPATH=${SITE:-} timeout -s INT "${LIMIT:-360}" "$bin" --config "$WORK/$name/autoresearch.toml" run --trials "${TRIALS:-5}" 2>&1 || true) |
+    (PYTHONPATH=${SITE:-} timeout -s INT "${LIMIT:-360}" "$bin" --config "$WORK/$name/autoresearch.toml" run --trials "${TRIALS:-5}" \
+      --set "judge.audit=${AUDIT:-false}" 2>&1 || true) |
       tee "$WORK/$name/log" | grep --line-buffered -E 'trial (begins|ends)|notary|level=(WARN|ERROR)' || true
     "$PYTHON" scripts/gpu/notary.py show "$bin" "$WORK/$name/state" &&
       verdict "$name" 1 "the lies are caught, and nothing else" || verdict "$name" 0 "see above"

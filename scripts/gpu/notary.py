@@ -48,6 +48,8 @@ def show(binary, state):
             f"trial {trial['id']} (LIE = {lie}): {trial['status']} {trial['val_bpb']} {trial.get('detail', '')[:400]}"
         )
         print(f"  evaluate {(trial['phases'] or {}).get('evaluate', 0):.2f} s; {json.dumps(proof)}")
+        if trial.get("fresh") or "fresh process" in str(trial.get("flags")):
+            print(f"  audit: {json.dumps(trial.get('fresh'))} {trial.get('flags') or ''}")
         # A sandbox that shuts the validation text away denies the second lie at its first look.
         right &= trial["status"] in {1: ["tampered"], 2: ["tampered", "crashed"]}.get(lie, ["completed"])
         right &= bool(proof) or trial["status"] == "crashed"
