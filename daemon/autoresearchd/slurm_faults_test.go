@@ -66,7 +66,7 @@ func TestSlurmFaults(t *testing.T) {
 		change      func()
 		want        string // a regular expression
 	}{
-		{"a node that is fit", "", nil, nil, `^ok: a step on n[1-4] runs Python 3\.\d+\.\d+ of ` + python + `, on cpu \(.*\d+ CPU cores?\)$`},
+		{"a node that is fit", "", nil, nil, `(?m)^ok: a step on n[1-4] runs Python 3\.\d+\.\d+ of ` + python + `, on cpu \(.*\d+ CPU cores?\)$`},
 		{"no such partition", "partition = \"nope\"", nil, nil, "^fault: slurm:0: sbatch: .*nvalid partition.*: name one that `sinfo` lists in seats.partition$"},
 		{"no such gres", "gres = \"fpga:1\"", nil, nil, "^fault: slurm:0: sbatch: .*nvalid generic resource.*: write seats.gres as `sinfo -o %G` lists it$"},
 		{"no node has that", "args = [\"--mem=1T\"]", nil, nil, "^fault: slurm:0: sbatch: .*node configuration is not available: no node has what seats.gres and seats.args ask for"},
@@ -88,7 +88,7 @@ func TestSlurmFaults(t *testing.T) {
 			s.write("bin/srun", "#!/bin/sh\n/usr/bin/srun \"$@\" | LC_ALL=C sed -u 's/\"now\":\"20/\"now\":\"19/'\n")
 			must(s.t, os.Chmod(s.path("bin/srun"), 0o755))
 			s.t.Setenv("PATH", s.path("bin")+":"+os.Getenv("PATH"))
-		}, "^ok: a step on n[1-4] runs .*\nnote: the clock of n[1-4] is [0-9hms]+ from this machine's: a time service on both: munge refuses what is five minutes apart$"},
+		}, "(?ms)^ok: a step on n[1-4] runs .*^note: the clock of n[1-4] is [0-9hms]+ from this machine's: a time service on both: munge refuses what is five minutes apart$"},
 		{"no munge", "", nil, func() {
 			s.write("slurm.conf", regexp.MustCompile(`AuthInfo=.*`).ReplaceAllString(string(conf), "AuthInfo=socket=/nowhere/munge"))
 			s.t.Setenv("SLURM_CONF", s.path("slurm.conf"))
@@ -111,6 +111,7 @@ func TestSlurmFaults(t *testing.T) {
 
 	// Seats that get nowhere hold up no other.
 	s.seatsTable("partition = \"nope\"\n[[seats]]\nkind = \"slurm\"\ncount = 2\n[[seats]]\nkind = \"slurm\"\ngres = \"gpu:1\"")
+	s.write("autoresearch.toml", strings.Replace(s.read("autoresearch.toml"), `sandbox = "off"`, `sandbox = "require"`, 1))
 	s.ok("run", "--trials", "1")
 	c.gone()
 	s.hold()
