@@ -74,10 +74,7 @@ def run(options, name, trials, settings, files=()):
         sets[f"watchdog.{deadline}"] = "5m"
     sets |= {"watchdog.total": "20m"}
     words = [str(options.binary), "--config", str(options.study / "autoresearch.toml")]
-    given = [
-        f"--set={key}={json.dumps(value if isinstance(value, (list, int)) else str(value))}"
-        for key, value in sets.items()
-    ]
+    given = [f"--set={key}={toml(value)}" for key, value in sets.items()]
     log = place / "daemon.log"
     # Threads that wait for each other take minutes for what one does in seconds, where others use the cores too.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -93,6 +90,12 @@ def run(options, name, trials, settings, files=()):
     if listed.returncode:
         sys.exit(listed.stderr)
     return json.loads(listed.stdout), place
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + " }"
+    return json.dumps(value if isinstance(value, (list, int)) else str(value))
 
 
 def ran(each):
@@ -210,7 +213,15 @@ def audit(options):
 
 def change_constants(options):
     options.laid["constants"] = lay(options, "constants")
-    settings = {"trial.budget": BUDGETS["steps"], "search.strategy": "random", "study.seed": options.seed}
+    settings = {
+        "trial.budget": BUDGETS["steps"],
+        "search.strategy": "random",
+        "study.seed": options.seed,
+        # Wider or deeper models, and larger batches, would take minutes each.
+        "search.space.MODEL_DIM": {"choices": [16, 32, 64, 128]},
+        "search.space.DEPTH": {"choices": [1, 2, 3, 4]},
+        "search.space.TOTAL_BATCH_SIZE": {"choices": [512, 1024, 2048, 4096]},
+    }
     runs, _ = run(options, "constants", options.trials, settings)
     # Batch sizes that do not divide, models that diverge: that is no alarm.
     failures = ("completed", "crashed", "out of memory", "diverged")
