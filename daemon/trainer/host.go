@@ -26,7 +26,6 @@ import (
 
 	"autoresearchd/daemon/compiled"
 	"autoresearchd/daemon/device"
-	"autoresearchd/daemon/sandbox"
 	"autoresearchd/metrics/gpu"
 	"autoresearchd/pyembed"
 	"autoresearchd/search"
@@ -54,97 +53,6 @@ const (
 // touched every beat.
 func holdFile(job string) string { return "/tmp/autoresearchd-" + job + ".held" }
 
-// setup is what a host is told first.
-type setup struct {
-	Protocol  int           `json:"protocol"`
-	Owner     string        `json:"owner"`
-	Python    string        `json:"python"`
-	Cache     string        `json:"cache"`
-	Needs     []string      `json:"needs"` // files and folders that trials read
-	LogLimit  int64         `json:"log_limit"`
-	Processes int           `json:"processes"`
-	Memory    int64         `json:"memory"`
-	Room      int           `json:"room"`
-	Confine   bool          `json:"confine"`
-	Closed    []string      `json:"closed"`
-	Overlap   bool          `json:"overlap"`
-	Sandbox   sandbox.Asked `json:"sandbox"`
-	Shared    []string      `json:"shared"` // what trials may read in it
-	Deny      []string      `json:"deny"`   // but not open
-}
-
-// hostRequest is what the daemon says to a host; ID is the trainer's.
-type hostRequest struct {
-	Op      string       `json:"op"` // "begin", "alive", "start", "stage", "ask", "occupy", "calm", "rouse", "renew", "end", "release"
-	ID      int64        `json:"id,omitempty"`
-	Setup   *setup       `json:"setup,omitempty"`
-	Job     *hostJob     `json:"job,omitempty"`
-	Dir     string       `json:"dir,omitempty"` // on the daemon's machine
-	Files   []stagedFile `json:"files,omitempty"`
-	Request *request     `json:"request,omitempty"`
-	Grace   float64      `json:"grace,omitempty"` // seconds
-	Forced  bool         `json:"forced,omitempty"`
-	Well    bool         `json:"well,omitempty"`
-}
-
-type hostJob struct {
-	Name   string   `json:"name"`
-	ID     int64    `json:"id"`
-	Trains bool     `json:"trains"`
-	Spare  bool     `json:"spare"`
-	Deny   []string `json:"deny"` // files that it must not open
-}
-
-// hostEvent is what a host says.
-type hostEvent struct {
-	Kind  string       `json:"kind"` // "hello", "alive", "event", "print", "files", "ended", "silent", "use", "gone", "leaving"
-	ID    int64        `json:"id,omitempty"`
-	Hello *hostHello   `json:"hello,omitempty"`
-	Event *event       `json:"event,omitempty"`
-	Data  []byte       `json:"data,omitempty"`
-	Dir   string       `json:"dir,omitempty"` // of "files": on the daemon's machine
-	Files []stagedFile `json:"files,omitempty"`
-	Use   *hostUse     `json:"use,omitempty"`
-	Gone  *hostGone    `json:"gone,omitempty"`
-	Why   string       `json:"why,omitempty"`  // of "leaving"
-	GPUs  []gpu.Sample `json:"gpus,omitempty"` // of "alive": the seat's
-}
-
-// hostHello says what a host has for trials.
-type hostHello struct {
-	Protocol int       `json:"protocol"`
-	Host     string    `json:"host"`
-	Python   string    `json:"python"` // the CPython that it embeds
-	Job      string    `json:"job"`
-	Step     string    `json:"step"`
-	Now      time.Time `json:"now"`
-	Device   string    `json:"device"` // there: "cuda:0", "cpu"
-	Kind     string    `json:"kind"`
-	Memory   int64     `json:"memory"`  // of the GPU, bytes
-	Calm     bool      `json:"calm"`    // a standby can be kept out of a trial's way
-	Sandbox  string    `json:"sandbox"` // what confines trials there, in words
-	Faults   []string  `json:"faults"`  // why no trial can run there
-}
-
-type hostUse struct {
-	Device  int64 `json:"device"`
-	Whole   int64 `json:"whole"`
-	Limit   int64 `json:"limit"`
-	Over    bool  `json:"over"`
-	Written int64 `json:"written"`
-}
-
-type hostGone struct {
-	Left        []int   `json:"left"`
-	Took        float64 `json:"took"` // seconds
-	Code        int     `json:"code"`
-	Signal      string  `json:"signal"`
-	OutOfMemory bool    `json:"out_of_memory"`
-	Freed       float64 `json:"freed"` // seconds until the device's memory was back
-	Unfit       string  `json:"unfit"` // why the device is no good any more; "": it is
-	Lost        bool    `json:"lost"`  // it was lost, maybe under the trial
-}
-
 // host is one, from inside.
 type host struct {
 	options Options
@@ -159,20 +67,6 @@ type host struct {
 
 	mu       sync.Mutex
 	trainees map[int64]*guest
-}
-
-// guest is a trainer on a host.
-type guest struct {
-	t       *process
-	dir     string // its own folder
-	mu      sync.Mutex
-	folders map[string]string // what was staged, by the daemon's name
-	proofs  map[string]stamps // those of them that are for the notary
-	size    int64             // bytes that were staged
-	heard   chan struct{}     // closed when its events are all told
-	stop    chan struct{}     // closed when its use is not told any more
-	ended   chan struct{}     // closed when its end has been told
-	once    sync.Once
 }
 
 // hostMain serves one daemon until it says no more, and leaves nothing behind.
@@ -540,45 +434,6 @@ func (h *host) end(id int64, g *guest, grace time.Duration, forced bool) {
 	})
 }
 
-// stage writes files into a folder that stands for one of the daemon's. What
-// lies beside a folder there does so here.
-func (g *guest) stage(dir string, files []stagedFile) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	to, known := g.folders[dir]
-	if !known {
-		to = filepath.Join(g.dir, "work")
-		if len(g.folders) > 0 {
-			to = filepath.Join(g.dir, strconv.Itoa(len(g.folders)), "work")
-		}
-		work := filepath.Join(filepath.Dir(dir), "work")
-		if beside, ok := g.folders[work]; ok && dir != work {
-			to = filepath.Join(filepath.Dir(beside), filepath.Base(dir))
-			g.proofs[dir] = stamps{}
-		}
-		if err := os.MkdirAll(to, 0o700); err != nil {
-			return fmt.Errorf("stage a trial: %w", err)
-		}
-		g.folders[dir] = to
-	}
-	root, err := os.OpenRoot(to)
-	if err != nil {
-		return fmt.Errorf("stage a trial: %w", err)
-	}
-	defer root.Close()
-	for _, f := range files {
-		if err := f.write(root); err != nil {
-			return fmt.Errorf("stage a trial: %w", err)
-		}
-		if sent := g.proofs[dir]; sent != nil {
-			sent.note(filepath.Join(to, f.Name), f.Name) // it need not go back
-		} else {
-			g.size += int64(len(f.Data))
-		}
-	}
-	return nil
-}
-
 // prove sends what the trial has written for the notary.
 func (h *host) prove(id int64, g *guest) {
 	g.mu.Lock()
@@ -590,36 +445,6 @@ func (h *host) prove(id int64, g *guest) {
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "autoresearchd trainer host:", err) // the notary misses them
-		}
-	}
-}
-
-// wrote is how many bytes the trial has written, without its proof's.
-func (g *guest) wrote() int64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	n := FolderSize(g.dir) - g.size
-	for dir := range g.proofs {
-		n -= FolderSize(g.folders[dir])
-	}
-	return n
-}
-
-// localize puts this host's folders in the place of the daemon's.
-func (g *guest) localize(r *request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if r.Imports != nil {
-		if to, ok := g.folders[r.Imports.Directory]; ok {
-			r.Imports.Directory = to
-		}
-	}
-	if r.Order != nil {
-		if to, ok := g.folders[r.Order.Directory]; ok {
-			if rest, err := filepath.Rel(r.Order.Directory, r.Order.Path); err == nil {
-				r.Order.Path = filepath.Join(to, rest)
-			}
-			r.Order.Directory, r.Order.Weights = to, "" // nobody audits here
 		}
 	}
 }
