@@ -72,6 +72,9 @@ func (b *berth) look(d device.Device) (device.Device, *device.Unfit) {
 	b.last = time.Now()
 	n, end, why := b.node, b.end, b.why
 	b.mu.Unlock()
+	if n != nil && n.gone() { // which the seat is yet to hear
+		n, why = nil, n.why(nil).Error()
+	}
 	switch {
 	case n == nil:
 		select {
@@ -414,6 +417,13 @@ func (b *berth) attend(ctx context.Context, job slurm.Job) error {
 			}
 		}
 	}
+}
+
+// gone reports whether it is over.
+func (n *node) gone() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lost != nil
 }
 
 // why is why it is over; else, if nobody has said that before.

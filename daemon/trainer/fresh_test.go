@@ -42,6 +42,7 @@ if __name__ == "__main__":
 
 // TestAudits scores the weights of trials in fresh processes, with a real torch.
 func TestAudits(t *testing.T) {
+	t.Parallel()
 	venv := os.Getenv("AUTORESEARCH_TEST_VENV")
 	if venv == "" {
 		t.Log("without AUTORESEARCH_TEST_VENV there is no torch: see scripts/test.sh")

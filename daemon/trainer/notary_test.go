@@ -91,6 +91,7 @@ print("\n---\nval_bpb:         ", evaluate_bpb(model, Tokenizer.from_directory()
 // TestProofs has the notary look at honest trials and at lies, on one real
 // torch after another.
 func TestProofs(t *testing.T) {
+	t.Parallel() // with what else imports torch, once the other tests are over
 	venv := os.Getenv("AUTORESEARCH_TEST_VENV")
 	if venv == "" {
 		t.Log("without AUTORESEARCH_TEST_VENV there is no torch: see scripts/test.sh")
