@@ -44,11 +44,11 @@ ends 0 "systemctl enable --now" "systemctl enable --now autoresearchd"
 training
 
 step "upgrade in mid-trial"
-before=$(sh "systemctl show autoresearchd -p MainPID")
+main=$(sh "systemctl show autoresearchd -p MainPID")
 ends 0 "dpkg -i" "$installed /root/next.deb"
 ends 0 "another version" "dpkg-query --show --showformat '\${Version}\n' autoresearchd | grep -q '+next\$'"
 training
-ends not0 "the daemon is a new one" "systemctl show autoresearchd -p MainPID | grep -qx '$before'"
+ends not0 "the daemon is a new one" "systemctl show autoresearchd -p MainPID | grep -qx '$main'"
 ends 0 "the edited configuration stayed" "cmp $config /root/sound.toml"
 whole
 
